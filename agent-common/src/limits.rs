@@ -1,0 +1,54 @@
+//! Every size of the kernel side, each with its reason.
+
+/// Bytes of the ring: a burst of 90,000 records of 90 bytes fits; resident only as far as it was ever filled.
+pub const RING_BYTES: u32 = 8 << 20;
+
+/// Bytes of argv kept at exec, NUL separators included; what is beyond is marked as truncated. Most command
+/// lines are below 1 KiB; `ARG_MAX` (2 MiB) cannot be carried.
+pub const ARGV_BYTES: usize = 4096;
+/// Bytes of one rendered path: `PATH_MAX` of the kernel.
+pub const PATH_BYTES: usize = 4096;
+/// Bytes of a path tried first, so that an ordinary record stays small; most paths are shorter than 200.
+pub const SHORT_PATH_BYTES: usize = 256;
+/// Bytes of `filename` and `interp` of an exec, each.
+pub const EXEC_NAME_BYTES: usize = 512;
+/// Bytes of one component of a path (`NAME_MAX` is 255) with its NUL.
+pub const COMPONENT_BYTES: usize = 256;
+/// Components walked from a dentry to its root; deeper paths are marked as truncated.
+pub const PATH_COMPONENTS: u32 = 48;
+/// Mounts crossed in one walk.
+pub const PATH_MOUNTS: u32 = 16;
+/// Bytes of the section of environment markers in an exec record.
+pub const MARKER_BYTES: usize = 1024;
+/// Bytes of the name of an environment marker, NUL padded; longer names are not markers.
+pub const MARKER_NAME_BYTES: usize = 32;
+/// Bytes of the value of an environment marker whose value is kept.
+pub const MARKER_VALUE_BYTES: usize = 128;
+/// Environment chunks looked at during one exec; what is beyond is marked as truncated.
+pub const ENVIRONMENT_CHUNKS: u32 = 512;
+/// Environment markers of the catalogue.
+pub const MARKERS: u32 = 256;
+
+/// Bytes of a literal path component of a credential rule, NUL padded; longer literals are refused when the
+/// catalogue is compiled.
+pub const RULE_NAME_BYTES: usize = 64;
+/// Literal path components of all rules.
+pub const RULE_NAMES: u32 = 4096;
+/// Bytes of a rule's file name suffix (`.pem`), dot included.
+pub const RULE_SUFFIX_BYTES: usize = 8;
+/// Distinct suffixes of all rules.
+pub const RULE_SUFFIXES: u32 = 256;
+/// Ancestors looked at for rules of the form `directory/**`.
+pub const RULE_ANCESTORS: u32 = 12;
+/// Credential files known by (device, inode).
+pub const CREDENTIAL_INODES: u32 = 65_536;
+
+/// UDP peers folded at once, over all sockets. Full: no folding, every datagram is an event.
+pub const DATAGRAM_FLOWS: u32 = 16_384;
+/// Bytes of a command name (`TASK_COMM_LEN`).
+pub const COMM_BYTES: usize = 16;
+
+/// Largest record of the process ring: the fixed part of an exec and all its sections.
+pub const EXEC_SCRATCH_BYTES: usize = 32_768;
+/// Largest record that userspace accepts; the longest exec is below it.
+pub const MAX_RECORD_BYTES: usize = 20_480;

@@ -1,0 +1,356 @@
+//! What the kernel writes to the ring.
+//!
+//! A record is a fixed part, one of the structs below, and for some kinds a tail of sections whose lengths the
+//! fixed part names. Every record begins with a [`Header`]. A record may be followed by unused bytes: only
+//! `header.length` counts.
+//!
+//! **Reversed paths.** A path that the kernel walked is a run of NUL-terminated components, the file's own name
+//! first, the root's child last; `/` is the empty run. A path that `bpf_d_path` rendered is plain text. Flags say
+//! which it is.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::keys::InodeKey;
+use crate::limits::COMM_BYTES;
+
+/// Kinds of records (`Header::kind`).
+pub mod kind {
+    /// [`super::ForkRecord`].
+    pub const FORK: u16 = 1;
+    /// [`super::ExecRecord`].
+    pub const EXEC: u16 = 2;
+    /// [`super::ExitRecord`].
+    pub const EXIT: u16 = 3;
+    /// [`super::ConnectRecord`]: a TCP connection attempt.
+    pub const CONNECT: u16 = 4;
+    /// [`super::OutcomeRecord`]: how a TCP attempt ended.
+    pub const OUTCOME: u16 = 5;
+    /// [`super::ConnectRecord`]: the first datagram of a socket to a peer.
+    pub const DATAGRAM: u16 = 6;
+    /// [`super::FileRecord`]: a credential candidate was opened.
+    pub const FILE_OPEN: u16 = 7;
+}
+
+/// The hook that saw an act (`Header::hook`).
+pub mod hook {
+    /// `tp_btf/sched_process_fork`.
+    pub const SCHED_PROCESS_FORK: u16 = 1;
+    /// `tp_btf/sched_process_exec`.
+    pub const SCHED_PROCESS_EXEC: u16 = 2;
+    /// `tp_btf/sched_process_exit`.
+    pub const SCHED_PROCESS_EXIT: u16 = 3;
+    /// `cgroup/connect4`.
+    pub const CGROUP_CONNECT4: u16 = 4;
+    /// `cgroup/connect6`.
+    pub const CGROUP_CONNECT6: u16 = 5;
+    /// `cgroup/sendmsg4`.
+    pub const CGROUP_SENDMSG4: u16 = 6;
+    /// `cgroup/sendmsg6`.
+    pub const CGROUP_SENDMSG6: u16 = 7;
+    /// `cgroup_skb/egress`.
+    pub const CGROUP_EGRESS: u16 = 8;
+    /// `tp_btf/inet_sock_set_state`.
+    pub const INET_SOCK_SET_STATE: u16 = 9;
+    /// `fexit/tcp_v4_connect`.
+    pub const TCP_V4_CONNECT_EXIT: u16 = 10;
+    /// `fexit/tcp_v6_connect`.
+    pub const TCP_V6_CONNECT_EXIT: u16 = 11;
+    /// `tp_btf/sys_exit`.
+    pub const SYS_EXIT: u16 = 12;
+    /// `lsm/file_open`.
+    pub const LSM_FILE_OPEN: u16 = 13;
+    /// `fentry/security_file_open`.
+    pub const FENTRY_FILE_OPEN: u16 = 14;
+}
+
+/// Begins every record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct Header {
+    /// Bytes of the record, header and tail included.
+    pub length: u32,
+    /// One of [`kind`].
+    pub kind: u16,
+    /// One of [`hook`].
+    pub hook: u16,
+    /// Counts this CPU's records from 0, taken before the ring is asked: a hole is a loss.
+    pub sequence: u64,
+    /// Boot time (suspend included) in ns.
+    pub time_boot_ns: u64,
+    /// CPU that wrote the record.
+    pub cpu: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Who acted, as it was at the moment of the act.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct Actor {
+    /// Start of the thread group's leader, boot time in ns: with `tgid` the key of a process.
+    pub start_boot_ns: u64,
+    /// cgroup v2 id (the inode number of its directory).
+    pub cgroup_id: u64,
+    /// Effective capabilities, a bit each.
+    pub capabilities: u64,
+    /// Process id in the initial pid namespace.
+    pub tgid: u32,
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// Real user id (initial user namespace, as all ids here).
+    pub uid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Effective group id.
+    pub egid: u32,
+    /// Login uid; `u32::MAX` where none was set.
+    pub login_uid: u32,
+    /// Audit session id; `u32::MAX` where none was set.
+    pub session_id: u32,
+    /// Inode number of the mount namespace.
+    pub mount_namespace: u32,
+    /// Inode number of the network namespace.
+    pub network_namespace: u32,
+    /// Inode number of the pid namespace of the process's children.
+    pub pid_namespace: u32,
+    /// Inode number of the user namespace.
+    pub user_namespace: u32,
+    /// The thread's command name: a claim.
+    pub comm: [u8; COMM_BYTES],
+}
+
+/// A file as its inode was at the moment.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct FileIdentity {
+    /// Device and inode number.
+    pub key: InodeKey,
+    /// Change time, seconds since the epoch.
+    pub ctime_seconds: i64,
+    /// Change time, nanoseconds.
+    pub ctime_nanoseconds: u32,
+    /// Hard links; 0: unlinked.
+    pub links: u32,
+    /// `st_mode`: type and permissions.
+    pub mode: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Standard input, output or error at exec. All zero: closed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct StdioIdentity {
+    /// Device and inode: the two ends of one pipe share it.
+    pub key: InodeKey,
+    /// `st_mode`: its type bits tell pipe, socket, terminal, file.
+    pub mode: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A process was made. Threads are not recorded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct ForkRecord {
+    /// Header.
+    pub header: Header,
+    /// The caller of fork or clone.
+    pub actor: Actor,
+    /// The child's start, boot time in ns.
+    pub child_start_boot_ns: u64,
+    /// Start of the child's parent (the caller, or the caller's parent with `CLONE_PARENT`).
+    pub parent_start_boot_ns: u64,
+    /// The child's process id.
+    pub child_tgid: u32,
+    /// The child's parent.
+    pub parent_tgid: u32,
+    /// The child's id in its own pid namespace.
+    pub child_namespaced_pid: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Flags of [`ExecRecord`].
+pub mod exec_flag {
+    /// argv did not fit.
+    pub const ARGV_TRUNCATED: u32 = 1;
+    /// Not all of the environment was looked at, or the markers did not fit.
+    pub const ENVIRONMENT_TRUNCATED: u32 = 2;
+    /// The working directory had more components than are walked.
+    pub const CWD_TRUNCATED: u32 = 4;
+    /// The executable's path had more components than are walked.
+    pub const EXE_TRUNCATED: u32 = 8;
+    /// The cgroup's path had more components than are walked.
+    pub const CGROUP_TRUNCATED: u32 = 16;
+    /// `LD_PRELOAD`, `LD_AUDIT` or `LD_LIBRARY_PATH` was set.
+    pub const PRELOAD: u32 = 32;
+    /// `interp` differs from `filename`: a script.
+    pub const SCRIPT: u32 = 64;
+    /// argv could not be read.
+    pub const ARGV_UNREADABLE: u32 = 128;
+}
+
+/// A process runs a new program. Tail, in this order: argv (NUL-terminated strings), working directory (reversed
+/// path), executable (reversed path), cgroup (reversed path), filename, interp (plain text), environment markers
+/// (`NAME\0` or `NAME=VALUE\0`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct ExecRecord {
+    /// Header.
+    pub header: Header,
+    /// The process, with its new credentials.
+    pub actor: Actor,
+    /// The executable that was mapped: for a script, the interpreter.
+    pub exe: FileIdentity,
+    /// Start of the parent, boot time in ns.
+    pub parent_start_boot_ns: u64,
+    /// Permitted capabilities.
+    pub capabilities_permitted: u64,
+    /// Standard input, output, error.
+    pub stdio: [StdioIdentity; 3],
+    /// The parent's process id.
+    pub parent_tgid: u32,
+    /// The process's id in its own pid namespace.
+    pub namespaced_pid: u32,
+    /// Number of arguments, also of those that did not fit.
+    pub argc: u32,
+    /// [`exec_flag`].
+    pub flags: u32,
+    /// Bytes of argv.
+    pub argv_length: u16,
+    /// Bytes of the working directory.
+    pub cwd_length: u16,
+    /// Bytes of the executable's path.
+    pub exe_length: u16,
+    /// Bytes of the cgroup's path.
+    pub cgroup_length: u16,
+    /// Bytes of `filename`.
+    pub filename_length: u16,
+    /// Bytes of `interp`.
+    pub interp_length: u16,
+    /// Bytes of environment markers.
+    pub markers_length: u16,
+    /// Zero.
+    pub reserved: u16,
+}
+
+/// A process ended (its last thread did).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct ExitRecord {
+    /// Header.
+    pub header: Header,
+    /// The process.
+    pub actor: Actor,
+    /// As `wait` gives it: the exit code in bits 8 to 15, a signal in bits 0 to 6.
+    pub wait_status: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A TCP connection attempt, or the first datagram of a socket to a peer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct ConnectRecord {
+    /// Header.
+    pub header: Header,
+    /// Who connects or sends.
+    pub actor: Actor,
+    /// Socket cookie: joins attempt and outcome.
+    pub cookie: u64,
+    /// Address asked for; IPv4 in the first four bytes, network order.
+    pub address_be: [u8; 16],
+    /// Port asked for, host order.
+    pub port: u16,
+    /// `AF_INET` or `AF_INET6` of the address asked for.
+    pub family: u16,
+    /// `IPPROTO_*`; MPTCP is 262.
+    pub protocol: u16,
+    /// `SOCK_STREAM`, `SOCK_DGRAM` …
+    pub socket_type: u16,
+}
+
+/// How a TCP attempt ended. Not tied to a process: it may be seen in an interrupt.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct OutcomeRecord {
+    /// Header.
+    pub header: Header,
+    /// Socket cookie.
+    pub cookie: u64,
+    /// Address of the peer as the socket has it; IPv4 in the first four bytes, network order.
+    pub remote_address_be: [u8; 16],
+    /// Local address.
+    pub local_address_be: [u8; 16],
+    /// Remote port, host order.
+    pub remote_port: u16,
+    /// Local port, host order.
+    pub local_port: u16,
+    /// `AF_INET` or `AF_INET6` of the socket.
+    pub family: u16,
+    /// One of [`outcome`].
+    pub outcome: u16,
+    /// Positive errno of a failure, 0 where the kernel gave none.
+    pub errno: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Values of [`OutcomeRecord::outcome`].
+pub mod outcome {
+    /// The handshake was completed.
+    pub const ESTABLISHED: u16 = 1;
+    /// The attempt failed with an errno.
+    pub const FAILED: u16 = 2;
+    /// The socket was closed before the handshake ended.
+    pub const ABORTED: u16 = 3;
+}
+
+/// Flags of [`FileRecord`].
+pub mod file_flag {
+    /// The path is reversed (walked); otherwise plain text (`bpf_d_path`).
+    pub const PATH_REVERSED: u32 = 1;
+    /// The path had more components, or bytes, than are carried.
+    pub const PATH_TRUNCATED: u32 = 2;
+    /// (device, inode) is that of a catalogued credential.
+    pub const BY_INODE: u32 = 4;
+    /// Its name is that of a rule.
+    pub const BY_NAME: u32 = 8;
+}
+
+/// A candidate for a credential was opened. Tail: the path, relative to the root of the process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct FileRecord {
+    /// Header.
+    pub header: Header,
+    /// Who opened it.
+    pub actor: Actor,
+    /// The file.
+    pub file: FileIdentity,
+    /// Open flags (`O_*`), as the kernel keeps them.
+    pub open_flags: u32,
+    /// `FMODE_READ` (1), `FMODE_WRITE` (2).
+    pub access_mode: u32,
+    /// [`file_flag`].
+    pub flags: u32,
+    /// Bytes of the path.
+    pub path_length: u16,
+    /// Zero.
+    pub reserved: u16,
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 32);
+    assert!(size_of::<Actor>() == 88);
+    assert!(size_of::<FileIdentity>() == 40);
+    assert!(size_of::<ForkRecord>() == 152);
+    assert!(size_of::<ExecRecord>() == 280);
+    assert!(size_of::<ExitRecord>() == 128);
+    assert!(size_of::<ConnectRecord>() == 152);
+    assert!(size_of::<OutcomeRecord>() == 88);
+    assert!(size_of::<FileRecord>() == 176);
+};

@@ -1,0 +1,2 @@
+//! Black-box tests of Telltale on a real kernel.
+fn main() {}

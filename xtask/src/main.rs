@@ -1,0 +1,2 @@
+//! Telltale's automation.
+fn main() {}
