@@ -1,1 +1,5 @@
-//! Telltale.
+//! Telltale: who did what on this host, and why.
+//!
+//! The data's way is one line: hooks → ring → [`capture`] → [`process`] → [`attribute`] → [`context`] → [`ship`].
+
+pub mod model;

@@ -1,0 +1,210 @@
+//! Acts: what a hook saw, decoded, before anything is known about the process behind it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::bytes::RawBytes;
+use super::process::{CredentialIds, ExecImage, FileRef, ProcessKey};
+use super::time::BootTime;
+
+/// One decoded record of the kernel.
+#[derive(Clone, Debug)]
+pub struct Act {
+    /// When.
+    pub time: BootTime,
+    /// Which hook saw it, by its stable name (`cgroup/connect4`).
+    pub hook: &'static str,
+    /// What happened.
+    pub deed: Deed,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Deed {
+    /// A process was made.
+    Fork(Fork),
+    /// A process runs a new program.
+    Exec(Box<Exec>),
+    /// A process ended.
+    Exit(Exit),
+    /// A TCP connection was asked for; its outcome follows.
+    ConnectAttempt(ConnectAttempt),
+    /// A TCP attempt ended.
+    ConnectOutcome(ConnectOutcome),
+    /// A socket sent its first datagram to a peer.
+    Datagram(ConnectAttempt),
+    /// A file that may be a credential was opened.
+    FileOpen(FileOpen),
+}
+
+/// Who acted, as it was at the moment of the act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// The process.
+    pub process: ProcessKey,
+    /// The thread, in the initial pid namespace.
+    pub tid: u32,
+    /// Users, groups, capabilities, login.
+    pub ids: CredentialIds,
+    /// cgroup v2 id.
+    pub cgroup_id: u64,
+    /// Namespaces.
+    pub namespaces: Namespaces,
+    /// The thread's command name: a claim.
+    pub comm: RawBytes,
+}
+
+/// Namespaces by inode number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Namespaces {
+    /// Mount namespace.
+    pub mount: u32,
+    /// Network namespace.
+    pub network: u32,
+    /// pid namespace of the process's children.
+    pub pid: u32,
+    /// User namespace.
+    pub user: u32,
+}
+
+/// A process was made.
+#[derive(Clone, Debug)]
+pub struct Fork {
+    /// The caller.
+    pub actor: Actor,
+    /// The new process.
+    pub child: ProcessKey,
+    /// Its parent.
+    pub parent: ProcessKey,
+    /// Its id in its own pid namespace.
+    pub namespaced_pid: u32,
+}
+
+/// A process runs a new program.
+#[derive(Clone, Debug)]
+pub struct Exec {
+    /// The process, with its new credentials.
+    pub actor: Actor,
+    /// Its parent.
+    pub parent: ProcessKey,
+    /// Its id in its own pid namespace.
+    pub namespaced_pid: u32,
+    /// What it runs. `argv` is as the process had it: it holds secrets until the process table redacts it.
+    pub image: ExecImage,
+    /// Path of its cgroup below the cgroup v2 mount, as the kernel has it.
+    pub cgroup_path: RawBytes,
+}
+
+/// A process ended.
+#[derive(Clone, Debug)]
+pub struct Exit {
+    /// The process.
+    pub actor: Actor,
+    /// As `wait` gives it.
+    pub wait_status: u32,
+}
+
+/// A transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// Multipath TCP.
+    Mptcp,
+    /// UDP.
+    Udp,
+    /// Another, by its number.
+    Other(u16),
+}
+
+/// An address and port. A v4-mapped IPv6 address is kept as IPv4 with `mapped` set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Address.
+    pub address: IpAddr,
+    /// Port.
+    pub port: u16,
+    /// Whether the program wrote the IPv4 address in its v4-mapped IPv6 form.
+    pub mapped: bool,
+}
+
+/// A connection asked for, or a datagram sent.
+#[derive(Clone, Debug)]
+pub struct ConnectAttempt {
+    /// Who.
+    pub actor: Actor,
+    /// Joins attempt and outcome.
+    pub cookie: u64,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// The address asked for.
+    pub remote: Endpoint,
+}
+
+/// How a TCP attempt ended.
+#[derive(Clone, Debug)]
+pub struct ConnectOutcome {
+    /// Joins attempt and outcome.
+    pub cookie: u64,
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The address connected, as the socket has it (a program may be redirected).
+    pub remote: Option<Endpoint>,
+    /// The local end.
+    pub local: Option<Endpoint>,
+}
+
+/// How a connection attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The handshake was completed.
+    Established,
+    /// It failed.
+    Failed {
+        /// Positive errno.
+        errno: u32,
+    },
+    /// It cannot be known.
+    Unknown(UnknownOutcome),
+}
+
+/// Why an outcome cannot be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownOutcome {
+    /// The socket was closed before the handshake ended.
+    Aborted,
+    /// No hook reported an end within the time-out.
+    TimedOut(Duration),
+    /// The agent stopped, or had no room to wait for it.
+    NotWaitedFor,
+}
+
+/// A file was opened.
+#[derive(Clone, Debug)]
+pub struct FileOpen {
+    /// Who.
+    pub actor: Actor,
+    /// The file.
+    pub file: FileRef,
+    /// Its path, from the root of the process.
+    pub path: RawBytes,
+    /// Whether `path` lacks its beginning (too deep) or its end (too long).
+    pub path_truncated: bool,
+    /// Whether (device, inode) is that of a catalogued credential.
+    pub known_inode: bool,
+    /// Read, write, or both.
+    pub access: Access,
+    /// Open flags (`O_*`).
+    pub flags: u32,
+}
+
+/// What a descriptor may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Access {
+    /// Reading.
+    pub read: bool,
+    /// Writing.
+    pub write: bool,
+    /// The file was truncated by the open.
+    pub truncate: bool,
+}

@@ -1,0 +1,157 @@
+//! Events: what is told to the outside, with who and why.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::act::{Access, Actor, Endpoint, Outcome, Protocol};
+use super::bytes::RawBytes;
+use super::identity::Attribution;
+use super::process::{FileRef, Process};
+use super::time::BootTime;
+
+/// Something worth telling.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// When.
+    pub time: BootTime,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What an event tells.
+#[derive(Clone, Debug)]
+pub enum EventKind {
+    /// An identity did something.
+    Activity(Box<Activity>),
+    /// An activity happened again and was folded.
+    Repeat(Repeat),
+    /// Something was lost, and how much.
+    Gap(Gap),
+    /// The agent speaks of itself: start, heartbeat, stop.
+    AgentStatus(AgentStatus),
+}
+
+/// What an identity did: who, what, why.
+#[derive(Clone, Debug)]
+pub struct Activity {
+    /// Who, by identity.
+    pub attribution: Arc<Attribution>,
+    /// Who, by process, with its image at the time.
+    pub process: Arc<Process>,
+    /// Who, at the moment of the act.
+    pub actor: Actor,
+    /// The hook that saw it.
+    pub hook: &'static str,
+    /// What.
+    pub what: What,
+    /// Why.
+    pub why: Why,
+}
+
+/// What was done.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A connection, once its outcome is known.
+    Connection(Connection),
+    /// The first datagram of a socket to a peer.
+    DatagramFlow(DatagramFlow),
+    /// A descriptor of a credential was acquired.
+    CredentialAccess(CredentialAccess),
+}
+
+/// A connection.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Socket cookie: the same in later updates.
+    pub cookie: u64,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// The address asked for.
+    pub asked: Endpoint,
+    /// The address connected, where known.
+    pub connected: Option<Endpoint>,
+    /// The local end, where known.
+    pub local: Option<Endpoint>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From the attempt to its outcome, where both are known.
+    pub latency_ns: Option<u64>,
+}
+
+/// The first datagram of a socket to a peer.
+#[derive(Clone, Debug)]
+pub struct DatagramFlow {
+    /// Socket cookie.
+    pub cookie: u64,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// The peer.
+    pub remote: Endpoint,
+}
+
+/// A credential was opened.
+#[derive(Clone, Debug)]
+pub struct CredentialAccess {
+    /// Name of the catalogue's entry.
+    pub credential: Arc<str>,
+    /// Kind of the credential (`cloud`, `ssh`, `kubernetes`).
+    pub kind: Arc<str>,
+    /// How bad its loss would be, 1 to 5.
+    pub sensitivity: u8,
+    /// Path from the root of the process.
+    pub path: RawBytes,
+    /// The file.
+    pub file: FileRef,
+    /// Read, write, truncate.
+    pub access: Access,
+    /// How it was recognised: `path` or `inode`.
+    pub matched_by: &'static str,
+}
+
+/// Why: the reasons that can be known.
+#[derive(Clone, Debug, Default)]
+pub struct Why {
+    /// Ancestors, parent first, up to the session's root.
+    pub lineage: Vec<Arc<Process>>,
+    /// Whether the lineage ends for a reason other than having reached its root.
+    pub lineage_truncated: bool,
+}
+
+/// A folded activity happened again.
+#[derive(Clone, Copy, Debug)]
+pub struct Repeat {
+    /// Socket cookie of the flow.
+    pub cookie: u64,
+    /// The peer.
+    pub remote: Endpoint,
+    /// How often since the last report.
+    pub count: u64,
+    /// The last time.
+    pub last: BootTime,
+}
+
+/// Something was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Where: `kernel`, `decode`, `queue`.
+    pub stage: &'static str,
+    /// Why: a name of `agent_common::counters::Counter`, or of the stage.
+    pub cause: &'static str,
+    /// Hook family, where known.
+    pub family: Option<&'static str>,
+    /// How many records or events.
+    pub lost: u64,
+}
+
+/// The agent speaks of itself.
+#[derive(Clone, Debug)]
+pub struct AgentStatus {
+    /// `start`, `heartbeat` or `stop`.
+    pub phase: &'static str,
+    /// Version of the agent.
+    pub version: &'static str,
+    /// The hook that serves each capability, and why a better one does not.
+    pub capabilities: Vec<(String, String)>,
+    /// All counters of the ledger, by name.
+    pub counters: BTreeMap<String, u64>,
+}

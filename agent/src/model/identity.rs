@@ -1,0 +1,84 @@
+//! Identities: who acts, as one stable name with the evidence for it.
+
+use std::sync::Arc;
+
+/// How far a piece of evidence may be relied upon, weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Confidence {
+    /// Written by the one it speaks of: a name, an environment variable, a cgroup below a delegation point.
+    Claimed,
+    /// Said by an operator or a local API, not seen.
+    Declared,
+    /// Seen by the kernel: an inode, a cgroup above any delegation, a login uid.
+    Observed,
+    /// Proven by an authority: an engine or an attestor that confirms it.
+    Attested,
+}
+
+/// A reason to believe an identity.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Evidence {
+    /// What kind of fact (`cgroup`, `login_uid`, `exe`).
+    pub kind: &'static str,
+    /// The fact itself, escaped text.
+    pub detail: String,
+    /// How far to rely on it.
+    pub confidence: Confidence,
+}
+
+/// Who acted, why that is believed, and how firmly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attribution {
+    /// The most specific identity: the key of baselines and of the kill-switch.
+    pub identity: Identity,
+    /// Evidence for `identity`, best first.
+    pub evidence: Vec<Evidence>,
+    /// Confidence in `identity`: that of the best evidence.
+    pub confidence: Confidence,
+    /// The human behind it, where a login is known.
+    pub human: Option<Identity>,
+    /// All other identities that apply, most specific first.
+    pub blended: Vec<Identity>,
+}
+
+/// An identity. Its canonical string is [`Identity::to_string`]; segments are percent-encoded outside
+/// `[A-Za-z0-9._-]`, `@` and `/` are reserved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Identity {
+    /// `human/alice`.
+    Human {
+        /// User name, or `uid:1000` where no name is known.
+        user: Arc<[u8]>,
+    },
+    /// `svc/nginx`.
+    SystemUnit {
+        /// Unit name without its `.service` suffix; other suffixes are kept.
+        unit: Arc<[u8]>,
+    },
+    /// `user-svc/alice/syncthing`.
+    UserUnit {
+        /// The user.
+        user: Arc<[u8]>,
+        /// Unit name.
+        unit: Arc<[u8]>,
+    },
+    /// `container/<id>`: narrow form, by engine and id, until an engine tells its image.
+    Container {
+        /// The engine as the cgroup names it (`docker`, `podman`, `containerd`, `crio`, `nspawn`, `lxc`).
+        engine: Arc<[u8]>,
+        /// Container id or machine name.
+        id: Arc<[u8]>,
+    },
+    /// `exe/usr/local/bin/sync@uid:1000`.
+    Executable {
+        /// Path components of the executable, from the host's root mount namespace.
+        path: Arc<[u8]>,
+        /// Real uid.
+        uid: u32,
+    },
+    /// `exe-ns/<hash>`: an executable of another mount namespace.
+    NamespacedExecutable {
+        /// Hex digest of what tells it apart.
+        hash: Arc<str>,
+    },
+}

@@ -1,0 +1,10 @@
+//! Plain data, without IO: what is known of acts, processes and identities.
+//!
+//! Nothing here reads a clock, spawns or serialises. What leaves the host is defined in [`crate::ship::wire`] alone.
+
+pub mod act;
+pub mod bytes;
+pub mod event;
+pub mod identity;
+pub mod process;
+pub mod time;

@@ -1,0 +1,166 @@
+//! Processes: what one is, told apart for ever.
+
+use std::sync::Arc;
+
+use super::act::Namespaces;
+use super::bytes::RawBytes;
+use super::time::BootTime;
+
+/// A process, told apart from every other that ever has its pid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProcessKey {
+    /// Process id (thread group id) in the initial pid namespace.
+    pub pid: u32,
+    /// Start of its first thread.
+    pub start: BootTime,
+}
+
+/// Users, groups, capabilities and login of a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct CredentialIds {
+    /// Real user id.
+    pub uid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Effective group id.
+    pub egid: u32,
+    /// Effective capabilities, a bit each.
+    pub capabilities: u64,
+    /// Login uid, kept across sudo and su; `None` where no login set one.
+    pub login_uid: Option<u32>,
+    /// Audit session; `None` where there is none.
+    pub session_id: Option<u32>,
+}
+
+/// A file by its inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct FileRef {
+    /// Device as the kernel holds it: major in the upper 12 bits, minor in the lower 20.
+    pub device: u32,
+    /// Inode number.
+    pub inode: u64,
+    /// Change time: seconds, nanoseconds. With device and inode it tells a replaced file.
+    pub changed: (i64, u32),
+    /// Hard links; 0 for an unlinked file (deleted, memfd).
+    pub links: u32,
+    /// `st_mode`.
+    pub mode: u32,
+}
+
+/// What kind of thing a standard stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum StdioKind {
+    /// Closed.
+    #[default]
+    Closed,
+    /// A pipe: both ends have one inode.
+    Pipe,
+    /// A socket.
+    Socket,
+    /// A character device: a terminal, /dev/null.
+    CharacterDevice,
+    /// A file.
+    File,
+    /// Something else.
+    Other,
+}
+
+/// A standard stream at exec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Stdio {
+    /// What it is.
+    pub kind: StdioKind,
+    /// Its device.
+    pub device: u32,
+    /// Its inode: joins the two ends of a pipe.
+    pub inode: u64,
+}
+
+/// An environment marker: a variable whose name tells who started a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marker {
+    /// Its name.
+    pub name: RawBytes,
+    /// Its value, for names whose value is kept.
+    pub value: Option<RawBytes>,
+}
+
+/// What a process runs, as it was at exec.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ExecImage {
+    /// Path of the executable that was mapped (the interpreter of a script), from the root of the process.
+    pub exe: RawBytes,
+    /// Its inode.
+    pub exe_file: FileRef,
+    /// The path given to exec: for a script, the script.
+    pub filename: RawBytes,
+    /// The path of what runs it: differs from `filename` for a script.
+    pub interpreter: RawBytes,
+    /// Whether `filename` is a script.
+    pub script: bool,
+    /// Arguments.
+    pub argv: Vec<RawBytes>,
+    /// Number of arguments, also of those not in `argv`.
+    pub argument_count: u32,
+    /// Whether `argv` lacks arguments or the end of one.
+    pub argv_truncated: bool,
+    /// Working directory.
+    pub cwd: RawBytes,
+    /// Environment markers.
+    pub markers: Vec<Marker>,
+    /// Whether not all of the environment could be looked at.
+    pub markers_truncated: bool,
+    /// Whether the loader was told to preload.
+    pub preload: bool,
+    /// Standard input, output, error.
+    pub stdio: [Stdio; 3],
+    /// Permitted capabilities.
+    pub capabilities_permitted: u64,
+}
+
+/// How a process came to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Its fork or exec was seen.
+    Observed,
+    /// It was there when the agent started; read from /proc.
+    Inventoried,
+    /// Its start was lost; made from the record that named it.
+    Inferred,
+}
+
+/// A cgroup.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Cgroup {
+    /// cgroup v2 id.
+    pub id: u64,
+    /// Path below the cgroup v2 mount (`/system.slice/nginx.service`); empty where not known.
+    pub path: RawBytes,
+}
+
+/// One life of a process between two execs: immutable, shared by the events that name it.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Which.
+    pub key: ProcessKey,
+    /// Its parent at the time it was made known.
+    pub parent: Option<ProcessKey>,
+    /// Its id in its own pid namespace.
+    pub namespaced_pid: u32,
+    /// What it runs; redacted.
+    pub image: Arc<ExecImage>,
+    /// Users, groups, capabilities, login at that time.
+    pub ids: CredentialIds,
+    /// Its cgroup at that time.
+    pub cgroup: Arc<Cgroup>,
+    /// Its namespaces at that time.
+    pub namespaces: Namespaces,
+    /// How it is known.
+    pub origin: Origin,
+    /// When it ran `image`: its exec, or its fork where it did not exec.
+    pub since: BootTime,
+    /// How often it has called exec.
+    pub exec_count: u32,
+}
