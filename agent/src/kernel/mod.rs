@@ -1,0 +1,4 @@
+//! All that knows aya, or the running kernel.
+
+pub mod btf;
+pub mod offsets;
