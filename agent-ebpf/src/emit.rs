@@ -5,14 +5,14 @@
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
-use agent_common::counters::{Counter, Family, slot};
+use agent_common::counters::{Counter, CpuState, Family, slot};
 use agent_common::records::Header;
 use aya_ebpf::helpers::generated::{
     bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_output,
 };
 use aya_ebpf::maps::ring_buf::RingBufEntry;
 
-use crate::maps::{self, CpuState};
+use crate::maps;
 
 /// An act that is to be told: it has its sequence number and is counted as attempted.
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 //! All maps. Sizes and their reasons stand in `agent_common::limits`.
 
-use agent_common::counters::SLOTS;
+use agent_common::counters::CpuState;
 use agent_common::keys::{
     Control, FlowCount, FlowKey, InodeKey, MarkerName, RuleName, RuleSuffix,
 };
@@ -15,15 +15,6 @@ use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 /// Everything that userspace is told.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
-
-/// What this CPU has counted. Pinned and read by userspace, never written by it.
-#[repr(C)]
-pub struct CpuState {
-    /// Next sequence number of this CPU.
-    pub sequence: u64,
-    /// `agent_common::counters::slot`.
-    pub counters: [u64; SLOTS as usize],
-}
 
 /// One [`CpuState`] a CPU.
 #[map]
