@@ -7,6 +7,7 @@
 //! The data comes from the kernel and is trusted, and yet nothing here panics or runs long on damaged data: the
 //! input is bounded by [`MAX_BTF_BYTES`], a lookup by [`MAX_LOOKUP_STEPS`] and [`MAX_DEPTH`].
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,8 +20,9 @@ pub const BTF_DIRECTORY: &str = "/sys/kernel/btf";
 /// Largest BTF taken. Distribution kernels have 3 to 6 MiB; with every driver built in, about 20.
 pub const MAX_BTF_BYTES: u64 = 64 << 20;
 
-/// Members that one lookup looks at before it gives up. `task_struct`, the largest that is read, has about 300.
-pub const MAX_LOOKUP_STEPS: usize = 1 << 20;
+/// Types and members that one lookup looks at before it gives up. `task_struct`, the largest that is read, has
+/// about 300 members; the bound keeps damaged data from costing more than a few milliseconds a lookup.
+pub const MAX_LOOKUP_STEPS: usize = 1 << 16;
 
 /// Longest chain of modifiers, and deepest nest of anonymous structures, that is followed.
 pub const MAX_DEPTH: usize = 32;
@@ -202,12 +204,13 @@ impl KernelTypes {
     pub fn locate(&self, path: &str) -> Result<Located, LookupError> {
         let (name, members) = path.split_once('.').unwrap_or((path, ""));
         let mut first_error = None;
+        let steps = Cell::new(0);
         for btf in std::iter::once(&self.base).chain(&self.modules) {
             let section = btf.split().unwrap_or_else(|| btf.base());
             let mut found = None;
             for candidate in section.resolve_types_by_name(name).map_err(LookupError::Damaged)? {
                 let (Type::Struct(_) | Type::Union(_)) = &candidate else { continue };
-                match (Walk { btf, steps: 0 }).walk(candidate, name, members) {
+                match (Walk { btf, steps: &steps }).walk(candidate, name, members) {
                     Ok(place) if found.as_ref().is_some_and(|other| *other != place) => {
                         return Err(LookupError::Ambiguous { path: path.to_owned() });
                     }
@@ -246,12 +249,13 @@ fn read_bounded(directory: &Path, name: &str) -> Result<Vec<u8>, BtfError> {
 /// One lookup, bounded.
 struct Walk<'a> {
     btf: &'a Btf,
-    /// Members looked at so far.
-    steps: usize,
+    /// Types and members looked at so far, by all walks of one lookup.
+    steps: &'a Cell<usize>,
 }
 
 impl Walk<'_> {
-    fn walk(&mut self, root: Type, name: &str, members: &str) -> Result<Located, LookupError> {
+    fn walk(&self, root: Type, name: &str, members: &str) -> Result<Located, LookupError> {
+        self.charge(&root)?;
         let (mut here, mut here_name) = (root, name);
         let mut bits: u64 = 0;
         for segment in members.split('.').filter(|segment| !segment.is_empty()) {
@@ -293,13 +297,12 @@ impl Walk<'_> {
 
     /// The member and its bits from the start of `outer`. Named members go before those of anonymous parts.
     fn find_member(
-        &mut self,
+        &self,
         outer: &Struct,
         name: &str,
         depth: usize,
     ) -> Result<Option<(u64, Member)>, LookupError> {
-        self.steps = self.steps.saturating_add(outer.members.len());
-        if depth > MAX_DEPTH || self.steps > MAX_LOOKUP_STEPS {
+        if depth > MAX_DEPTH {
             return Err(LookupError::TooComplex);
         }
         let mut anonymous = Vec::new();
@@ -324,17 +327,39 @@ impl Walk<'_> {
 
     /// The type that `referrer` refers to, modifiers stripped.
     fn target<T: BtfType + ?Sized>(&self, referrer: &T) -> Result<Type, LookupError> {
-        let mut here = self.btf.resolve_chained_type(referrer).map_err(LookupError::Damaged)?;
+        let mut here = self.follow(referrer)?;
         for _ in 0..MAX_DEPTH {
-            let next = match &here {
-                Type::Const(t) | Type::Volatile(t) | Type::Restrict(t) => self.btf.resolve_chained_type(t),
-                Type::Typedef(t) => self.btf.resolve_chained_type(t),
-                Type::TypeTag(t) => self.btf.resolve_chained_type(t),
+            here = match &here {
+                Type::Const(t) | Type::Volatile(t) | Type::Restrict(t) => self.follow(t)?,
+                Type::Typedef(t) => self.follow(t)?,
+                Type::TypeTag(t) => self.follow(t)?,
                 _ => return Ok(here),
             };
-            here = next.map_err(LookupError::Damaged)?;
         }
         Err(LookupError::TooComplex)
+    }
+
+    fn follow<T: BtfType + ?Sized>(&self, referrer: &T) -> Result<Type, LookupError> {
+        let next = self.btf.resolve_chained_type(referrer).map_err(LookupError::Damaged)?;
+        self.charge(&next)?;
+        Ok(next)
+    }
+
+    /// Counts a type and its members, all of which were copied.
+    fn charge(&self, copied: &Type) -> Result<(), LookupError> {
+        let members = match copied {
+            Type::Struct(t) | Type::Union(t) => t.members.len(),
+            Type::Enum(t) => t.members.len(),
+            Type::Enum64(t) => t.members.len(),
+            Type::FuncProto(t) => t.parameters.len(),
+            Type::Datasec(t) => t.variables.len(),
+            _ => 0,
+        };
+        self.steps.set(self.steps.get().saturating_add(1 + members));
+        if self.steps.get() > MAX_LOOKUP_STEPS {
+            return Err(LookupError::TooComplex);
+        }
+        Ok(())
     }
 
     fn size(&self, of: &Type, member: &str, depth: usize) -> Result<u64, LookupError> {
@@ -379,3 +404,8 @@ impl Walk<'_> {
         self.btf.resolve_name(of).map_err(LookupError::Damaged)
     }
 }
+
+#[cfg(test)]
+pub(super) mod synthetic;
+#[cfg(test)]
+mod tests;

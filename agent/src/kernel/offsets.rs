@@ -353,3 +353,6 @@ fn resolve_field(types: &KernelTypes, field: &Field) -> Result<ResolvedOffset, V
     }
     Err(refusals)
 }
+
+#[cfg(test)]
+mod tests;
