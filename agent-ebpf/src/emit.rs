@@ -7,9 +7,7 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use agent_common::counters::{Counter, CpuState, Family, slot};
 use agent_common::records::Header;
-use aya_ebpf::helpers::generated::{
-    bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_output,
-};
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_output};
 use aya_ebpf::maps::ring_buf::RingBufEntry;
 
 use crate::maps;
@@ -120,8 +118,14 @@ impl Ticket {
     #[inline(always)]
     pub unsafe fn output(self, data: *const u8, length: u32) {
         // SAFETY: as the caller promises.
-        let result =
-            unsafe { bpf_ringbuf_output((&raw const maps::EVENTS).cast_mut().cast(), data.cast_mut().cast(), u64::from(length), 0) };
+        let result = unsafe {
+            bpf_ringbuf_output(
+                (&raw const maps::EVENTS).cast_mut().cast(),
+                data.cast_mut().cast(),
+                u64::from(length),
+                0,
+            )
+        };
         if result == 0 {
             add(self.state, self.family, Counter::Submitted);
         } else {

@@ -209,9 +209,7 @@ impl<A: Access> Task<A> {
         let fs = self.pointer(offset!(task_fs))?;
         let base = offset?;
         // SAFETY: loaded from a pointer of kind `A`.
-        unsafe {
-            Some((A::load(fs, base + offset!(path_mnt)?)?, A::load(fs, base + offset!(path_dentry)?)?))
-        }
+        unsafe { Some((A::load(fs, base + offset!(path_mnt)?)?, A::load(fs, base + offset!(path_dentry)?)?)) }
     }
 
     /// Node of its cgroup of the default hierarchy.
@@ -560,8 +558,13 @@ impl<A: Access> Sock<A> {
 #[inline(always)]
 pub fn syscall_number(registers: u64) -> Option<u64> {
     // SAFETY: the tracepoint's argument is typed.
-    unsafe { Typed::load(registers, offset!(regs_syscall)?) }
+    unsafe { Typed::load::<SyscallNumber>(registers, offset!(regs_syscall)?).map(|number| number as u64) }
 }
+
+#[cfg(bpf_target_arch = "x86_64")]
+type SyscallNumber = u64;
+#[cfg(not(bpf_target_arch = "x86_64"))]
+type SyscallNumber = i32;
 
 /// First argument of that system call.
 #[inline(always)]

@@ -1,9 +1,7 @@
 //! All maps. Sizes and their reasons stand in `agent_common::limits`.
 
 use agent_common::counters::CpuState;
-use agent_common::keys::{
-    Control, FlowCount, FlowKey, InodeKey, MarkerName, RuleName, RuleSuffix,
-};
+use agent_common::keys::{Control, FlowCount, FlowKey, InodeKey, MarkerName, RuleName, RuleSuffix};
 use agent_common::limits::{
     CREDENTIAL_INODES, DATAGRAM_FLOWS, EXEC_SCRATCH_BYTES, MARKERS, RING_BYTES, RULE_NAMES, RULE_SUFFIXES,
 };

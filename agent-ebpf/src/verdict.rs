@@ -42,7 +42,9 @@ pub fn judge<A: Access>(inode: Inode<A>, mount: u64, dentry: u64) -> u32 {
 fn flags_of(name: u64) -> u32 {
     let mut key = RuleName([0; RULE_NAME_BYTES]);
     // SAFETY: the buffer has the length that is named.
-    let read = unsafe { bpf_probe_read_kernel_str(key.0.as_mut_ptr().cast(), RULE_NAME_BYTES as u32, name as *const _) };
+    let read = unsafe {
+        bpf_probe_read_kernel_str(key.0.as_mut_ptr().cast(), RULE_NAME_BYTES as u32, name as *const _)
+    };
     if read <= 0 || read >= RULE_NAME_BYTES as i64 {
         return 0;
     }
@@ -111,7 +113,9 @@ pub fn by_name(mount: u64, dentry: u64) -> u64 {
                         if flags & rule_name::DIRECTORY != 0 {
                             return 1;
                         }
-                        if own & rule_name::FILE_IN_DIRECTORY != 0 && flags & rule_name::DIRECTORY_OF_FILE != 0 {
+                        if own & rule_name::FILE_IN_DIRECTORY != 0
+                            && flags & rule_name::DIRECTORY_OF_FILE != 0
+                        {
                             return 1;
                         }
                         level = 2;

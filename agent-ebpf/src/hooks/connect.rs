@@ -105,7 +105,13 @@ fn attempt(ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
 
 /// Tells of an attempt or of a datagram, made by the running process.
 #[inline(always)]
-pub fn emit_connect(family: Family, kind: u16, ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
+pub fn emit_connect(
+    family: Family,
+    kind: u16,
+    ctx: &SockAddrContext,
+    asked: &Asked,
+    hook: u16,
+) -> Option<()> {
     let ticket = emit::attempt(family)?;
     let mut entry = ticket.reserve::<ConnectRecord>()?;
     // SAFETY: the ring gave room for a whole record; every field is written before it is submitted.

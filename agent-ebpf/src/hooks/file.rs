@@ -113,8 +113,11 @@ fn opened(file: File<Typed>, inode: Inode<Typed>, flags: u32, hook: u16) -> Opti
     let (fixed, path) = unsafe { (&mut (*record).fixed, (&raw mut (*record).path).cast::<u8>()) };
     match fill(fixed, path, SHORT_PATH_BYTES, file, inode, flags) {
         Some(length) if length >= 0 => {
-            fixed.header =
-                ticket.header(kind::FILE_OPEN, hook, size_of::<FileRecord>() as u32 + u32::from(fixed.path_length));
+            fixed.header = ticket.header(
+                kind::FILE_OPEN,
+                hook,
+                size_of::<FileRecord>() as u32 + u32::from(fixed.path_length),
+            );
             ticket.submit(entry);
             Some(())
         }
@@ -151,8 +154,11 @@ fn opened_with_long_path(
                 fixed.path_length = 0;
                 fixed.flags |= file_flag::PATH_TRUNCATED;
             }
-            fixed.header =
-                ticket.header(kind::FILE_OPEN, hook, size_of::<FileRecord>() as u32 + u32::from(fixed.path_length));
+            fixed.header = ticket.header(
+                kind::FILE_OPEN,
+                hook,
+                size_of::<FileRecord>() as u32 + u32::from(fixed.path_length),
+            );
             ticket.submit(entry);
         }
     }

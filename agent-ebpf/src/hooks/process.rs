@@ -9,9 +9,7 @@ use agent_common::keys::{MARKER_PRELOAD, MARKER_WITH_VALUE, MarkerName};
 use agent_common::limits::{
     ARGV_BYTES, ENVIRONMENT_CHUNKS, EXEC_NAME_BYTES, MARKER_BYTES, MARKER_NAME_BYTES, MARKER_VALUE_BYTES,
 };
-use agent_common::records::{
-    ExecRecord, ExitRecord, ForkRecord, StdioIdentity, exec_flag, hook, kind,
-};
+use agent_common::records::{ExecRecord, ExitRecord, ForkRecord, StdioIdentity, exec_flag, hook, kind};
 use aya_ebpf::helpers::generated::{
     bpf_loop, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
 };
@@ -210,8 +208,9 @@ fn fill_exec(
 fn write_string(scratch: *mut u8, at: usize, string: u64) -> usize {
     let at = at & OFFSET_MASK;
     // SAFETY: offset and length stay below the scratch space's size.
-    let read =
-        unsafe { bpf_probe_read_kernel_str(scratch.add(at).cast(), EXEC_NAME_BYTES as u32, string as *const _) };
+    let read = unsafe {
+        bpf_probe_read_kernel_str(scratch.add(at).cast(), EXEC_NAME_BYTES as u32, string as *const _)
+    };
     if read <= 1 || read > EXEC_NAME_BYTES as i64 { at } else { at + read as usize - 1 }
 }
 
@@ -247,6 +246,95 @@ const CHUNK: usize = MARKER_NAME_BYTES + MARKER_VALUE_BYTES;
 /// Where chunks are read to, behind everything that a record can hold.
 const CHUNK_AT: usize = 24_576;
 
+/// Where names are taken apart, behind the chunk.
+const NAME_AT: usize = CHUNK_AT + 256;
+
+/// Takes the name out of `NAME=VALUE`. All its state lives in map memory, of which the verifier remembers nothing: else
+/// it would follow every combination of lengths apart, and run out of patience.
+#[repr(C)]
+struct NameParser {
+    key: MarkerName,
+    done: u32,
+    length: u32,
+    prefix_length: u32,
+}
+
+/// Reads a field in a way that the compiler cannot replace by what it wrote there.
+macro_rules! state {
+    ($parser:ident . $field:ident) => {
+        // SAFETY: a reference is valid.
+        unsafe { core::ptr::read_volatile(&raw const $parser.$field) }
+    };
+    ($parser:ident . $field:ident = $value:expr) => {
+        // SAFETY: a reference is valid.
+        unsafe { core::ptr::write_volatile(&raw mut $parser.$field, $value) }
+    };
+}
+
+impl NameParser {
+    /// # Safety
+    /// `place` must be aligned scratch space of this size.
+    #[inline(always)]
+    unsafe fn at<'a>(place: *mut Self) -> &'a mut Self {
+        // SAFETY: any bytes are a parser.
+        unsafe { &mut *place }
+    }
+
+    #[inline(always)]
+    fn key(&self) -> &MarkerName {
+        &self.key
+    }
+
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        let length = state!(self.length);
+        if length > MARKER_NAME_BYTES as u32 { MARKER_NAME_BYTES as u32 } else { length }
+    }
+
+    #[inline(always)]
+    fn prefix_length(&self) -> u32 {
+        state!(self.prefix_length)
+    }
+
+    #[inline(always)]
+    fn parse(&mut self, chunk: *const u8) {
+        state!(self.done = 0);
+        state!(self.length = 0);
+        state!(self.prefix_length = 0);
+        for index in 0..MARKER_NAME_BYTES {
+            // SAFETY: within the chunk.
+            let byte = unsafe { chunk.add(index).read_volatile() };
+            if byte == b'=' || byte == 0 {
+                state!(self.done = 1);
+            }
+            if state!(self.done) != 0 {
+                self.set(index, 0);
+                continue;
+            }
+            self.set(index, byte);
+            state!(self.length = index as u32 + 1);
+            if byte == b'_' && state!(self.prefix_length) == 0 {
+                state!(self.prefix_length = index as u32 + 1);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn cut_to_prefix(&mut self) {
+        for index in 0..MARKER_NAME_BYTES {
+            if index as u32 >= state!(self.prefix_length) {
+                self.set(index, 0);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn set(&mut self, index: usize, byte: u8) {
+        // SAFETY: the callers' loops stay below the array's length.
+        unsafe { self.key.0.as_mut_ptr().add(index).write_volatile(byte) };
+    }
+}
+
 /// Looks at one variable of the environment: only names of the catalogue are kept, values only of an allow-list.
 /// Returns 1 to end the loop.
 extern "C" fn next_variable(_index: u32, context: *mut MarkerWalk) -> i64 {
@@ -273,30 +361,17 @@ extern "C" fn next_variable(_index: u32, context: *mut MarkerWalk) -> i64 {
         return 0;
     }
 
-    let mut name = MarkerName([0; MARKER_NAME_BYTES]);
-    let mut length = 0usize;
-    let mut prefix = 0usize;
-    for index in 0..MARKER_NAME_BYTES {
-        // SAFETY: within the chunk.
-        let byte = unsafe { *chunk.add(index) };
-        if byte == b'=' || byte == 0 {
-            break;
-        }
-        name.0[index] = byte;
-        length = index + 1;
-        if byte == b'_' && prefix == 0 {
-            prefix = index + 1;
-        }
-    }
+    // SAFETY: the parser's place is within the scratch space, aligned, and apart from the chunk.
+    let name = unsafe { NameParser::at(scratch.add(NAME_AT).cast()) };
+    name.parse(chunk);
     // SAFETY: the value is copied at once.
-    let mut kept = unsafe { maps::MARKER_NAMES.get(&name) }.copied();
-    if kept.is_none() && prefix != 0 {
-        for index in 0..MARKER_NAME_BYTES {
-            name.0[index] = if index < prefix { name.0[index] } else { 0 };
-        }
+    let mut kept = unsafe { maps::MARKER_NAMES.get(name.key()) }.copied();
+    if kept.is_none() && name.prefix_length() != 0 {
+        name.cut_to_prefix();
         // SAFETY: the value is copied at once.
-        kept = unsafe { maps::MARKER_NAMES.get(&name) }.copied();
+        kept = unsafe { maps::MARKER_NAMES.get(name.key()) }.copied();
     }
+    let length = name.length();
     let Some(kept) = kept else { return 0 };
     if kept & MARKER_PRELOAD != 0 {
         walk.flags |= exec_flag::PRELOAD;
@@ -305,7 +380,7 @@ extern "C" fn next_variable(_index: u32, context: *mut MarkerWalk) -> i64 {
         walk.flags |= exec_flag::ENVIRONMENT_TRUNCATED;
         return 0;
     }
-    let bytes = if kept & MARKER_WITH_VALUE != 0 { read as usize - 1 } else { length };
+    let bytes = if kept & MARKER_WITH_VALUE != 0 { read as usize - 1 } else { length as usize };
     let bytes = if bytes > CHUNK { CHUNK } else { bytes };
     let at = walk.end as usize & OFFSET_MASK;
     // SAFETY: offset and length stay below the scratch space's size.

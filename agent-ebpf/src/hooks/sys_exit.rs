@@ -103,7 +103,8 @@ fn tell(file: File<Probed>, inode: Inode<Probed>, flags: u32, mount: u64, dentry
     }
     let start = size_of::<FileRecord>();
     let written = path::unpack(path::write(scratch, start, mount, dentry));
-    record.flags = flags | file_flag::PATH_REVERSED | if written.truncated { file_flag::PATH_TRUNCATED } else { 0 };
+    record.flags =
+        flags | file_flag::PATH_REVERSED | if written.truncated { file_flag::PATH_TRUNCATED } else { 0 };
     record.path_length = written.end.wrapping_sub(start) as u16;
     let length = (written.end & OFFSET_MASK) as u32;
     record.header = ticket.header(kind::FILE_OPEN, hook::SYS_EXIT, length);

@@ -173,7 +173,9 @@ pub const LADDER: &[Capability] = &[
                 Program { name: "egress", attach: Attach::CgroupEgress },
             ],
             offsets: &[Offsets::Connection],
-            gaps: &["a connected socket used by another process than the one that connected it is told as the latter's"],
+            gaps: &[
+                "a connected socket used by another process than the one that connected it is told as the latter's",
+            ],
         }],
     },
     Capability {
@@ -217,7 +219,10 @@ pub const LADDER: &[Capability] = &[
             },
             Serving {
                 rungs: &[Rung::Fentry],
-                programs: &[Program { name: "security_file_open", attach: Attach::FunctionEntry("security_file_open") }],
+                programs: &[Program {
+                    name: "security_file_open",
+                    attach: Attach::FunctionEntry("security_file_open"),
+                }],
                 offsets: &[Offsets::FileOpen],
                 gaps: &["every open is judged anew: inode storage is for LSM programs alone"],
             },

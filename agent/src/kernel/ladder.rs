@@ -155,12 +155,24 @@ fn attach(
     Ok(())
 }
 
+/// Unloads a program, its links with it. One that was never loaded has nothing to drop.
 fn unload(ebpf: &mut Ebpf, program: &Program) {
     let Some(loaded) = ebpf.program_mut(program.name) else { return };
-    // Unloading drops the links too. One that was never loaded has nothing to drop.
-    match loaded.unload() {
+    let unloaded = match loaded {
+        LoadedProgram::BtfTracePoint(program) => program.unload(),
+        LoadedProgram::Lsm(program) => program.unload(),
+        LoadedProgram::FEntry(program) => program.unload(),
+        LoadedProgram::FExit(program) => program.unload(),
+        LoadedProgram::CgroupSockAddr(program) => program.unload(),
+        LoadedProgram::CgroupSkb(program) => program.unload(),
+        // No program of the ladder is of another kind.
+        _ => Ok(()),
+    };
+    match unloaded {
         Ok(()) | Err(ProgramError::NotLoaded) => {}
-        Err(error) => tracing::warn!(program = program.name, %error, "a program that is not used could not be unloaded"),
+        Err(error) => {
+            tracing::warn!(program = program.name, %error, "a program that is not used could not be unloaded")
+        }
     }
 }
 
@@ -169,11 +181,15 @@ fn describe(program: &Program, error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
-            let verdict = log
-                .lines()
-                .rev()
-                .map(str::trim)
-                .find(|line| !line.is_empty() && !line.starts_with("processed ") && !line.starts_with("verification time"));
+            let verdict = log.lines().rev().map(str::trim).find(|line| {
+                !line.is_empty()
+                    && !line.starts_with("processed ")
+                    && !line.starts_with("verification time")
+                    && !line.starts_with("stack depth")
+            });
+            if std::env::var_os("TT_LOG").is_some() {
+                eprintln!("{log}");
+            }
             tracing::debug!(program = program.name, %log, "the verifier's log");
             match verdict {
                 Some(line) => format!("{} does not load: {io_error} ({line})", program.attach),
@@ -201,7 +217,10 @@ fn remedy(serving: &Serving, reason: &str) -> Option<String> {
         );
     }
     if serving.rungs.contains(&Rung::Fentry) && !serving.rungs.contains(&Rung::Tracepoint) {
-        return Some("use a kernel built with CONFIG_FUNCTION_TRACER and CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS".to_owned());
+        return Some(
+            "use a kernel built with CONFIG_FUNCTION_TRACER and CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"
+                .to_owned(),
+        );
     }
     if reason.contains("types lack") {
         return Some("report the kernel's release and its /sys/kernel/btf/vmlinux".to_owned());

@@ -51,6 +51,10 @@ pub(super) struct Maps {
     cpu_state: PerCpuArray<MapData, Shared<CpuState>>,
     credential_files: HashMap<MapData, Shared<InodeKey>, u32>,
     flows: HashMap<MapData, Shared<FlowKey>, Shared<FlowCount>>,
+    names: HashMap<MapData, Shared<RuleName>, u32>,
+    /// Programs name maps by descriptor until they are loaded: these two are held for that alone.
+    _suffixes: HashMap<MapData, Shared<RuleSuffix>, u32>,
+    _markers: HashMap<MapData, Shared<MarkerName>, u32>,
     switches: Control,
 }
 
@@ -80,6 +84,9 @@ impl Maps {
             cpu_state: take!(ebpf, "CPU_STATE"),
             credential_files: take!(ebpf, "CREDENTIAL_FILES"),
             flows: take!(ebpf, "FLOWS"),
+            names,
+            _suffixes: suffixes,
+            _markers: markers,
             switches: Control { catalogue_generation: 1, ..Control::default() },
         };
         maps.switch(|_| {})?;
@@ -90,6 +97,17 @@ impl Maps {
     pub(super) fn switch(&mut self, change: impl FnOnce(&mut Control)) -> Result<(), MapFailure> {
         change(&mut self.switches);
         self.control.set(0, Shared(self.switches), 0).map_err(refused("CONTROL"))
+    }
+
+    /// Sets or removes one literal name; what it was before.
+    pub(super) fn set_name(&mut self, name: RuleName, flags: Option<u32>) -> Result<Option<u32>, MapFailure> {
+        let before = self.names.get(&Shared(name), 0).ok();
+        match flags {
+            Some(flags) => self.names.insert(Shared(name), flags, 0),
+            None => self.names.remove(&Shared(name)),
+        }
+        .map_err(refused("NAMES"))?;
+        Ok(before)
     }
 
     /// Makes a file known as a credential by its inode, and cached verdicts void.
@@ -122,7 +140,10 @@ impl Maps {
 
     /// Takes what was folded since the last sweep: flows that were sent to again, with their counts so far. A flow idle
     /// since `idle_before_ns` is forgotten, so that its next datagram is told as a first one.
-    pub(super) fn sweep_flows(&mut self, idle_before_ns: u64) -> Result<Vec<(FlowKey, FlowCount)>, MapFailure> {
+    pub(super) fn sweep_flows(
+        &mut self,
+        idle_before_ns: u64,
+    ) -> Result<Vec<(FlowKey, FlowCount)>, MapFailure> {
         let mut folded = Vec::new();
         let mut idle = Vec::new();
         for entry in self.flows.iter() {

@@ -198,6 +198,7 @@ pub const TABLE: &[Field] = table! {
     sock_error OUTCOME Offset: "sock.sk_err" Integer(4);
     sock_protocol VALUE Offset: "sock.sk_protocol" Integer(2);
     regs_syscall AT_EXIT Offset: "pt_regs.orig_ax" Integer(8), "pt_regs.syscallno" Integer(4);
+    regs_first_argument AT_EXIT Offset: "pt_regs.di" Integer(8), "pt_regs.orig_x0" Integer(8);
 };
 
 impl Expected {

@@ -105,6 +105,7 @@ const TRUTH: &[(&str, [u32; 6])] = &[
     ("sock_error", [568, 544, 284, 284, 284, 544]),
     ("sock_protocol", [540, 516, 574, 532, 540, 516]),
     ("regs_syscall", [120, 120, 120, 120, 120, 280]),
+    ("regs_first_argument", [112, 112, 112, 112, 112, 272]),
 ];
 
 fn resolve_bytes(bytes: &[u8]) -> Resolved {
