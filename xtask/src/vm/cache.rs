@@ -3,9 +3,9 @@
 //! ```text
 //! target/vm/lock                       held while anything below is made
 //! target/vm/apt/SERIES/                package lists of a kernel series, apart from the host's own
-//! target/vm/kernels/SERIES/VERSION-HASH/   an unpacked kernel package
+//! target/vm/kernels/SERIES/VERSION-HASH/   an unpacked kernel package, and the layer of its modules
 //! target/vm/kernels/SERIES/current     the name of the one in use
-//! target/vm/layers/                    initramfs layers that outlive a run
+//! target/vm/layers/                    the layer of the guest's programs
 //! target/vm/logs/                      consoles and output of the latest runs
 //! ```
 
@@ -19,8 +19,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::VmError;
 
-/// Log files kept; older ones go. A run writes three.
-const LOGS_KEPT: usize = 90;
+/// Log files kept; older ones go. A run writes four.
+const LOGS_KEPT: usize = 100;
 
 /// The cache directory.
 #[derive(Clone, Debug)]

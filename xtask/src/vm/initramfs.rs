@@ -37,15 +37,6 @@ impl Layer {
         Ok(Self { out: BufWriter::new(file), path: path.to_owned(), dirs: BTreeSet::new() })
     }
 
-    /// A directory with the permissions `mode`.
-    pub(super) fn directory(&mut self, guest: &str, mode: u32) -> Result<(), VmError> {
-        self.parents(guest)?;
-        if self.dirs.insert(guest.to_owned()) {
-            self.entry(guest, DIRECTORY | mode, (0, 0), b"")?;
-        }
-        Ok(())
-    }
-
     /// A file holding `content`.
     pub(super) fn file(&mut self, guest: &str, mode: u32, content: &[u8]) -> Result<(), VmError> {
         self.parents(guest)?;
@@ -147,13 +138,13 @@ mod tests {
         let mut layer = Layer::create(&path).unwrap();
         layer.file("/etc/deep/hosts", 0o644, b"127.0.0.1 localhost\n").unwrap();
         layer.symlink("usr/bin", "/bin").unwrap();
-        layer.directory("/etc/deep", 0o700).unwrap();
+        layer.file("/etc/other", 0o600, b"").unwrap();
         layer.device("/dev/console", 0o600, (5, 1)).unwrap();
         layer.finish().unwrap();
 
         let found = entries(&fs::read(&path).unwrap());
         let names: Vec<_> = found.iter().map(|(name, ..)| name.as_str()).collect();
-        assert_eq!(names, ["etc", "etc/deep", "etc/deep/hosts", "bin", "dev", "dev/console"]);
+        assert_eq!(names, ["etc", "etc/deep", "etc/deep/hosts", "bin", "etc/other", "dev", "dev/console"]);
         assert_eq!(found[2], ("etc/deep/hosts".into(), REGULAR | 0o644, b"127.0.0.1 localhost\n".to_vec()));
         assert_eq!(found[3], ("bin".into(), SYMLINK | 0o777, b"usr/bin".to_vec()));
     }

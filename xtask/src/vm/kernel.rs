@@ -85,7 +85,11 @@ pub(super) fn obtain(
     let home = cache.path("kernels").join(series.name());
     let current = home.join("current");
     match fs::read_to_string(&current) {
-        Ok(name) if !update => return describe(home.join(name.trim())),
+        Ok(name) if !update => {
+            if let Ok(image) = describe(home.join(name.trim())) {
+                return Ok(image);
+            }
+        }
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(VmError::io("read", current)(e)),
         _ => {}
     }
@@ -107,8 +111,22 @@ pub(super) fn obtain(
         fs::rename(&tree, &dir).map_err(VmError::io("move into place", &dir))?;
     }
     let image = describe(dir)?;
+    prune(&home, &name)?;
     fs::write(&current, &name).map_err(VmError::io("write", current))?;
     Ok(image)
+}
+
+/// Deletes all but the newest and the one before it, which a boot that started earlier may be about to read.
+fn prune(home: &Path, newest: &str) -> Result<(), VmError> {
+    let previous = fs::read_to_string(home.join("current")).unwrap_or_default();
+    let entries = fs::read_dir(home).map_err(VmError::io("list", home))?;
+    for entry in entries.flatten().filter(|entry| entry.path().join("boot").is_dir()) {
+        let name = entry.file_name();
+        if name != newest && name != previous.trim() {
+            fs::remove_dir_all(entry.path()).map_err(VmError::io("delete", entry.path()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The first twelve digits of the package's SHA-256.
