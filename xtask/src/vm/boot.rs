@@ -1,7 +1,8 @@
 //! A boot from its description to what came of it.
 
 use std::{
-    fs,
+    fs::{self, File},
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU32, Ordering},
@@ -165,18 +166,19 @@ fn boot_with(spec: &BootSpec, progress: &Progress) -> Result<GuestExit, VmError>
         let modules = modules::layer(&kernel)?;
         (kernel, [userland::layer(&cache, progress)?, modules])
     };
-    let scratch =
-        tempfile::tempdir_in(cache.path("")).map_err(VmError::io("create a directory in", cache.path("")))?;
-    let run_layer = scratch.path().join("run.cpio");
-    write_run_layer(spec, &run_layer)?;
-    let initramfs = scratch.path().join("initramfs");
-    let [userland, modules] = &layers;
-    initramfs::concatenate(&[userland, modules, &run_layer], &initramfs)?;
+    // A file without a name: however this process ends, nothing of it stays. QEMU reads it through /proc.
+    let dir = cache.path("layers");
+    let mut initramfs = tempfile::tempfile_in(&dir).map_err(VmError::io("create a file in", &dir))?;
+    for layer in &layers {
+        initramfs::append(layer, &mut initramfs)?;
+    }
+    write_run_layer(spec, &initramfs, &dir)?;
+    let initramfs_path = PathBuf::from(format!("/proc/{}/fd/{}", process::id(), initramfs.as_raw_fd()));
 
     let logs = Logs::new(&cache.path("logs"), &spec.run_name());
     let machine = Machine {
         kernel: &kernel.vmlinuz,
-        initramfs: &initramfs,
+        initramfs: &initramfs_path,
         kernel_arguments: spec.kernel_command_line(),
         cpus: spec.cpus,
         memory_mib: spec.memory_mib,
@@ -191,8 +193,8 @@ fn boot_with(spec: &BootSpec, progress: &Progress) -> Result<GuestExit, VmError>
 }
 
 /// The layer of this run alone: init, the command and the files asked for.
-fn write_run_layer(spec: &BootSpec, path: &Path) -> Result<(), VmError> {
-    let mut layer = Layer::create(path)?;
+fn write_run_layer(spec: &BootSpec, initramfs: &File, path: &Path) -> Result<(), VmError> {
+    let mut layer = Layer::new(initramfs, path);
     layer.file("/init", 0o755, INIT.as_bytes())?;
     let words: Vec<String> = spec.command.iter().map(|word| quote(word)).collect();
     layer.file("/vm/command", 0o644, format!("exec {}\n", words.join(" ")).as_bytes())?;

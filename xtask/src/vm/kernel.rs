@@ -23,7 +23,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// In every suite this package depends on exactly one kernel, the suite's current one.
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
-/// A kernel series of the test matrix.
+/// A kernel series of the test matrix, oldest first (`clap::ValueEnum::value_variants` lists them).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Series {
     /// Debian 12.
@@ -35,9 +35,6 @@ pub(crate) enum Series {
 }
 
 impl Series {
-    /// Every series, oldest first.
-    pub(crate) const ALL: [Self; 2] = [Self::V6_1, Self::V6_12];
-
     /// Its name, as `--kernel` takes it.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -100,7 +97,7 @@ pub(super) fn obtain(
     apt.update()?;
     let (package, version) = apt.candidate()?;
     progress.step(format!("kernel {series}: downloading {package} {version}"));
-    let scratch = tempfile::tempdir_in(&home).map_err(VmError::io("create a directory in", &home))?;
+    let scratch = cache.scratch(&home)?;
     let deb = apt.download(&package, &version, scratch.path())?;
     let name = format!("{version}-{}", content_tag(&deb)?);
     let dir = home.join(&name);

@@ -33,7 +33,7 @@ use std::{
 };
 
 pub(crate) use self::{
-    boot::{BootSpec, GuestExit, GuestFile, boot},
+    boot::{BootSpec, GuestFile, boot},
     build::{Binaries, build_static},
     error::VmError,
     kernel::Series,
@@ -131,7 +131,7 @@ pub(crate) fn run(args: VmArgs) -> Result<(), VmError> {
     );
     match exit.status {
         0 => Ok(()),
-        status => Err(VmError::Guest { status, console: exit.console }),
+        status => Err(VmError::Guest { status, output: exit.output, console: exit.console }),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -43,7 +43,8 @@ fn write_layer(kernel: &KernelImage, path: &Path) -> Result<(), VmError> {
     for name in WANTED {
         plan.add(name, &index)?;
     }
-    let mut layer = Layer::create(path)?;
+    let out = File::create(path).map_err(VmError::io("create", path))?;
+    let mut layer = Layer::new(&out, path);
     let mut order = String::new();
     for (name, content) in &plan.loaded {
         let guest = format!("/vm/{name}.ko");
