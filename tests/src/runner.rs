@@ -113,7 +113,11 @@ fn on_rung(setting: &Setting, cases: &[&Case], rung: Option<Rung>, tally: &mut T
         (Ok(session), _) => session,
         (Err(Verdict::Failed(text)), Some(rung)) if text.contains("does not serve") => {
             let reason = text.lines().next().unwrap_or_default();
-            tally.count(&format!("session[{rung:?}]"), begun, skipped(format!("this kernel has no such rung: {reason}")));
+            tally.count(
+                &format!("session[{rung:?}]"),
+                begun,
+                skipped(format!("this kernel has no such rung: {reason}")),
+            );
             return None;
         }
         (Err(verdict), _) => {
@@ -152,7 +156,7 @@ fn end(setting: &Setting, session: Session, known: &[(String, Known)]) -> Outcom
     let told = session.stop(setting)?;
     let mut wrong = String::new();
     for (name, known) in known {
-        let late = known.compare(&told.collected);
+        let late = known.compare(&told.collected).text();
         if !late.is_empty() {
             wrong.push_str(&format!("{name}, at the end:\n{late}"));
         }
@@ -164,7 +168,7 @@ fn end(setting: &Setting, session: Session, known: &[(String, Known)]) -> Outcom
     };
     for event in told.collected.iter().filter(|event| ours.holds(event) && !is_own(event)) {
         if !known.iter().any(|(_, known)| known.holds(event)) {
-            wrong.push_str(&format!("an event of nobody's doing: {}\n", event.line));
+            wrong.push_str(&format!("an event of nobody's doing: {}\n", event.brief()));
         }
     }
     told.balanced().during("the ledger")?;

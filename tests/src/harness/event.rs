@@ -19,6 +19,15 @@ impl Event {
         Self { line: line.into(), value: Arc::new(value) }
     }
 
+    /// The event without what its processes' ancestors are: for people.
+    pub(crate) fn brief(&self) -> String {
+        let mut value = (*self.value).clone();
+        if let Value::Object(keys) = &mut value {
+            keys.remove("lineage");
+        }
+        value.to_string()
+    }
+
     /// Whether the line was a JSON object.
     pub(crate) fn is_object(&self) -> bool {
         self.value.is_object()
@@ -62,14 +71,17 @@ impl Event {
     /// A counter of an `agent_status`.
     pub(crate) fn counter(&self, name: &str) -> Option<u64> {
         let counters = self.get("counters")?.as_array()?;
-        let counter = counters.iter().find(|counter| counter.get("name").and_then(Value::as_str) == Some(name));
+        let counter =
+            counters.iter().find(|counter| counter.get("name").and_then(Value::as_str) == Some(name));
         counter?.get("value")?.as_u64()
     }
 
     /// All counters of an `agent_status`.
     pub(crate) fn counters(&self) -> impl Iterator<Item = (&str, u64)> {
         let counters = self.get("counters").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        counters.iter().filter_map(|counter| Some((counter.get("name")?.as_str()?, counter.get("value")?.as_u64()?)))
+        counters
+            .iter()
+            .filter_map(|counter| Some((counter.get("name")?.as_str()?, counter.get("value")?.as_u64()?)))
     }
 
     /// The hook that serves a capability, by an `agent_status`.

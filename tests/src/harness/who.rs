@@ -135,8 +135,10 @@ impl Stat {
     }
 }
 
+/// Where a link of `/proc` leads; what it says of a file without a name is no part of the path.
 fn link(path: &str) -> String {
-    fs::read_link(path).map(|target| target.to_string_lossy().into_owned()).unwrap_or_default()
+    let target = fs::read_link(path).map(|target| target.to_string_lossy().into_owned()).unwrap_or_default();
+    target.strip_suffix(" (deleted)").map(str::to_owned).unwrap_or(target)
 }
 
 fn argv(pid: u32) -> Vec<String> {
@@ -153,5 +155,7 @@ fn cgroup(text: &str) -> String {
 /// Where cgroup v2 is mounted: by itself, or beside v1.
 pub(crate) fn cgroup_root() -> Option<&'static Path> {
     let candidates = [Path::new("/sys/fs/cgroup"), Path::new("/sys/fs/cgroup/unified")];
-    candidates.into_iter().find(|path| path.join("cgroup.procs").exists() && path.join("cgroup.controllers").exists())
+    candidates
+        .into_iter()
+        .find(|path| path.join("cgroup.procs").exists() && path.join("cgroup.controllers").exists())
 }
