@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use clap::Args;
@@ -26,6 +27,9 @@ pub(crate) struct FloodArgs {
     /// How many times.
     #[arg(long)]
     connects: u64,
+    /// Rounds a second, at most: a load that goes on and on must leave room for who looks at it.
+    #[arg(long)]
+    rate: Option<u32>,
 }
 
 /// What was done.
@@ -52,6 +56,9 @@ pub(super) fn perform(args: &FloodArgs) -> Outcome {
             // Closed with a reset: ports that linger would run out.
             sockopt::set_socket_linger(&socket, Some(Duration::ZERO)).during("set a socket's linger")?;
             counts.connects += 1;
+        }
+        if let Some(rate) = args.rate {
+            thread::sleep(Duration::from_secs(1) / rate.max(1));
         }
     }
     print(&counts)?;

@@ -1,27 +1,38 @@
 //! One line of the agent's or the collector's JSON (docs/events.md).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
-/// A line, as text and as what it holds.
+/// A line, as text and as what it holds: read when it is first asked for, because tests that make very many events look
+/// into few, and the program that prints them waits for its reader.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     /// As it was printed.
     pub(crate) line: Arc<str>,
-    value: Arc<Value>,
+    value: Arc<OnceLock<Value>>,
 }
 
 impl Event {
-    /// Reads a line. One that is no JSON object has no keys: [`Event::is_object`].
+    /// Takes a line. One that is no JSON object has no keys: [`Event::is_object`].
     pub(crate) fn read(line: String) -> Self {
-        let value = serde_json::from_str(&line).unwrap_or(Value::Null);
-        Self { line: line.into(), value: Arc::new(value) }
+        Self { line: line.into(), value: Arc::default() }
+    }
+
+    fn value(&self) -> &Value {
+        self.value.get_or_init(|| serde_json::from_str(&self.line).unwrap_or(Value::Null))
+    }
+
+    /// Whether the text has a key with this number, the event's own or an ancestor's.
+    pub(crate) fn mentions(&self, key: &str, number: u64) -> bool {
+        let wanted = format!("\"{key}\":{number}");
+        let follows = |(at, _): (usize, &str)| self.line.as_bytes().get(at + wanted.len());
+        self.line.match_indices(&wanted).any(|found| follows(found).is_none_or(|byte| !byte.is_ascii_digit()))
     }
 
     /// The event without what its processes' ancestors are: for people.
     pub(crate) fn brief(&self) -> String {
-        let mut value = (*self.value).clone();
+        let mut value = self.value().clone();
         if let Value::Object(keys) = &mut value {
             keys.remove("lineage");
         }
@@ -30,12 +41,12 @@ impl Event {
 
     /// Whether the line was a JSON object.
     pub(crate) fn is_object(&self) -> bool {
-        self.value.is_object()
+        self.value().is_object()
     }
 
     /// A key's value.
     pub(crate) fn get(&self, key: &str) -> Option<&Value> {
-        self.value.get(key)
+        self.value().get(key)
     }
 
     /// A key's text; empty where it has none.
@@ -94,6 +105,6 @@ impl Event {
 
     /// Whether this is an `agent_status` of that phase.
     pub(crate) fn is_phase(&self, phase: &str) -> bool {
-        self.kind() == "agent_status" && self.text("phase") == phase
+        self.line.contains("\"agent_status\"") && self.kind() == "agent_status" && self.text("phase") == phase
     }
 }

@@ -8,7 +8,7 @@ use super::agent::{Agent, Ended, Options};
 use super::collector::Collector;
 use super::event::Event;
 use super::setting::{Rung, Setting};
-use crate::outcome::{During, Outcome, ensure};
+use crate::outcome::{During, Outcome, Verdict, ensure};
 
 /// A running pair.
 #[derive(Debug)]
@@ -73,8 +73,10 @@ impl Session {
         for _ in 0..OPENS {
             drop(File::open(credential).during(credential.display())?);
         }
-        let is_mine =
-            |event: &Event| event.kind() == "credential_access" && event.pid() == Some(std::process::id());
+        let me = std::process::id();
+        let is_mine = |event: &Event| {
+            event.mentions("pid", me.into()) && event.kind() == "credential_access" && event.pid() == Some(me)
+        };
         self.collector
             .events
             .wait("the marking open", from, setting.limit, |event| is_mine(event).then_some(OPENS))
@@ -138,6 +140,17 @@ pub(crate) fn rung_of(status: &Event) -> Option<Rung> {
     hooks.into_iter().find(|(hook, _)| serving.contains(hook)).map(|(_, rung)| rung)
 }
 
+/// Makes the failure of a start on a rung that this kernel does not have a skip, with the reason.
+pub(crate) fn no_such_rung(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Failed(text) => match text.lines().find(|line| line.contains("does not serve")) {
+            Some(reason) => Verdict::Skipped(reason.trim_start_matches("telltale: ").to_owned()),
+            None => Verdict::Failed(text),
+        },
+        skipped @ Verdict::Skipped(_) => skipped,
+    }
+}
+
 /// Connects to a port of our own; which.
 pub(crate) fn mark() -> Outcome<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("listen for a mark")?;
@@ -148,7 +161,8 @@ pub(crate) fn mark() -> Outcome<u16> {
 
 /// Whether an event is the connection of [`mark`].
 pub(crate) fn is_mark(event: &Event, port: u16) -> bool {
-    event.kind() == "connection"
+    event.mentions("remote_port", port.into())
+        && event.kind() == "connection"
         && event.pid() == Some(std::process::id())
         && event.number("remote_port") == Some(port.into())
 }

@@ -90,7 +90,8 @@ impl<T: Clone + Send + 'static> Stream<T> {
     /// Shows each item from a position on to `look`, as they come, until it finds something.
     ///
     /// # Errors
-    /// Where the program ends, or the time is over, before that.
+    /// Where the program ends before that, or prints nothing for so long, or prints other things for many times as
+    /// long.
     pub(crate) fn wait<R>(
         &self,
         what: &str,
@@ -98,11 +99,13 @@ impl<T: Clone + Send + 'static> Stream<T> {
         limit: Duration,
         mut look: impl FnMut(&T) -> Option<R>,
     ) -> Outcome<R> {
-        let deadline = Instant::now() + limit;
+        let patience = Instant::now() + limit * 8;
+        let mut deadline = Instant::now() + limit;
         let mut at = from;
         let mut state = self.shared.lock();
         loop {
             for item in state.items.get(at..).unwrap_or_default() {
+                deadline = patience.min(Instant::now() + limit);
                 at += 1;
                 if let Some(found) = look(item) {
                     return Ok(found);
