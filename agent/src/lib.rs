@@ -2,4 +2,7 @@
 //!
 //! The data's way is one line: hooks → ring → [`capture`] → [`process`] → [`attribute`] → [`context`] → [`ship`].
 
+pub mod attribute;
+pub mod context;
 pub mod model;
+pub mod process;
