@@ -14,6 +14,8 @@ mod versions;
 
 #[cfg(test)]
 mod model_test;
+#[cfg(test)]
+mod table_test;
 
 pub use counters::ProcessCounters;
 pub use entries::Limits;
