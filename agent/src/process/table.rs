@@ -198,10 +198,8 @@ impl ProcessTable {
         // when it was read.
         let child = Arc::new(child);
         if let Some(read_at) = entry.read_at {
-            let same =
-                |other: &ExecImage| other.exe_file == child.image.exe_file && other.argv == child.image.argv;
             entry.versions.update(|process| {
-                if process.origin == Origin::Inventoried && !same(&process.image) {
+                if process.origin == Origin::Inventoried && !same_program(&process.image, &child.image) {
                     process.since = read_at;
                 }
             });
@@ -295,7 +293,7 @@ impl ProcessTable {
     }
 
     #[cfg(test)]
-    pub(super) fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         self.entries.check_invariants();
     }
 
@@ -312,4 +310,8 @@ fn doubt(process: &mut Process, unknown: &Arc<ExecImage>) {
         process.image = unknown.clone();
         process.origin = Origin::Inferred;
     }
+}
+
+fn same_program(one: &ExecImage, other: &ExecImage) -> bool {
+    (one.exe_file, &one.exe, &one.argv) == (other.exe_file, &other.exe, &other.argv)
 }

@@ -111,8 +111,7 @@ proptest! {
         world.run(&steps);
         let mut table = table(Limits::default());
         let mut order: Vec<(usize, usize)> = Vec::new();
-        for index in 0..world.told.len() {
-            let (delay, twice) = delays[index];
+        for (index, (delay, twice)) in delays.into_iter().enumerate().take(world.told.len()) {
             order.push((index + delay, index));
             if twice {
                 order.push((index + delay + 2, index));
