@@ -169,3 +169,32 @@ fn other_acts_are_handed_back() {
     let outcome = ConnectOutcome { cookie: 1, outcome: Outcome::Established, remote: None, local: None };
     assert!(table().observe(act(1, Deed::ConnectOutcome(outcome))).is_some());
 }
+
+#[test]
+fn an_ended_process_is_dropped_after_its_time_unless_a_descendant_runs() {
+    let mut table = table();
+    let (init, shell, child, other) = (key(1, 1), key(10, 5), key(11, 6), key(12, 7));
+    let exit = |process| Deed::Exit(Exit { actor: actor(process, 1), wait_status: 0 });
+    for (time, deed) in [
+        (2, exec(init, key(0, 0), &["init"], (1, "/"))),
+        (5, fork(init, shell)),
+        (6, fork(shell, child)),
+        (7, fork(init, other)),
+        (8, exit(shell)),
+        (9, exit(other)),
+    ] {
+        table.observe(act(time, deed));
+    }
+    assert_eq!((table.live(), table.ended()), (2, 2));
+    let long_after = 120_000_000_000;
+    let (last, process) = (key(13, long_after), table.process_of(&actor(child, 1), BootTime::from_ns(9)));
+    table.observe(act(long_after, fork(init, last)));
+    table.observe(act(long_after + 1, exit(last)));
+    assert_eq!((table.live(), table.ended()), (2, 2), "`other` is gone, `shell` and `last` are kept");
+    assert_eq!(table.parent_of(&process).unwrap().key, shell);
+
+    table.observe(act(long_after + 2, exit(child)));
+    table.observe(act(2 * long_after, exit(init)));
+    assert_eq!((table.live(), table.ended()), (0, 1), "with the descendant, its ancestors go");
+    assert_eq!(table.counters().evicted_ended, 0, "their time was over");
+}

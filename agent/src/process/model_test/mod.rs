@@ -129,6 +129,7 @@ proptest! {
                 check(&world, &mut table, *who, *time)?;
             }
         }
+        table.check_invariants();
         prop_assert_eq!(table.live(), world.lives.iter().filter(|life| life.ended.is_none()).count());
     }
 
@@ -205,6 +206,7 @@ proptest! {
         }
         let running = world.lives.iter().filter(|life| life.ended.is_none()).count();
         prop_assert_eq!(table.live(), running);
+        table.check_invariants();
         prop_assert_eq!(table.counters().exits_missed, 0);
     }
 
