@@ -4,5 +4,6 @@
 
 pub mod attribute;
 pub mod context;
+pub mod kernel;
 pub mod model;
 pub mod process;

@@ -41,7 +41,7 @@ pub struct Attribution {
     pub blended: Vec<Identity>,
 }
 
-/// An identity: one stable name for who acts. [`Identity::to_string`] gives its canonical string and
+/// An identity: one stable name for who acts. Its `Display` is its canonical string and
 /// [`str::parse`] reads it back; the grammar is in [`super::canonical`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Identity {

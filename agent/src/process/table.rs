@@ -2,7 +2,7 @@
 //!
 //! Records may come late, twice or not at all:
 //! - an exec before its fork, or a fork before an older exec: each image is kept with the time it began, and an act
-//!   gets the image of its own time ([`super::versions`]);
+//!   gets the image of its own time (`versions`);
 //! - an exit before other records of the process: it stays ended, and they still find it;
 //! - a start that was lost: the process is made from the record that names it, with an image that is not known
 //!   ([`Origin::Inferred`]), and counted;

@@ -8,7 +8,7 @@
 //! - a container: below are cgroups that its own processes may make, those of an engine within it too. So the
 //!   outermost container is the one that is known, and one nested in it is a claim;
 //! - any other service or scope: it may have been delegated to an unprivileged user (`Delegate=`). The units of
-//!   engines that run as root are the exception ([`shapes::ENGINE_UNITS`]): they name containers below themselves.
+//!   engines that run as root are the exception (`shapes::ENGINE_UNITS`): they name containers below themselves.
 //!
 //! A plain directory that an administrator gave away by hand, outside any unit, does not show in the path: names
 //! below it pass for the host's.
