@@ -22,18 +22,18 @@ pub struct CgroupNames {
 }
 
 impl CgroupNames {
-    /// Learns the name of a cgroup; the shared form of it.
+    /// Learns the name of a cgroup; the shared form of it. A path that does not begin at the root (cut, or empty) is
+    /// no name: the known one stays.
     pub fn learn(&mut self, id: u64, path: &RawBytes) -> Arc<Cgroup> {
-        match self.get(id) {
-            Some(known) if known.path == *path || path.is_empty() => known,
-            _ => {
-                let cgroup = Arc::new(Cgroup { id, path: path.clone() });
-                if id != 0 && !path.is_empty() {
-                    self.insert(cgroup.clone());
-                }
-                cgroup
-            }
+        let whole = path.as_bytes().starts_with(b"/");
+        if let Some(known) = self.get(id).filter(|known| !whole || known.path == *path) {
+            return known;
         }
+        let cgroup = Arc::new(Cgroup { id, path: path.clone() });
+        if whole && id != 0 {
+            self.insert(cgroup.clone());
+        }
+        cgroup
     }
 
     /// A cgroup by its id, where its name is known.
@@ -83,10 +83,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_does_not_replace_a_known_one() {
+    fn what_is_no_name_does_not_replace_a_known_one() {
         let mut names = CgroupNames::default();
         names.learn(7, &"/a".into());
         assert_eq!(names.learn(7, &RawBytes::default()).path, "/a".into());
+        assert_eq!(names.learn(7, &"cut/a".into()).path, "/a".into());
+        assert_eq!(names.learn(9, &"cut/b".into()).path, "cut/b".into());
+        assert!(names.get(9).is_none());
         assert_eq!(names.learn(8, &RawBytes::default()).path, RawBytes::default());
         assert!(names.get(8).is_none());
     }
