@@ -6,5 +6,8 @@
 
 pub mod decode;
 mod exec;
+pub mod join;
+mod recent;
 mod sections;
+pub mod sequence;
 pub mod testing;
