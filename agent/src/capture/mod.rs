@@ -7,7 +7,9 @@
 pub mod decode;
 mod exec;
 pub mod join;
+pub mod ledger;
 mod recent;
 mod sections;
 pub mod sequence;
+pub mod tally;
 pub mod testing;
