@@ -56,7 +56,10 @@ impl House {
                 self.stream.lose();
                 return self.count(family, Counter::DroppedRingFull);
             }
-            Fate::NotRead => return self.count(family, Counter::DroppedRead),
+            Fate::NotRead => {
+                self.stream.lose();
+                return self.count(family, Counter::DroppedRead);
+            }
             Fate::Folded => return self.count(family, Counter::Folded),
             Fate::Throttled => return self.count(family, Counter::Throttled),
             Fate::Kept | Fate::Damaged => {}
@@ -250,7 +253,7 @@ proptest! {
         let mut expected_drops = 0;
         for (index, (cpu, kind, fate)) in acts.into_iter().enumerate() {
             let fate = fates.get(fate).copied().unwrap_or(Fate::Kept);
-            expected_drops += u64::from(fate == Fate::Dropped);
+            expected_drops += u64::from(matches!(fate, Fate::Dropped | Fate::NotRead));
             house.act(cpu, kind, fate);
             if index % turn == 0 {
                 house.read_all();
