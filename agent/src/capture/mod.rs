@@ -6,9 +6,13 @@
 
 pub mod decode;
 mod exec;
+pub mod frame;
+pub mod inventory;
 pub mod join;
 pub mod ledger;
 mod recent;
+pub mod record;
+pub mod replay;
 mod sections;
 pub mod sequence;
 pub mod tally;
