@@ -3,4 +3,5 @@
 //! The data's way is one line: hooks → ring → [`capture`] → [`process`] → [`attribute`] → [`context`] → [`ship`].
 
 pub mod capture;
+pub mod catalogue;
 pub mod model;

@@ -39,7 +39,7 @@ impl Memory {
 impl RecordFile for Memory {
     fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.calls += 1;
-        if self.calls % 3 == 0 {
+        if self.calls.is_multiple_of(3) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let mut kept = self.bytes.borrow_mut();

@@ -150,17 +150,17 @@ impl Stream {
     /// `actor` asks for a TCP connection.
     pub fn connect(&mut self, actor: &Actor, cookie: u64, remote: SocketAddr) -> Vec<u8> {
         let hook = if remote.is_ipv4() { hook::CGROUP_CONNECT4 } else { hook::CGROUP_CONNECT6 };
-        self.to_peer(kind::CONNECT, hook, actor, cookie, remote, libc::IPPROTO_TCP, libc::SOCK_STREAM)
+        self.peer_record(kind::CONNECT, hook, actor, cookie, remote, libc::IPPROTO_TCP, libc::SOCK_STREAM)
     }
 
     /// `actor` sends the first datagram of a socket to a peer.
     pub fn datagram(&mut self, actor: &Actor, cookie: u64, remote: SocketAddr) -> Vec<u8> {
         let hook = if remote.is_ipv4() { hook::CGROUP_SENDMSG4 } else { hook::CGROUP_SENDMSG6 };
-        self.to_peer(kind::DATAGRAM, hook, actor, cookie, remote, libc::IPPROTO_UDP, libc::SOCK_DGRAM)
+        self.peer_record(kind::DATAGRAM, hook, actor, cookie, remote, libc::IPPROTO_UDP, libc::SOCK_DGRAM)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one record, each of another type")]
-    fn to_peer(
+    fn peer_record(
         &mut self,
         kind: u16,
         hook: u16,
