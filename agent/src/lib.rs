@@ -4,4 +4,5 @@
 
 pub mod capture;
 pub mod catalogue;
+pub mod kernel;
 pub mod model;
