@@ -4,6 +4,8 @@
 
 pub mod attribute;
 pub mod context;
+pub mod capture;
+pub mod catalogue;
 pub mod kernel;
 pub mod model;
 pub mod process;
