@@ -2,5 +2,8 @@
 //!
 //! The data's way is one line: hooks → ring → [`capture`] → [`process`] → [`attribute`] → [`context`] → [`ship`].
 
+pub mod attribute;
+pub mod context;
 pub mod model;
+pub mod process;
 pub mod ship;
