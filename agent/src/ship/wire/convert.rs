@@ -120,7 +120,7 @@ impl Process {
         let sized = |bytes: &WireBytes| bytes.as_bytes().len() + 5;
         let optional = |bytes: &Option<WireBytes>| bytes.as_ref().map_or(0, |bytes| sized(bytes) + 12);
         let marker = |marker: &Marker| sized(&marker.name) + optional(&marker.value) + 12;
-        240 + sized(&self.exe)
+        300 + sized(&self.exe)
             + sized(&self.cwd)
             + optional(&self.filename)
             + optional(&self.interpreter)

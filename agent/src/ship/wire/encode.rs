@@ -65,7 +65,7 @@ pub struct BatchBuilder {
 /// What a batch costs before its first event, about.
 const ENVELOPE_BYTES: usize = 256;
 /// What an event costs beside what it names, about.
-const EVENT_BYTES: usize = 220;
+const EVENT_BYTES: usize = 260;
 
 impl BatchBuilder {
     /// An empty batch whose first event will be `first_seq`.

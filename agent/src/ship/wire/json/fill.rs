@@ -1,7 +1,5 @@
 //! From rows to the objects of the JSON form.
 
-use std::borrow::Cow;
-
 use super::schema::{
     Activity, Ancestor, Body, Connection, Counter, Credential, Datagram, Deed, Evidence, Gap, Line, Marker,
     Moment, Process, Remote, Repeat, Serving, Status,
