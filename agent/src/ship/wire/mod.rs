@@ -48,6 +48,8 @@ pub(crate) mod examples;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod size;
 
 pub use decode::{WireError, decode};
