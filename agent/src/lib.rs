@@ -3,6 +3,7 @@
 //! The data's way is one line: hooks → ring → [`capture`] → [`process`] → [`attribute`] → [`context`] → [`ship`].
 
 pub mod attribute;
+pub mod cli;
 pub mod context;
 pub mod model;
 pub mod process;
