@@ -2,4 +2,6 @@
 
 mod fit;
 mod line;
+pub mod print;
 pub mod render;
+pub mod summary;
