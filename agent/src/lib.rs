@@ -4,6 +4,7 @@
 
 pub mod attribute;
 pub mod cli;
+pub mod collect;
 pub mod context;
 pub mod model;
 pub mod process;

@@ -1,5 +1,6 @@
 //! The command line: one file a command, and how events are shown.
 
+pub mod collect;
 mod fit;
 mod line;
 pub mod print;

@@ -192,7 +192,7 @@ impl Summary {
         out.push_str("busiest identities\n");
         let names: Vec<_> = busiest.iter().map(|(identity, _)| escaped(identity.as_bytes())).collect();
         let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub(16).max(8));
-        let widest = names.iter().map(|name| width(name)).max().unwrap_or(0).clamp(18, 60.max(18)).min(room);
+        let widest = names.iter().map(|name| width(name)).max().unwrap_or(0).clamp(18, 60).min(room);
         for (name, (_, count)) in names.iter().zip(&busiest) {
             let name = if columns.is_some() { fit(name, widest, Keep::Ends) } else { name.clone() };
             let _ = writeln!(out, "  {} {:>12}", pad(&name, widest), thousands(**count));

@@ -29,11 +29,12 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::counters::Counters;
-use self::queue::{Limits, Offered, QueueInput};
+use self::queue::QueueInput;
 use self::sink::Sink;
 use self::wire::Origin;
 use crate::model::event::Event;
 
+pub use self::queue::{Limits, Offered};
 pub use self::shipper::{Pace, ReadClocks};
 
 /// A running shipment of events to one sink.
