@@ -53,8 +53,8 @@ pub enum CollectError {
     /// Others could reach the address.
     #[error(
         "{address} can be reached from other hosts, and this collector neither authenticates agents nor encrypts: \
-         whoever reaches it can read nothing but write events at will; listen on 127.0.0.1 and forward to it (ssh -R), \
-         or add --allow-remote in a network that you trust"
+         whoever reaches it can write events at will and read its status; listen on 127.0.0.1 and forward to it \
+         (ssh -R), or add --allow-remote in a network that you trust"
     )]
     NotLoopback {
         /// The address.

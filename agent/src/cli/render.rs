@@ -97,7 +97,7 @@ impl Renderer {
         let with_user = !columns.shorten || width(&name).min(6) + width(&user) <= room;
         room = room.saturating_sub(if with_user { width(&user) } else { 0 });
         let mut spans =
-            vec![span(style::PLAIN, shortened(name, room, Keep::Ends, columns)), span(style::DIM, pid)];
+            vec![span(style::PLAIN, shortened(name, room, Keep::Start, columns)), span(style::DIM, pid)];
         if with_user {
             spans.push(span(style::PLAIN, user));
         }

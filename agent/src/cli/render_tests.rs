@@ -32,7 +32,7 @@ fn at_60_columns() {
 03:04:05 human/alice  curl[4321]   tcp   [2001:…:8080 failed
 03:04:05 human/alice  curl[4321]   tcp   192.0…0:443 unknown
 03:04:05 human/alice  curl[4321]   udp   192.0.2.53:53
-03:04:05 human/alice  pyt…11[4322] read  …e/.aws/credentials
+03:04:05 human/alice  pytho…[4322] read  …e/.aws/credentials
 03:04:05 human/alice  cat[4323]    rw    …ice/caf\xe9/id_rsa
 03:04:06 192.0.2.53:53 again, 12 times (socket 8194)
 03:04:06 LOST 17 connection records in kernel: dropped_ring…

@@ -44,13 +44,8 @@ pub struct Range {
 
 impl Range {
     /// How many numbers.
-    pub fn len(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.last - self.first + 1
-    }
-
-    /// Never: a range holds at least one number.
-    pub fn is_empty(&self) -> bool {
-        false
     }
 }
 
@@ -133,7 +128,7 @@ impl Stream {
 
     /// How many are missing, holes that were given up included.
     pub fn missing(&self) -> u64 {
-        self.given_up + self.holes().map(|hole| hole.len()).sum::<u64>()
+        self.given_up + self.holes().map(|hole| hole.count()).sum::<u64>()
     }
 
     /// Numbers before the first that arrived: sent before this collector began, or lost.

@@ -69,7 +69,7 @@ impl fmt::Display for Notice {
                 write!(
                     f,
                     "{host}: {} events are MISSING: numbers {} to {}",
-                    missing.len(),
+                    missing.count(),
                     missing.first,
                     missing.last
                 )

@@ -23,7 +23,7 @@ pub struct Counters {
     pub dead_lettered: AtomicU64,
     /// Events still undelivered when the deadline of a stop came.
     pub abandoned: AtomicU64,
-    /// Bytes sent, retries included.
+    /// Bytes of batches handed to the sink, retries included.
     pub sent_bytes: AtomicU64,
 }
 
