@@ -6,6 +6,7 @@ pub mod attribute;
 pub mod cli;
 pub mod collect;
 pub mod context;
+pub mod kernel;
 pub mod model;
 pub mod process;
 pub mod ship;

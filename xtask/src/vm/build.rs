@@ -1,0 +1,44 @@
+//! The static binaries that a guest runs: it has no libraries of ours, and the host's may be newer than its kernel.
+
+use std::{env, path::PathBuf, process::Command};
+
+use super::{GuestFile, VmError, tools, workspace_root};
+
+/// The target is named even though it is the host's own, so that build scripts and proc macros, which cannot be
+/// static, do not get the flag.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+const FLAG: &str = "-C target-feature=+crt-static";
+pub(super) const AGENT: &str = "telltale";
+pub(super) const TESTS: &str = "telltale-tests";
+
+/// Where the static binaries are.
+#[derive(Clone, Debug)]
+pub(crate) struct Binaries {
+    /// The agent.
+    pub(crate) agent: PathBuf,
+    /// The black-box tests.
+    pub(crate) tests: PathBuf,
+}
+
+impl Binaries {
+    /// Both, for the guest's `PATH`.
+    pub(crate) fn guest_files(&self) -> Vec<GuestFile> {
+        vec![GuestFile::program(&self.agent, AGENT), GuestFile::program(&self.tests, TESTS)]
+    }
+}
+
+/// Builds them; cargo's own words go to standard error.
+///
+/// # Errors
+/// [`VmError::Command`] if cargo fails, [`VmError::Io`] if it cannot be started.
+pub(crate) fn build_static() -> Result<Binaries, VmError> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let target_dir =
+        env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from);
+    let mut build = Command::new(cargo);
+    build.current_dir(workspace_root()).env("RUSTFLAGS", FLAG).arg("build");
+    build.args(["--release", "--target", TARGET, "--package", "agent", "--package", TESTS]);
+    tools::watched(&mut build, "build the static binaries")?;
+    let dir = target_dir.join(TARGET).join("release");
+    Ok(Binaries { agent: dir.join(AGENT), tests: dir.join(TESTS) })
+}
