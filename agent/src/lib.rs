@@ -3,9 +3,12 @@
 //! The data's way is one line: hooks → ring → [`capture`] → [`process`] → [`attribute`] → [`context`] → [`ship`].
 
 pub mod attribute;
+pub mod cli;
+pub mod collect;
 pub mod context;
 pub mod capture;
 pub mod catalogue;
 pub mod kernel;
 pub mod model;
 pub mod process;
+pub mod ship;
