@@ -338,6 +338,11 @@ fn bound(end: Endpoint) -> Option<Endpoint> {
     (end.port != 0 || !end.address.is_unspecified()).then_some(end)
 }
 
+/// The peer of a folded UDP flow; `None` where its family is neither IPv4 nor IPv6.
+pub fn flow_peer(flow: &agent_common::keys::FlowKey) -> Option<Endpoint> {
+    endpoint("flow", flow.family, flow.address_be, flow.port).ok()
+}
+
 fn endpoint(
     part: &'static str,
     family: u16,

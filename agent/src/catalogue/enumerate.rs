@@ -48,6 +48,21 @@ impl KnownFiles {
         self.by_inode.get(key)
     }
 
+    /// What an earlier walk found, by the names of entries; names that the catalogue does not have are left out.
+    pub fn restore(catalogue: &Catalogue, files: impl IntoIterator<Item = (InodeKey, String)>) -> Self {
+        let find = |name: &str| {
+            catalogue.entries().map(|(entry, _)| entry).find(|entry| &*entry.name == name).cloned()
+        };
+        let by_inode =
+            files.into_iter().filter_map(|(key, name)| Some((key, find(&name)?))).collect();
+        Self { by_inode, ..Self::default() }
+    }
+
+    /// All files with their entries.
+    pub fn files(&self) -> impl Iterator<Item = (&InodeKey, &Arc<Entry>)> {
+        self.by_inode.iter()
+    }
+
     /// All files, for the kernel's map; at most `CREDENTIAL_INODES`.
     pub fn keys(&self) -> impl Iterator<Item = &InodeKey> {
         self.by_inode.keys()

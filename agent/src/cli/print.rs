@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::render::Renderer;
 use crate::model::event::Event;
+use crate::model::time::ClockPair;
 use crate::ship::ReadClocks;
 use crate::ship::wire::{BatchBuilder, Origin, View, write_json_line};
 
@@ -68,11 +69,26 @@ fn stdout_width() -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
+/// Where the two clocks are read.
+enum Clocks {
+    Read(ReadClocks),
+    Fixed(ClockPair),
+}
+
+impl Clocks {
+    fn read(&self) -> ClockPair {
+        match self {
+            Self::Read(read) => read(),
+            Self::Fixed(pair) => *pair,
+        }
+    }
+}
+
 /// Writes the events of this host as they come.
 pub struct Printer<W> {
     format: Format,
     origin: Origin,
-    clocks: ReadClocks,
+    clocks: Clocks,
     out: W,
     line: Vec<u8>,
 }
@@ -80,7 +96,12 @@ pub struct Printer<W> {
 impl<W: Write> Printer<W> {
     /// Writes to `out` as `origin` speaks.
     pub fn new(format: Format, origin: Origin, clocks: ReadClocks, out: W) -> Self {
-        Self { format, origin, clocks, out, line: Vec::new() }
+        Self { format, origin, clocks: Clocks::Read(clocks), out, line: Vec::new() }
+    }
+
+    /// As [`Printer::new`], with clocks that stood still when the events were recorded.
+    pub fn at(format: Format, origin: Origin, pair: ClockPair, out: W) -> Self {
+        Self { format, origin, clocks: Clocks::Fixed(pair), out, line: Vec::new() }
     }
 
     /// Writes one event in one write, so that lines of several writers to a pipe do not mix.
@@ -88,7 +109,7 @@ impl<W: Write> Printer<W> {
     /// # Errors
     /// As `out` gives them; [`io::ErrorKind::BrokenPipe`] means that the reader has seen enough.
     pub fn event(&mut self, seq: u64, event: &Event) -> io::Result<()> {
-        let mut builder = BatchBuilder::new(&self.origin, seq, (self.clocks)());
+        let mut builder = BatchBuilder::new(&self.origin, seq, self.clocks.read());
         // An empty batch takes any event.
         let _ = builder.push(seq, event);
         self.format.resize();

@@ -125,6 +125,11 @@ impl Entries {
         self.by_key.get(self.newest.get(&pid)?)
     }
 
+    /// Entries of processes that have not ended.
+    pub(super) fn running(&self) -> impl Iterator<Item = &Entry> {
+        self.by_key.values().filter(|entry| entry.ended.is_none())
+    }
+
     pub(super) fn live(&self) -> usize {
         self.by_key.len() - self.ended()
     }

@@ -9,6 +9,7 @@ pub mod counters;
 mod entries;
 mod image;
 pub mod inventory;
+pub mod redact;
 pub mod table;
 mod versions;
 

@@ -123,6 +123,11 @@ impl ProcessTable {
         }))
     }
 
+    /// All processes that are known to run, as they are now.
+    pub fn snapshot(&self) -> Vec<Arc<Process>> {
+        self.entries.running().map(|entry| entry.versions.current().clone()).collect()
+    }
+
     /// Takes what /proc showed. Processes that records have told of already are left as they are.
     pub fn seed(&mut self, inventory: Inventory) {
         for (id, path) in &inventory.cgroups {
