@@ -25,7 +25,9 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It cannot be read.
-    #[error("cannot read the configuration {path}: {source}; mend its permissions, or name another with --config")]
+    #[error(
+        "cannot read the configuration {path}: {source}; mend its permissions, or name another with --config"
+    )]
     Read {
         /// The file.
         path: PathBuf,
@@ -61,7 +63,9 @@ impl Config {
                 return Err(ConfigError::TooLarge { path: path.to_owned() });
             }
             Ok(_) => {}
-            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
             Err(error) => return Err(fail(error)),
         }
         let text = fs::read_to_string(path).map_err(fail)?;
@@ -95,6 +99,9 @@ mod tests {
 
     #[test]
     fn a_named_file_must_exist() {
-        assert!(matches!(Config::load(Some(Path::new("/nonexistent/t.toml"))), Err(ConfigError::Read { .. })));
+        assert!(matches!(
+            Config::load(Some(Path::new("/nonexistent/t.toml"))),
+            Err(ConfigError::Read { .. })
+        ));
     }
 }

@@ -19,7 +19,8 @@ use crate::catalogue::enumerate::KnownFiles;
 use crate::context;
 use crate::model::act::{Act, Actor, ConnectAttempt, Deed, FileOpen};
 use crate::model::event::{
-    Activity, AgentStatus, Connection, CredentialAccess, DatagramFlow, Event, EventKind, Gap, Repeat, What, Why,
+    Activity, AgentStatus, Connection, CredentialAccess, DatagramFlow, Event, EventKind, Gap, Repeat, What,
+    Why,
 };
 use crate::model::identity::Attribution;
 use crate::model::process::Process;

@@ -37,7 +37,9 @@ pub(super) fn of(started: &Started) -> BTreeMap<String, String> {
     }
     let files = started.pipeline.known_files().files().take(MAX_FILES);
     facts.extend(
-        files.map(|(key, entry)| (format!("{KNOWN_FILE}{}.{}", key.device, key.inode), entry.name.to_string())),
+        files.map(|(key, entry)| {
+            (format!("{KNOWN_FILE}{}.{}", key.device, key.inode), entry.name.to_string())
+        }),
     );
     facts
 }

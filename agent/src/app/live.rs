@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use tokio::io::unix::AsyncFd;
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::facts;
@@ -72,8 +72,8 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
         tracing::warn!(%error, "capabilities that are no longer needed cannot be given up");
     }
     runtime.block_on(async {
-        let shipping =
-            sink.map(|sink| Shipping::start(origin.clone(), Limits::default(), Pace::default(), clocks, sink));
+        let shipping = sink
+            .map(|sink| Shipping::start(origin.clone(), Limits::default(), Pace::default(), clocks, sink));
         let format = (!options.quiet).then(|| format(options, &started));
         let printing = format.map(|format| (format, origin.clone(), clocks as _));
         let output = Output::new(started.ledger.clone(), shipping, printing, now);
@@ -221,7 +221,9 @@ impl Agent {
         self.started.pipeline.tick(now, counted.as_ref().ok().map(|counted| &counted.counters), &mut emit);
         self.output.take_figures();
         if let (Some(recorder), Ok(counted)) = (&mut self.recorder, &counted) {
-            let written = recorder.counters(now, &counted.counters, counted.next.iter().copied()).and_then(|()| recorder.flush());
+            let written = recorder
+                .counters(now, &counted.counters, counted.next.iter().copied())
+                .and_then(|()| recorder.flush());
             if let Err(error) = written {
                 tracing::error!(%error, "the recording has stopped; the agent goes on");
             }
@@ -256,7 +258,8 @@ impl Agent {
         while !self.turn() {}
         self.tick_flows();
         let counted = self.started.sensor.counted().ok();
-        let (counters, next) = counted.map_or((None, Vec::new()), |counted| (Some(counted.counters), counted.next));
+        let (counters, next) =
+            counted.map_or((None, Vec::new()), |counted| (Some(counted.counters), counted.next));
         let output = &mut self.output;
         self.started.pipeline.finish(now(), counters.as_ref(), &next, &mut |event| output.event(event));
         self.output.take_figures();

@@ -19,7 +19,9 @@ pub(super) struct InstanceLock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another agent runs.
-    #[error("another telltale runs on this host (it holds {0}): stop it first, with `systemctl stop telltale` or by its pid")]
+    #[error(
+        "another telltale runs on this host (it holds {0}): stop it first, with `systemctl stop telltale` or by its pid"
+    )]
     Held(PathBuf),
     /// The file cannot be made or locked.
     #[error("cannot lock {path}: {source}; make its directory writable for the agent")]
@@ -34,7 +36,8 @@ pub enum LockError {
 impl InstanceLock {
     /// Takes the lock, or fails at once.
     pub(super) fn take() -> Result<Self, LockError> {
-        let directory = std::env::var_os("RUNTIME_DIRECTORY").map_or_else(|| PathBuf::from(DIRECTORY), PathBuf::from);
+        let directory =
+            std::env::var_os("RUNTIME_DIRECTORY").map_or_else(|| PathBuf::from(DIRECTORY), PathBuf::from);
         Self::take_in(&directory)
     }
 

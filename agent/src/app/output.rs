@@ -35,8 +35,9 @@ impl Output {
         printing: Option<(Format, Origin, ReadClocks)>,
         now: fn() -> BootTime,
     ) -> Self {
-        let printer =
-            printing.map(|(format, origin, clocks)| Printer::new(format, origin, clocks, BufWriter::new(io::stdout())));
+        let printer = printing.map(|(format, origin, clocks)| {
+            Printer::new(format, origin, clocks, BufWriter::new(io::stdout()))
+        });
         Self {
             ledger,
             shipping,

@@ -144,7 +144,9 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         return Err(StartError::Host {
             name: "cgroup_v2",
             detail: "cgroup v2 is not mounted: connections could not be seen".to_owned(),
-            remedy: Some("mount it with `mount -t cgroup2 none /sys/fs/cgroup` (or boot with systemd)".to_owned()),
+            remedy: Some(
+                "mount it with `mount -t cgroup2 none /sys/fs/cgroup` (or boot with systemd)".to_owned(),
+            ),
         });
     };
     let lock = InstanceLock::take()?;
@@ -158,8 +160,11 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         (name.0.get(..end).unwrap_or_default().to_vec(), flags & agent_common::keys::MARKER_WITH_VALUE != 0)
     });
     let marker_names = Markers::new(kept);
-    let filters =
-        KernelFilters { names: rules.names.clone(), suffixes: rules.suffixes.clone(), markers: markers.clone() };
+    let filters = KernelFilters {
+        names: rules.names.clone(),
+        suffixes: rules.suffixes.clone(),
+        markers: markers.clone(),
+    };
     let mut sensor = Sensor::start(&SensorConfig {
         cgroup_root: cgroup.path.clone(),
         rung: options.rung,
@@ -235,7 +240,10 @@ fn known_files(catalogue: &Catalogue) -> KnownFiles {
     let root = std::path::Path::new("/");
     let known = enumerate(catalogue, root, &homes(root), &mounts);
     if known.incomplete {
-        tracing::warn!(files = known.len(), "there are more files to look at than bounds allow: some are known by name alone");
+        tracing::warn!(
+            files = known.len(),
+            "there are more files to look at than bounds allow: some are known by name alone"
+        );
     }
     known
 }

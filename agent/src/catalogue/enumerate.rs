@@ -53,8 +53,7 @@ impl KnownFiles {
         let find = |name: &str| {
             catalogue.entries().map(|(entry, _)| entry).find(|entry| &*entry.name == name).cloned()
         };
-        let by_inode =
-            files.into_iter().filter_map(|(key, name)| Some((key, find(&name)?))).collect();
+        let by_inode = files.into_iter().filter_map(|(key, name)| Some((key, find(&name)?))).collect();
         Self { by_inode, ..Self::default() }
     }
 

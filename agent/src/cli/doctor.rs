@@ -89,11 +89,8 @@ pub fn run(args: &DoctorArgs) -> u8 {
             .collect(),
         capabilities,
     };
-    let text = if args.json {
-        serde_json::to_string(&report).unwrap_or_default() + "\n"
-    } else {
-        table(&report)
-    };
+    let text =
+        if args.json { serde_json::to_string(&report).unwrap_or_default() + "\n" } else { table(&report) };
     // A reader who has gone has seen enough.
     let _ = io::stdout().write_all(text.as_bytes());
     status
@@ -163,7 +160,10 @@ fn line(chosen: &Chosen) -> CapabilityLine {
 fn table(report: &Report) -> String {
     let new = |header: [&str; 3]| {
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_header(header);
         table
     };
     let mut host = new(["HOST", "STATE", "DETAIL"]);
@@ -185,7 +185,10 @@ fn table(report: &Report) -> String {
         }
         capabilities.add_row([line.name, line.served_by.as_deref().unwrap_or("nothing"), &notes.join("\n")]);
     }
-    let mut text = format!("telltale {} on Linux {} ({})\n\n{host}\n\n{capabilities}\n", report.version, report.kernel, report.machine);
+    let mut text = format!(
+        "telltale {} on Linux {} ({})\n\n{host}\n\n{capabilities}\n",
+        report.version, report.kernel, report.machine
+    );
     match &report.error {
         Some(error) => text.push_str(&format!("\nnothing can be loaded: {error}\n")),
         None if report.healthy => text.push_str("\nevery capability is served\n"),

@@ -131,7 +131,8 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
             }
         }
     }
-    let (counters, next) = snapshot.map_or((None, Vec::new()), |counted| (Some(counted.counters), counted.next));
+    let (counters, next) =
+        snapshot.map_or((None, Vec::new()), |counted| (Some(counted.counters), counted.next));
     pipeline.finish(last, counters.as_ref(), &next, &mut emit);
     let written = failure.map_or_else(|| printer.flush(), Err);
     match written {

@@ -203,7 +203,9 @@ impl Sensor {
 
     /// Detaches and unloads every program. The ring keeps what it holds, and the counters stay.
     pub fn detach(&mut self) {
-        for program in LADDER.iter().flat_map(|capability| capability.servings).flat_map(|serving| serving.programs) {
+        for program in
+            LADDER.iter().flat_map(|capability| capability.servings).flat_map(|serving| serving.programs)
+        {
             ladder::unload(&mut self.ebpf, program);
         }
     }
