@@ -33,6 +33,7 @@ enum Task {
 fn main() -> ExitCode {
     match Task::parse().perform(&Workspace::find()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<test::Failed>() => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error}");
             error.downcast_ref::<vm::VmError>().map_or(ExitCode::FAILURE, |error| error.exit_status().into())

@@ -13,6 +13,8 @@ use crate::{
 pub(crate) enum Level {
     /// `cargo xtask run`, `cargo build`.
     Run,
+    /// `cargo xtask test --quick` too.
+    Checks,
     /// `cargo xtask test`, `vm` and `bench` too.
     Tests,
 }
@@ -85,6 +87,10 @@ const fn run(what: &'static str, why: &'static str, probe: Probe, source: Source
     Need { what, why, level: Level::Run, probe, source }
 }
 
+const fn check(what: &'static str, why: &'static str, probe: Probe, source: Source) -> Need {
+    Need { what, why, level: Level::Checks, probe, source }
+}
+
 const fn test(what: &'static str, why: &'static str, probe: Probe, source: Source) -> Need {
     Need { what, why, level: Level::Tests, probe, source }
 }
@@ -109,9 +115,9 @@ pub(super) const NEEDS: &[Need] = &[
         Probe::Linker,
         Source::Linker,
     ),
-    test("rustfmt", "checks the format", Probe::Component("cargo-fmt"), Source::Component("rustfmt")),
-    test("clippy", "checks the code", Probe::Component("cargo-clippy"), Source::Component("clippy")),
-    test("cargo-deny", "checks licences and origins of dependencies", Probe::Deny, Source::Deny),
+    check("rustfmt", "checks the format", Probe::Component("cargo-fmt"), Source::Component("rustfmt")),
+    check("clippy", "checks the code", Probe::Component("cargo-clippy"), Source::Component("clippy")),
+    check("cargo-deny", "checks licences and origins of dependencies", Probe::Deny, Source::Deny),
     test(
         "static libc",
         "lets one test binary run on every kernel",

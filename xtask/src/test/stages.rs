@@ -2,9 +2,9 @@
 
 use std::{env, fmt, fs, path::Path, process::Command, time::Duration};
 
-use super::{Counts, Outcome, Reason, docs};
+use super::{Counts, Outcome, Reason, TestArgs, docs};
 use crate::{
-    setup::deny,
+    setup::{self, deny},
     step::{self, Ended},
     vm::{self, BootSpec, Series},
     workspace::Workspace,
@@ -19,6 +19,8 @@ const KERNEL_TESTS: &str = "telltale-tests";
 /// One thing that is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// What the other stages need is there, or gets installed.
+    Tools,
     /// rustfmt.
     Format,
     /// clippy on userspace, tests included.
@@ -45,30 +47,23 @@ pub(super) enum Stage {
 impl Stage {
     /// All of them.
     pub(super) fn all() -> Vec<Self> {
-        let machines = Series::ALL
-            .into_iter()
-            .flat_map(|series| [true, false].map(|bpf_lsm| Self::Vm { series, bpf_lsm }));
-        let mut all = vec![
-            Self::Format,
-            Self::Lint,
-            Self::LintKernel,
-            Self::Policy,
-            Self::Unit,
-            Self::Docs,
-            Self::Host,
-        ];
-        all.extend(machines);
+        let both = |series| [true, false].map(|bpf_lsm| Self::Vm { series, bpf_lsm });
+        let mut all = vec![Self::Tools, Self::Format, Self::Lint, Self::LintKernel, Self::Policy];
+        all.extend([Self::Unit, Self::Docs, Self::Host]);
+        all.extend(Series::ALL.into_iter().flat_map(both));
         all
     }
 
-    /// Whether it runs tests that have names.
-    pub(super) fn has_tests(self) -> bool {
-        matches!(self, Self::Unit | Self::Host | Self::Vm { .. })
+    /// Whether it runs tests that have names, or is needed for them.
+    pub(super) fn is_for_filters(self) -> bool {
+        matches!(self, Self::Tools | Self::Unit | Self::Host | Self::Vm { .. })
     }
 
     /// Runs it to its end.
-    pub(super) fn run(self, workspace: &Workspace, filters: &[String]) -> Outcome {
+    pub(super) fn run(self, workspace: &Workspace, args: &TestArgs) -> Outcome {
+        let filters = &args.filters;
         let outcome = match self {
+            Self::Tools => tools(workspace, args.quick),
             Self::Format => check(workspace, "format", workspace.cargo().args(["fmt", "--all", "--check"])),
             Self::Lint => lint(workspace),
             Self::LintKernel => lint_kernel(workspace),
@@ -85,6 +80,7 @@ impl Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Tools => f.write_str("tools"),
             Self::Format => f.write_str("format"),
             Self::Lint => f.write_str("clippy"),
             Self::LintKernel => f.write_str("clippy, kernel programs"),
@@ -106,6 +102,15 @@ pub(super) type Ran = Result<Outcome, step::StepError>;
 pub(super) fn check(workspace: &Workspace, name: &str, command: &mut Command) -> Ran {
     step::run(name, command, &workspace.log(name))?;
     Ok(Outcome::Passed(None))
+}
+
+/// A tool that cannot be had is one failure, and no reason not to run what can do without it.
+fn tools(workspace: &Workspace, quick: bool) -> Ran {
+    let level = if quick { setup::Level::Checks } else { setup::Level::Tests };
+    Ok(match setup::ensure(workspace, level) {
+        Ok(_) => Outcome::Passed(None),
+        Err(error) => Outcome::Failed(Counts::ONE_FAILED, error.to_string()),
+    })
 }
 
 fn lint(workspace: &Workspace) -> Ran {
