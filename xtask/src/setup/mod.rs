@@ -108,7 +108,7 @@ pub(crate) fn ensure(workspace: &Workspace, level: Level) -> Result<bool, Error>
     if missing.is_empty() {
         return Ok(false);
     }
-    eprintln!("Missing on this machine, to be installed now:");
+    eprintln!("Missing on this machine:");
     for need in &missing {
         eprintln!("  {:<20} {}", need.what, need.why);
     }
