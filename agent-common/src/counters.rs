@@ -3,6 +3,8 @@
 //! `attempted = submitted + dropped + throttled + folded` holds per hook family (RELIABILITY §1). Each counter is
 //! a slot of a per-CPU array, indexed `family * PER_FAMILY + counter`, and only ever added to, atomically.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 /// Hook families whose acts are counted apart.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,4 +104,14 @@ pub const SLOTS: u32 = PER_FAMILY * Family::ALL.len() as u32;
 /// Index of a counter in the per-CPU array.
 pub const fn slot(family: Family, counter: Counter) -> u32 {
     family as u32 * PER_FAMILY + counter as u32
+}
+
+/// What one CPU has counted: the value of the per-CPU map, written by the kernel alone.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct CpuState {
+    /// Next sequence number of this CPU.
+    pub sequence: u64,
+    /// By [`slot`].
+    pub counters: [u64; SLOTS as usize],
 }

@@ -47,10 +47,12 @@ pub struct RuleSuffix(pub [u8; RULE_SUFFIX_BYTES]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
 pub struct MarkerName(pub [u8; MARKER_NAME_BYTES]);
 
-/// Value of a [`MarkerName`]: only the name is kept.
+/// Flag of a [`MarkerName`]'s value: only the name is kept.
 pub const MARKER_NAME_ONLY: u32 = 1;
-/// Value of a [`MarkerName`]: name and value are kept.
+/// Flag of a [`MarkerName`]'s value: name and value are kept.
 pub const MARKER_WITH_VALUE: u32 = 2;
+/// Flag of a [`MarkerName`]'s value: it makes the loader load something (`LD_PRELOAD`).
+pub const MARKER_PRELOAD: u32 = 4;
 
 /// A UDP peer of a socket.
 #[repr(C)]

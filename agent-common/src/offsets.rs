@@ -217,4 +217,6 @@ offsets! {
     sock_protocol,
     /// `pt_regs.orig_ax` on x86-64, `syscallno` on arm64: the system call's number.
     regs_syscall,
+    /// `pt_regs.di` on x86-64, `orig_x0` on arm64: the call's first argument, still there at its exit.
+    regs_first_argument,
 }

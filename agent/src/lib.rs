@@ -2,4 +2,5 @@
 //!
 //! The data's way is one line: hooks → ring → [`capture`] → [`process`] → [`attribute`] → [`context`] → [`ship`].
 
+pub mod kernel;
 pub mod model;

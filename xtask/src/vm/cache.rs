@@ -3,9 +3,9 @@
 //! ```text
 //! target/vm/lock                       held while anything below is made
 //! target/vm/apt/SERIES/                package lists of a kernel series, apart from the host's own
-//! target/vm/kernels/SERIES/VERSION-HASH/   an unpacked kernel package
+//! target/vm/kernels/SERIES/VERSION-HASH/   an unpacked kernel package, and the layer of its modules
 //! target/vm/kernels/SERIES/current     the name of the one in use
-//! target/vm/layers/                    initramfs layers that outlive a run
+//! target/vm/layers/                    the layer of the guest's programs
 //! target/vm/logs/                      consoles and output of the latest runs
 //! ```
 
@@ -16,11 +16,14 @@ use std::{
 };
 
 use rustix::fs::{FlockOperation, flock};
+use tempfile::TempDir;
 
 use super::VmError;
 
-/// Log files kept; older ones go. A run writes three.
-const LOGS_KEPT: usize = 90;
+/// Log files kept; older ones go. A run writes four.
+const LOGS_KEPT: usize = 100;
+
+const SCRATCH_PREFIX: &str = "half-made-";
 
 /// The cache directory.
 #[derive(Clone, Debug)]
@@ -61,6 +64,27 @@ impl Cache {
             .map_err(VmError::io("open", &path))?;
         flock(&file, FlockOperation::LockExclusive).map_err(|e| VmError::io("lock", &path)(e.into()))?;
         Ok(CacheLock(file))
+    }
+
+    /// Deletes what a run that was killed left half made in `dir`: under the lock nobody is at it.
+    fn sweep(dir: &Path) -> Result<(), VmError> {
+        let entries = fs::read_dir(dir).map_err(VmError::io("list", dir))?;
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let name = path.file_name().unwrap_or_default();
+            if name.to_string_lossy().starts_with(SCRATCH_PREFIX) && path.is_dir() {
+                fs::remove_dir_all(&path).map_err(VmError::io("delete", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A directory for half-made things, deleted when dropped. The caller holds the lock.
+    pub(super) fn scratch(&self, dir: &Path) -> Result<TempDir, VmError> {
+        Self::sweep(dir)?;
+        tempfile::Builder::new()
+            .prefix(SCRATCH_PREFIX)
+            .tempdir_in(dir)
+            .map_err(VmError::io("create a directory in", dir))
     }
 
     /// Deletes all but the newest logs.

@@ -127,10 +127,15 @@ pub(crate) enum VmError {
         asked: &'static str,
     },
     /// The command ran to its end and failed.
-    #[error("the guest's command ended with status {status}; console: {}", console.display())]
+    #[error(
+        "the guest's command ended with status {status}; its output: {}; console: {}",
+        output.display(), console.display()
+    )]
     Guest {
         /// Its exit status; 128 + n for signal n.
         status: u8,
+        /// Its saved output.
+        output: PathBuf,
         /// The saved console.
         console: PathBuf,
     },

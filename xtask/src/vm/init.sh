@@ -11,6 +11,7 @@ umask 022
 report() { printf '%s\n' "$*" >/dev/ttyS2; }
 must() { "$@" || { report "failed=$*"; poweroff -f; }; }
 
+must chmod 755 /
 must mkdir -p /proc /sys /dev /run /tmp /root /home/user /var/lib /mnt/ext4 /mnt/overlay /mnt/tmpfs
 must mount -t devtmpfs devtmpfs /dev
 exec </dev/null >/dev/console 2>&1
@@ -37,7 +38,7 @@ while read -r module; do must insmod "$module"; done </vm/modules
 # Two disks: what a test does on one is no doing of the other's.
 disk() {
     must truncate -s 64M "/vm/$1.img"
-    must /usr/bin/mke2fs -q -F -t ext4 -E lazy_itable_init=1,lazy_journal_init=1 "/vm/$1.img"
+    must /usr/bin/mke2fs -q -F -t ext4 -T ext4 -E lazy_itable_init=1,lazy_journal_init=1 "/vm/$1.img"
     must mkdir -p "$2"
     must mount -t ext4 -o loop "/vm/$1.img" "$2"
 }

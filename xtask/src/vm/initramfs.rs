@@ -20,30 +20,18 @@ const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
 const SYMLINK: u32 = 0o120_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
-/// Archives are read in words of this many bytes.
-const ARCHIVE_ALIGN_BYTES: usize = 4;
 
 /// One archive being written. Paths are the guest's, absolute; parents are made as needed.
-pub(super) struct Layer {
-    out: BufWriter<File>,
+pub(super) struct Layer<'a> {
+    out: BufWriter<&'a File>,
     path: PathBuf,
     dirs: BTreeSet<String>,
 }
 
-impl Layer {
-    /// Starts an archive at `path`, replacing what was there.
-    pub(super) fn create(path: &Path) -> Result<Self, VmError> {
-        let file = File::create(path).map_err(VmError::io("create", path))?;
-        Ok(Self { out: BufWriter::new(file), path: path.to_owned(), dirs: BTreeSet::new() })
-    }
-
-    /// A directory with the permissions `mode`.
-    pub(super) fn directory(&mut self, guest: &str, mode: u32) -> Result<(), VmError> {
-        self.parents(guest)?;
-        if self.dirs.insert(guest.to_owned()) {
-            self.entry(guest, DIRECTORY | mode, (0, 0), b"")?;
-        }
-        Ok(())
+impl<'a> Layer<'a> {
+    /// Starts an archive where `out` stands; errors name it `path`.
+    pub(super) fn new(out: &'a File, path: &Path) -> Self {
+        Self { out: BufWriter::new(out), path: path.to_owned(), dirs: BTreeSet::new() }
     }
 
     /// A file holding `content`.
@@ -108,18 +96,11 @@ impl Layer {
     }
 }
 
-/// Lays `layers` end to end into a new file at `out_path`.
-pub(super) fn concatenate(layers: &[&Path], out_path: &Path) -> Result<(), VmError> {
-    let mut out = File::create(out_path).map_err(VmError::io("create", out_path))?;
-    for layer in layers {
-        let mut file = File::open(layer).map_err(VmError::io("open", *layer))?;
-        let copied = io::copy(&mut file, &mut out).map_err(VmError::io("write", out_path))?;
-        let over = usize::try_from(copied % ARCHIVE_ALIGN_BYTES as u64).unwrap_or_default();
-        let padding = [0_u8; ARCHIVE_ALIGN_BYTES];
-        let padding = if over == 0 { &[] } else { padding.get(over..).unwrap_or_default() };
-        out.write_all(padding).map_err(VmError::io("write", out_path))?;
-    }
-    Ok(())
+/// Lays the archive at `layer` behind what `out` holds. Every archive written here ends on a word of four bytes,
+/// where the kernel looks for the next.
+pub(super) fn append(layer: &Path, out: &mut File) -> Result<(), VmError> {
+    let mut file = File::open(layer).map_err(VmError::io("open", layer))?;
+    io::copy(&mut file, out).map(drop).map_err(VmError::io("copy", layer))
 }
 
 #[cfg(test)]
@@ -141,30 +122,31 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_holds_what_was_put_in_and_its_parents_once() {
+    fn layers_laid_end_to_end_hold_what_was_put_in_and_parents_once() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("layer");
-        let mut layer = Layer::create(&path).unwrap();
+        let (one, all) = (dir.path().join("one"), dir.path().join("all"));
+        let file = File::create(&one).unwrap();
+        let mut layer = Layer::new(&file, &one);
         layer.file("/etc/deep/hosts", 0o644, b"127.0.0.1 localhost\n").unwrap();
         layer.symlink("usr/bin", "/bin").unwrap();
-        layer.directory("/etc/deep", 0o700).unwrap();
+        layer.file("/etc/other", 0o600, b"").unwrap();
         layer.device("/dev/console", 0o600, (5, 1)).unwrap();
         layer.finish().unwrap();
 
-        let found = entries(&fs::read(&path).unwrap());
+        let mut file = File::create(&all).unwrap();
+        append(&one, &mut file).unwrap();
+        let mut layer = Layer::new(&file, &all);
+        layer.file("/init", 0o755, b"odd").unwrap();
+        layer.finish().unwrap();
+
+        let bytes = fs::read(&all).unwrap();
+        let (first, second) = bytes.split_at(fs::metadata(&one).unwrap().len() as usize);
+        assert_eq!((first.len() % 4, second.len() % 4), (0, 0));
+        let found = entries(first);
         let names: Vec<_> = found.iter().map(|(name, ..)| name.as_str()).collect();
-        assert_eq!(names, ["etc", "etc/deep", "etc/deep/hosts", "bin", "dev", "dev/console"]);
+        assert_eq!(names, ["etc", "etc/deep", "etc/deep/hosts", "bin", "etc/other", "dev", "dev/console"]);
         assert_eq!(found[2], ("etc/deep/hosts".into(), REGULAR | 0o644, b"127.0.0.1 localhost\n".to_vec()));
         assert_eq!(found[3], ("bin".into(), SYMLINK | 0o777, b"usr/bin".to_vec()));
-    }
-
-    #[test]
-    fn layers_start_on_a_word() {
-        let dir = tempfile::tempdir().unwrap();
-        let (one, two, all) = (dir.path().join("1"), dir.path().join("2"), dir.path().join("all"));
-        fs::write(&one, b"abcde").unwrap();
-        fs::write(&two, b"wxyz").unwrap();
-        concatenate(&[&one, &two], &all).unwrap();
-        assert_eq!(fs::read(&all).unwrap(), b"abcde\0\0\0wxyz");
+        assert_eq!(entries(second), [("init".into(), REGULAR | 0o755, b"odd".to_vec())]);
     }
 }

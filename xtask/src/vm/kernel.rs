@@ -23,7 +23,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// In every suite this package depends on exactly one kernel, the suite's current one.
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
-/// A kernel series of the test matrix.
+/// A kernel series of the test matrix, oldest first (`clap::ValueEnum::value_variants` lists them).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Series {
     /// Debian 12.
@@ -35,9 +35,6 @@ pub(crate) enum Series {
 }
 
 impl Series {
-    /// Every series, oldest first.
-    pub(crate) const ALL: [Self; 2] = [Self::V6_1, Self::V6_12];
-
     /// Its name, as `--kernel` takes it.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -85,7 +82,11 @@ pub(super) fn obtain(
     let home = cache.path("kernels").join(series.name());
     let current = home.join("current");
     match fs::read_to_string(&current) {
-        Ok(name) if !update => return describe(home.join(name.trim())),
+        Ok(name) if !update => {
+            if let Ok(image) = describe(home.join(name.trim())) {
+                return Ok(image);
+            }
+        }
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(VmError::io("read", current)(e)),
         _ => {}
     }
@@ -96,7 +97,7 @@ pub(super) fn obtain(
     apt.update()?;
     let (package, version) = apt.candidate()?;
     progress.step(format!("kernel {series}: downloading {package} {version}"));
-    let scratch = tempfile::tempdir_in(&home).map_err(VmError::io("create a directory in", &home))?;
+    let scratch = cache.scratch(&home)?;
     let deb = apt.download(&package, &version, scratch.path())?;
     let name = format!("{version}-{}", content_tag(&deb)?);
     let dir = home.join(&name);
@@ -107,8 +108,22 @@ pub(super) fn obtain(
         fs::rename(&tree, &dir).map_err(VmError::io("move into place", &dir))?;
     }
     let image = describe(dir)?;
+    prune(&home, &name)?;
     fs::write(&current, &name).map_err(VmError::io("write", current))?;
     Ok(image)
+}
+
+/// Deletes all but the newest and the one before it, which a boot that started earlier may be about to read.
+fn prune(home: &Path, newest: &str) -> Result<(), VmError> {
+    let previous = fs::read_to_string(home.join("current")).unwrap_or_default();
+    let entries = fs::read_dir(home).map_err(VmError::io("list", home))?;
+    for entry in entries.flatten().filter(|entry| entry.path().join("boot").is_dir()) {
+        let name = entry.file_name();
+        if name != newest && name != previous.trim() {
+            fs::remove_dir_all(entry.path()).map_err(VmError::io("delete", entry.path()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The first twelve digits of the package's SHA-256.

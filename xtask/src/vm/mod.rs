@@ -4,15 +4,16 @@
 //! kernel.rs     Debian's cloud kernel, from the cache or the archive
 //! modules.rs    its modules            \
 //! userland.rs   the host's programs     > initramfs layers, laid end to end by initramfs.rs
-//! run_layer     init.sh, the command   /
+//! boot.rs       init.sh and the command  /; the whole way from a description to an exit status
 //! qemu.rs       one run of the machine
-//! result.rs     what came of it
+//! result.rs     what the guest reported
 //! ```
 //!
 //! The guest has `/proc`, `/sys` with cgroup v2, bpffs, tracefs and securityfs, loopback up, `/tmp` and
 //! `/mnt/tmpfs` on tmpfs, `/mnt/ext4` on an ext4 image, `/mnt/overlay` on overlayfs over ext4 (`/mnt/layers`), and
 //! sh, cat, curl, python3, bpftool and busybox's applets on its `PATH`. It has no network beyond loopback.
 
+mod boot;
 mod build;
 mod cache;
 mod error;
@@ -27,254 +28,16 @@ mod tools;
 mod userland;
 
 use std::{
-    fs,
     path::{Path, PathBuf},
-    process,
-    sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 pub(crate) use self::{
+    boot::{BootSpec, GuestFile, boot},
     build::{Binaries, build_static},
     error::VmError,
     kernel::Series,
 };
-use self::{
-    cache::Cache,
-    initramfs::Layer,
-    kernel::KernelImage,
-    progress::Progress,
-    qemu::{Ended, Logs, Machine},
-    result::{Console, Report},
-};
-
-const INIT: &str = include_str!("init.sh");
-
-/// Security modules of an ordinary Debian boot, `bpf` aside.
-const LSM: &str = "lockdown,capability,landlock,yama,apparmor";
-/// For instruction counts: modules that do work on measured paths are left out.
-const LSM_ICOUNT: &str = "lockdown,capability,landlock";
-
-/// Taint bits (Documentation/admin-guide/tainted-kernels.rst).
-const TAINT_WARN: u64 = 1 << 9;
-
-/// A boot: which kernel, what machine, what to run.
-#[derive(Clone, Debug)]
-pub(crate) struct BootSpec {
-    /// Which kernel.
-    pub(crate) kernel: Series,
-    /// Whether `bpf` is among the security modules.
-    pub(crate) bpf_lsm: bool,
-    /// Virtual CPUs; one with `icount`.
-    pub(crate) cpus: u32,
-    /// Memory in MiB; a quarter of it or more should stay free beside the files packed.
-    pub(crate) memory_mib: u32,
-    /// Let virtual time count instructions: one nanosecond is one instruction executed.
-    pub(crate) icount: bool,
-    /// Ended when it runs longer.
-    pub(crate) time_limit: Duration,
-    /// More kernel arguments, such as `lockdown=integrity`.
-    pub(crate) kernel_arguments: Vec<String>,
-    /// Host files to pack.
-    pub(crate) files: Vec<GuestFile>,
-    /// Program and arguments to run, as root, in `/root`.
-    pub(crate) command: Vec<String>,
-    /// Pass the command's output on to standard output; it is saved in any case.
-    pub(crate) echo: bool,
-    /// Ask Debian for a newer kernel than the one kept.
-    pub(crate) update_kernel: bool,
-}
-
-impl BootSpec {
-    /// An ordinary boot of `kernel` that runs `command`.
-    pub(crate) fn new(kernel: Series, command: Vec<String>) -> Self {
-        Self {
-            kernel,
-            bpf_lsm: true,
-            cpus: 2,
-            memory_mib: 1024,
-            icount: false,
-            time_limit: Duration::from_secs(300),
-            kernel_arguments: Vec::new(),
-            files: Vec::new(),
-            command,
-            echo: true,
-            update_kernel: false,
-        }
-    }
-
-    /// The machine for instruction counts (one virtual CPU, its own set of security modules).
-    #[must_use]
-    pub(crate) fn icount(self) -> Self {
-        Self { icount: true, cpus: 1, ..self }
-    }
-
-    fn kernel_command_line(&self) -> String {
-        let lsm = if self.icount { LSM_ICOUNT } else { LSM };
-        let bpf = if self.bpf_lsm { ",bpf" } else { "" };
-        // An oops ends the run: what comes after one proves nothing.
-        let mut line = format!("console=ttyS0 quiet panic=-1 oops=panic lsm={lsm}{bpf}");
-        for argument in &self.kernel_arguments {
-            line.push(' ');
-            line.push_str(argument);
-        }
-        line
-    }
-
-    /// Names the run's files; unique among runs that write at the same time.
-    fn run_name(&self) -> String {
-        static RUNS: AtomicU32 = AtomicU32::new(0);
-        let lsm = if self.bpf_lsm { "" } else { "-nolsm" };
-        let icount = if self.icount { "-icount" } else { "" };
-        format!("{}{lsm}{icount}-{}-{}", self.kernel, process::id(), RUNS.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-/// A host file for the guest.
-#[derive(Clone, Debug)]
-pub(crate) struct GuestFile {
-    /// Where it is.
-    pub(crate) host: PathBuf,
-    /// Absolute path in the guest.
-    pub(crate) guest: String,
-    /// Permissions.
-    pub(crate) mode: u32,
-}
-
-impl GuestFile {
-    /// A program, on the guest's `PATH`.
-    pub(crate) fn program(host: impl Into<PathBuf>, name: &str) -> Self {
-        Self { host: host.into(), guest: format!("/usr/bin/{name}"), mode: 0o755 }
-    }
-}
-
-/// What a guest that ran its command to the end reported.
-#[derive(Clone, Debug)]
-pub(crate) struct GuestExit {
-    /// The command's exit status; 128 + n for signal n.
-    pub(crate) status: u8,
-    /// The kernel's release.
-    pub(crate) release: String,
-    /// Debian's version of the kernel package.
-    pub(crate) kernel_version: String,
-    /// The security modules, in order.
-    pub(crate) lsm: String,
-    /// The guest's clock when the command started.
-    pub(crate) ready_after: Duration,
-    /// Wall time from QEMU's start to its end.
-    pub(crate) took: Duration,
-    /// Whether the kernel gave a warning with a stack trace (taint bit W).
-    pub(crate) kernel_warned: bool,
-    /// The saved console.
-    pub(crate) console: PathBuf,
-    /// The command's saved output.
-    pub(crate) output: PathBuf,
-}
-
-/// Boots, runs the command, and returns once the machine is off.
-///
-/// # Errors
-/// Everything that kept the command from running to its end. A command that failed is no error here: see
-/// [`GuestExit::status`].
-pub(crate) fn boot(spec: &BootSpec) -> Result<GuestExit, VmError> {
-    let progress = Progress::new();
-    let result = boot_with(spec, &progress);
-    progress.finish();
-    result
-}
-
-fn boot_with(spec: &BootSpec, progress: &Progress) -> Result<GuestExit, VmError> {
-    let cache = Cache::open()?;
-    let (kernel, layers) = {
-        let _lock = cache.lock()?;
-        cache.prune_logs()?;
-        let kernel = kernel::obtain(spec.kernel, spec.update_kernel, &cache, progress)?;
-        let modules = modules::layer(&kernel, &cache)?;
-        (kernel, [userland::layer(&cache, progress)?, modules])
-    };
-    let scratch =
-        tempfile::tempdir_in(cache.path("")).map_err(VmError::io("create a directory in", cache.path("")))?;
-    let run_layer = scratch.path().join("run.cpio");
-    write_run_layer(spec, &run_layer)?;
-    let initramfs = scratch.path().join("initramfs");
-    let [userland, modules] = &layers;
-    initramfs::concatenate(&[userland, modules, &run_layer], &initramfs)?;
-
-    let logs = Logs::new(&cache.path("logs"), &spec.run_name());
-    let machine = Machine {
-        kernel: &kernel.vmlinuz,
-        initramfs: &initramfs,
-        kernel_arguments: spec.kernel_command_line(),
-        cpus: if spec.icount { 1 } else { spec.cpus },
-        memory_mib: spec.memory_mib,
-        icount: spec.icount,
-        time_limit: spec.time_limit,
-        logs: &logs,
-    };
-    progress.step(format!("kernel {}: running {}", kernel.version, spec.command.join(" ")));
-    let started = Instant::now();
-    let ended = machine.run(spec.echo.then_some(progress))?;
-    conclude(spec, &kernel, &machine, &ended, started.elapsed())
-}
-
-/// The layer of this run alone: init, the command and the files asked for.
-fn write_run_layer(spec: &BootSpec, path: &Path) -> Result<(), VmError> {
-    let mut layer = Layer::create(path)?;
-    layer.file("/init", 0o755, INIT.as_bytes())?;
-    let words: Vec<String> = spec.command.iter().map(|word| quote(word)).collect();
-    layer.file("/vm/command", 0o644, format!("exec {}\n", words.join(" ")).as_bytes())?;
-    for file in &spec.files {
-        layer.copy(&file.host, &file.guest, file.mode)?;
-    }
-    layer.finish()
-}
-
-/// One word for the shell.
-fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-fn conclude(
-    spec: &BootSpec,
-    kernel: &KernelImage,
-    machine: &Machine<'_>,
-    ended: &Ended,
-    took: Duration,
-) -> Result<GuestExit, VmError> {
-    let logs = machine.logs;
-    let text = fs::read(&logs.result).map_err(VmError::io("read", &logs.result))?;
-    let report = Report::parse(&String::from_utf8_lossy(&text));
-    let seen = Console::read_tail(&logs.console).map_err(VmError::io("read", &logs.console))?;
-    let (console, tail) = (logs.console.clone(), seen.tail());
-    if let Some(step) = report.failed {
-        return Err(VmError::Init { step, console, tail });
-    }
-    let status = match (report.exit, ended) {
-        (Some(status), Ended::ByItself(_)) => status,
-        (_, Ended::AtLimit) => return Err(VmError::TimeLimit { limit: spec.time_limit, console, tail }),
-        (None, Ended::ByItself(status)) => {
-            return Err(match seen.panic() {
-                Some(message) => VmError::Panic { message, console, tail },
-                None => VmError::NoResult { qemu: machine.complaint(*status), console, tail },
-            });
-        }
-    };
-    if report.lsm.split(',').any(|module| module == "bpf") != spec.bpf_lsm {
-        let asked = if spec.bpf_lsm { "for" } else { "against" };
-        return Err(VmError::Lsm { found: report.lsm, asked });
-    }
-    Ok(GuestExit {
-        status,
-        release: report.release,
-        kernel_version: kernel.version.clone(),
-        lsm: report.lsm,
-        ready_after: Duration::try_from_secs_f64(report.ready_s).unwrap_or_default(),
-        took,
-        kernel_warned: report.tainted & TAINT_WARN != 0,
-        console,
-        output: logs.output.clone(),
-    })
-}
 
 /// `cargo xtask vm`.
 #[derive(Clone, Debug, clap::Args)]
@@ -286,7 +49,7 @@ pub(crate) struct VmArgs {
     #[arg(long)]
     no_bpf_lsm: bool,
     /// Virtual CPUs.
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     smp: u32,
     /// Memory in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(256..=65536))]
@@ -348,16 +111,15 @@ pub(crate) fn run(args: VmArgs) -> Result<(), VmError> {
     let command = if exec || bare { command } else { [vec![build::TESTS.to_owned()], command].concat() };
     let spec = BootSpec {
         bpf_lsm: !no_bpf_lsm,
-        cpus: if icount { 1 } else { smp },
+        cpus: smp,
         memory_mib: memory,
-        icount,
         time_limit: Duration::from_secs(time_limit),
         kernel_arguments: append,
         files: binaries.map_or_else(Vec::new, |binaries| binaries.guest_files()),
         update_kernel,
         ..BootSpec::new(kernel, command)
     };
-    let exit = boot(&spec)?;
+    let exit = boot(&if icount { spec.icount() } else { spec })?;
     eprintln!(
         "vm: {} ({}), {}: ready after {:.1} s, off after {:.1} s{}",
         exit.release,
@@ -369,7 +131,7 @@ pub(crate) fn run(args: VmArgs) -> Result<(), VmError> {
     );
     match exit.status {
         0 => Ok(()),
-        status => Err(VmError::Guest { status, console: exit.console }),
+        status => Err(VmError::Guest { status, output: exit.output, console: exit.console }),
     }
 }
 
@@ -377,40 +139,4 @@ pub(crate) fn run(args: VmArgs) -> Result<(), VmError> {
 fn workspace_root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec() -> BootSpec {
-        BootSpec::new(Series::V6_1, vec!["true".to_owned()])
-    }
-
-    #[test]
-    fn the_kernel_is_told_which_security_modules_to_start() {
-        let with = spec().kernel_command_line();
-        assert!(with.ends_with("lsm=lockdown,capability,landlock,yama,apparmor,bpf"), "{with}");
-        let without = BootSpec { bpf_lsm: false, ..spec() }.kernel_command_line();
-        assert!(without.ends_with("lsm=lockdown,capability,landlock,yama,apparmor"), "{without}");
-        let counted = spec().icount().kernel_command_line();
-        assert!(counted.ends_with("lsm=lockdown,capability,landlock,bpf"), "{counted}");
-        let more = BootSpec { kernel_arguments: vec!["lockdown=integrity".to_owned()], ..spec() };
-        assert!(more.kernel_command_line().ends_with(",bpf lockdown=integrity"));
-    }
-
-    #[test]
-    fn words_reach_the_guests_shell_whole() {
-        for word in ["plain", "two words", "it's", "$HOME `id` \"x\" \\", "", "line\nline"] {
-            let script = format!("printf %s {}", quote(word));
-            let said = process::Command::new("sh").args(["-c", &script]).output().unwrap();
-            assert_eq!(String::from_utf8(said.stdout).unwrap(), word);
-        }
-    }
-
-    #[test]
-    fn runs_at_the_same_time_have_their_own_files() {
-        assert_ne!(spec().run_name(), spec().run_name());
-        assert!(BootSpec { bpf_lsm: false, ..spec() }.run_name().starts_with("6.1-nolsm-"));
-    }
 }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,6 @@ use walkdir::WalkDir;
 
 use super::{
     VmError,
-    cache::Cache,
     initramfs::Layer,
     kernel::KernelImage,
     tools::{self, XZ},
@@ -27,10 +26,9 @@ const WANTED: [&str; 4] = ["ext4", "loop", "overlay", "veth"];
 const LOAD_ORDER: &str = "/vm/modules";
 
 /// The layer of `kernel`'s modules, made now if there is none yet. The caller holds the cache's lock.
-pub(super) fn layer(kernel: &KernelImage, cache: &Cache) -> Result<PathBuf, VmError> {
-    // Both what is packed and what it is packed from are in the name.
-    let kernel_name = kernel.dir.file_name().unwrap_or_default().to_string_lossy();
-    let path = cache.path(format!("layers/modules-{kernel_name}-{}.cpio", WANTED.join("-")));
+pub(super) fn layer(kernel: &KernelImage) -> Result<PathBuf, VmError> {
+    // Kept beside what it is made of, and named by what it holds.
+    let path = kernel.dir.join(format!("modules-{}.cpio", WANTED.join("-")));
     if !path.is_file() {
         let fresh = path.with_extension("new");
         write_layer(kernel, &fresh)?;
@@ -45,7 +43,8 @@ fn write_layer(kernel: &KernelImage, path: &Path) -> Result<(), VmError> {
     for name in WANTED {
         plan.add(name, &index)?;
     }
-    let mut layer = Layer::create(path)?;
+    let out = File::create(path).map_err(VmError::io("create", path))?;
+    let mut layer = Layer::new(&out, path);
     let mut order = String::new();
     for (name, content) in &plan.loaded {
         let guest = format!("/vm/{name}.ko");

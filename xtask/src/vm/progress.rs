@@ -18,7 +18,7 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new() -> Self {
         let bar = io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}");
+            let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}");
             let bar = ProgressBar::new_spinner();
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
             bar.enable_steady_tick(TICK);
@@ -35,7 +35,7 @@ impl Progress {
         }
     }
 
-    /// Passes the guest's words on, above the spinner.
+    /// Passes a line of the guest's on, above the spinner.
     pub(super) fn echo(&self, words: &[u8]) -> io::Result<()> {
         let write = || {
             let mut stdout = io::stdout().lock();

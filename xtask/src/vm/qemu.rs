@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::mpsc,
@@ -19,8 +19,8 @@ use super::{
     tools::{QEMU, SETPRIV},
 };
 
-/// Bytes of the guest's output passed on at a time.
-const CHUNK_BYTES: usize = 16 * 1024;
+/// The guest's output is passed on by lines, a longer one in pieces.
+const LINE_MAX_BYTES: u64 = 64 * 1024;
 
 /// A machine to run.
 #[derive(Debug)]
@@ -150,21 +150,18 @@ fn file_port(path: &Path) -> String {
     format!("file:{}", path.display().to_string().replace(',', ",,"))
 }
 
-fn copy(mut from: ChildStdout, mut to: File, echo: Option<&Progress>) -> io::Result<()> {
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        let len = match from.read(&mut chunk) {
-            Ok(0) => return Ok(()),
-            Ok(len) => len,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
-        };
-        let words = chunk.get(..len).unwrap_or_default();
-        to.write_all(words)?;
+/// By whole lines, so that the spinner never cuts one.
+fn copy(from: ChildStdout, mut to: File, echo: Option<&Progress>) -> io::Result<()> {
+    let mut from = BufReader::new(from);
+    let mut line = Vec::new();
+    while (&mut from).take(LINE_MAX_BYTES).read_until(b'\n', &mut line)? != 0 {
+        to.write_all(&line)?;
         if let Some(progress) = echo {
-            progress.echo(words)?;
+            progress.echo(&line)?;
         }
+        line.clear();
     }
+    Ok(())
 }
 
 /// QEMU, stopped when dropped.

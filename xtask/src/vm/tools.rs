@@ -71,3 +71,26 @@ pub(super) fn watched(command: &mut Command, doing: &'static str) -> Result<(), 
     }
     Err(VmError::Command { doing, command: format!("{command:?}"), status, stderr: String::new() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_named_with_its_package_and_the_remedy() {
+        let missing =
+            Tool { name: "no-such-program", package: "some-package" }.find().unwrap_err().to_string();
+        assert_eq!(
+            missing,
+            "`no-such-program` is missing (Debian package `some-package`): run `cargo xtask setup`"
+        );
+        assert!(Tool { name: "sh", package: "dash" }.find().is_ok());
+    }
+
+    #[test]
+    fn a_failed_program_leaves_its_last_words() {
+        let failed = output(Command::new("sh").args(["-c", "echo why >&2; exit 3"]), "try").unwrap_err();
+        let VmError::Command { doing: "try", stderr, status, .. } = failed else { panic!("{failed}") };
+        assert_eq!((stderr.as_str(), status.code()), ("why", Some(3)));
+    }
+}

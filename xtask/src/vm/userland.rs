@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
@@ -80,8 +80,7 @@ pub(super) fn layer(cache: &Cache, progress: &Progress) -> Result<PathBuf, VmErr
         return Ok(path);
     }
     progress.step("packing the guest's programs".to_owned());
-    let scratch = tempfile::tempdir_in(cache.path("layers"))
-        .map_err(VmError::io("create a directory in", cache.path("layers")))?;
+    let scratch = cache.scratch(&cache.path("layers"))?;
     let fresh = scratch.path().join("userland.cpio");
     let files = collect(scratch.path())?;
     write(&files, &fresh)?;
@@ -168,7 +167,8 @@ fn collect(scratch: &Path) -> Result<Files, VmError> {
 }
 
 fn write(files: &Files, path: &Path) -> Result<(), VmError> {
-    let mut layer = Layer::create(path)?;
+    let out = File::create(path).map_err(VmError::io("create", path))?;
+    let mut layer = Layer::new(&out, path);
     for (link, target) in MERGED {
         layer.symlink(target, link)?;
     }

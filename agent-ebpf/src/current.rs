@@ -1,0 +1,51 @@
+//! Who acts now.
+
+use agent_common::limits::COMM_BYTES;
+use agent_common::records::Actor;
+use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_comm};
+
+use crate::kstruct::{Access, Task, Typed};
+use crate::maps;
+
+/// Whether the running process is the agent itself, whose acts are not told (it would report on its reporting).
+#[inline(always)]
+pub fn is_own(tgid: u32) -> bool {
+    maps::CONTROL.get(0).is_some_and(|control| control.own_tgid != 0 && control.own_tgid == tgid)
+}
+
+/// Fills `actor` from the running task. `None` where a field that makes up a process's key cannot be read: a record
+/// without it would name nobody.
+#[inline(always)]
+pub fn fill(actor: &mut Actor) -> Option<()> {
+    fill_from(actor, Task::<Typed>::current())
+}
+
+/// Fills `actor` from `task`, which must be the running one: cgroup and name are asked of the kernel.
+#[inline(always)]
+pub fn fill_from<A: Access>(actor: &mut Actor, task: Task<A>) -> Option<()> {
+    let leader = task.group_leader()?;
+    let cred = task.cred()?;
+    let namespaces = task.ns_proxy()?;
+    *actor = Actor {
+        start_boot_ns: leader.start_boot_ns()?,
+        // SAFETY: no arguments.
+        cgroup_id: unsafe { bpf_get_current_cgroup_id() },
+        capabilities: cred.capabilities()?,
+        tgid: task.tgid()?,
+        tid: task.pid()?,
+        uid: cred.uid()?,
+        gid: cred.gid()?,
+        euid: cred.euid()?,
+        egid: cred.egid()?,
+        login_uid: task.login_uid().unwrap_or(u32::MAX),
+        session_id: task.session_id().unwrap_or(u32::MAX),
+        mount_namespace: namespaces.mount().unwrap_or(0),
+        network_namespace: namespaces.network().unwrap_or(0),
+        pid_namespace: namespaces.pid().unwrap_or(0),
+        user_namespace: cred.user_namespace().unwrap_or(0),
+        comm: [0; COMM_BYTES],
+    };
+    // SAFETY: the buffer has the length that is named; a failure leaves it zeroed.
+    unsafe { bpf_get_current_comm(actor.comm.as_mut_ptr().cast(), COMM_BYTES as u32) };
+    Some(())
+}

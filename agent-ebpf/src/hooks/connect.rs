@@ -1,0 +1,150 @@
+//! TCP and UDP connects: the cgroup hooks `connect4` and `connect6`.
+//!
+//! They run in the caller, for every way to connect an IP socket (blocking or not, io_uring, Fast Open), before the
+//! route is looked up, on both rungs. LSM `socket_connect` misses Fast Open; syscall tracepoints miss io_uring and read
+//! an address that can be changed after the check. Since 4.17.
+
+use agent_common::counters::{Counter, Family};
+use agent_common::records::{ConnectRecord, hook, kind};
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
+use aya_ebpf::macros::cgroup_sock_addr;
+use aya_ebpf::programs::SockAddrContext;
+
+use crate::kstruct::{Task, Typed};
+use crate::maps::{self, SOCKET_TCP_PENDING, SOCKET_UDP_CONNECTED, SocketState};
+use crate::{current, emit};
+
+pub const AF_INET: u16 = 2;
+pub const AF_INET6: u16 = 10;
+const IPPROTO_TCP: u32 = 6;
+pub const IPPROTO_UDP: u32 = 17;
+/// The verdict of a cgroup hook that lets the call go on.
+const ALLOW: i32 = 1;
+
+/// The address that a caller named.
+pub struct Asked {
+    pub address_be: [u8; 16],
+    pub port: u16,
+    pub family: u16,
+}
+
+/// Reads the IPv4 address of the context, word by word as the kernel demands.
+#[inline(always)]
+pub fn asked_v4(ctx: &SockAddrContext) -> Asked {
+    // SAFETY: the context is valid while the program runs.
+    let (address, port) = unsafe { ((*ctx.sock_addr).user_ip4, (*ctx.sock_addr).user_port) };
+    let mut address_be = [0; 16];
+    address_be[..4].copy_from_slice(&address.to_ne_bytes());
+    Asked { address_be, port: u16::from_be(port as u16), family: AF_INET }
+}
+
+/// Reads the IPv6 address of the context.
+#[inline(always)]
+pub fn asked_v6(ctx: &SockAddrContext) -> Asked {
+    // SAFETY: as above.
+    let (words, port) = unsafe {
+        let address = &raw const (*ctx.sock_addr).user_ip6;
+        let word = |index: usize| address.cast::<u32>().add(index).read_volatile();
+        ([word(0), word(1), word(2), word(3)], (*ctx.sock_addr).user_port)
+    };
+    Asked { address_be: words_to_bytes(words), port: u16::from_be(port as u16), family: AF_INET6 }
+}
+
+/// An IPv6 address from its words in memory order.
+#[inline(always)]
+pub fn words_to_bytes(words: [u32; 4]) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&words[0].to_ne_bytes());
+    bytes[4..8].copy_from_slice(&words[1].to_ne_bytes());
+    bytes[8..12].copy_from_slice(&words[2].to_ne_bytes());
+    bytes[12..].copy_from_slice(&words[3].to_ne_bytes());
+    bytes
+}
+
+/// `cgroup/connect4`.
+#[cgroup_sock_addr(connect4)]
+pub fn connect4(ctx: SockAddrContext) -> i32 {
+    let asked = asked_v4(&ctx);
+    connect(&ctx, &asked, hook::CGROUP_CONNECT4);
+    ALLOW
+}
+
+/// `cgroup/connect6`; for a v4-mapped address too.
+#[cgroup_sock_addr(connect6)]
+pub fn connect6(ctx: SockAddrContext) -> i32 {
+    let asked = asked_v6(&ctx);
+    connect(&ctx, &asked, hook::CGROUP_CONNECT6);
+    ALLOW
+}
+
+#[inline(always)]
+fn connect(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
+    // SAFETY: the context is valid while the program runs.
+    let protocol = unsafe { (*ctx.sock_addr).protocol };
+    let own = Task::<Typed>::current().tgid().is_some_and(current::is_own);
+    if own {
+        return;
+    }
+    if protocol == IPPROTO_TCP {
+        let _ = attempt(ctx, asked, hook);
+    } else if protocol == IPPROTO_UDP {
+        remember_datagram_peer(ctx, asked);
+    }
+}
+
+#[inline(always)]
+fn attempt(ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
+    // SAFETY: the storage belongs to the context's socket.
+    if let Some(state) = unsafe { maps::SOCKETS.get_or_insert_ptr_mut(ctx, None).as_mut() } {
+        state.state = SOCKET_TCP_PENDING;
+    } else {
+        emit::count(Family::Connection, Counter::MapFull);
+    }
+    emit_connect(Family::Connection, kind::CONNECT, ctx, asked, hook)
+}
+
+/// Tells of an attempt or of a datagram, made by the running process.
+#[inline(always)]
+pub fn emit_connect(
+    family: Family,
+    kind: u16,
+    ctx: &SockAddrContext,
+    asked: &Asked,
+    hook: u16,
+) -> Option<()> {
+    let ticket = emit::attempt(family)?;
+    let mut entry = ticket.reserve::<ConnectRecord>()?;
+    // SAFETY: the ring gave room for a whole record; every field is written before it is submitted.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    record.header = ticket.header(kind, hook, size_of::<ConnectRecord>() as u32);
+    // SAFETY: the context is valid while the program runs.
+    unsafe {
+        record.cookie = bpf_get_socket_cookie(ctx.sock_addr.cast());
+        record.protocol = (*ctx.sock_addr).protocol as u16;
+        record.socket_type = (*ctx.sock_addr).type_ as u16;
+    }
+    record.address_be = asked.address_be;
+    record.port = asked.port;
+    record.family = asked.family;
+    if current::fill(&mut record.actor).is_none() {
+        ticket.discard(entry);
+        return None;
+    }
+    ticket.submit(entry);
+    Some(())
+}
+
+/// A UDP connect sends nothing: resolvers connect to every candidate address. It is told with its first datagram.
+#[inline(always)]
+fn remember_datagram_peer(ctx: &SockAddrContext, asked: &Asked) {
+    // SAFETY: the storage belongs to the context's socket.
+    let Some(state) = (unsafe { maps::SOCKETS.get_or_insert_ptr_mut(ctx, None).as_mut() }) else {
+        emit::count(Family::Datagram, Counter::MapFull);
+        return;
+    };
+    let SocketState { state, port, family, address_be, actor } = state;
+    *port = asked.port;
+    *family = asked.family;
+    *address_be = asked.address_be;
+    *state = if current::fill(actor).is_some() { SOCKET_UDP_CONNECTED } else { maps::SOCKET_IDLE };
+}

@@ -1,0 +1,115 @@
+//! The first datagram of a UDP socket to a peer.
+//!
+//! An unconnected socket names its peer in each call: `cgroup/sendmsg4,6` (since 4.18) sees every message, those of
+//! `sendmmsg` too. A connected one does not pass there; its first packet is seen by `cgroup_skb/egress`, which costs
+//! every other packet a look at its socket's protocol.
+
+use agent_common::counters::{Counter, Family};
+use agent_common::keys::{FlowCount, FlowKey};
+use agent_common::records::{ConnectRecord, hook, kind};
+use aya_ebpf::helpers::generated::{
+    bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_sk_fullsock, bpf_sk_storage_get,
+};
+use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr};
+use aya_ebpf::programs::{SkBuffContext, SockAddrContext};
+
+use super::connect::{Asked, IPPROTO_UDP, asked_v4, asked_v6, emit_connect};
+use crate::kstruct::{Task, Typed};
+use crate::maps::{self, SOCKET_IDLE, SOCKET_UDP_CONNECTED, SocketState};
+use crate::{current, emit};
+
+/// The verdict of a cgroup hook that lets the call or packet go on.
+const ALLOW: i32 = 1;
+const SOCK_DGRAM: u16 = 2;
+const BPF_NOEXIST: u64 = 1;
+
+/// `cgroup/sendmsg4`.
+#[cgroup_sock_addr(sendmsg4)]
+pub fn sendmsg4(ctx: SockAddrContext) -> i32 {
+    let asked = asked_v4(&ctx);
+    send(&ctx, &asked, hook::CGROUP_SENDMSG4);
+    ALLOW
+}
+
+/// `cgroup/sendmsg6`.
+#[cgroup_sock_addr(sendmsg6)]
+pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
+    let asked = asked_v6(&ctx);
+    send(&ctx, &asked, hook::CGROUP_SENDMSG6);
+    ALLOW
+}
+
+#[inline(always)]
+fn send(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
+    if Task::<Typed>::current().tgid().is_some_and(current::is_own) {
+        return;
+    }
+    let key = FlowKey {
+        // SAFETY: the context is valid while the program runs.
+        cookie: unsafe { bpf_get_socket_cookie(ctx.sock_addr.cast()) },
+        address_be: asked.address_be,
+        port: asked.port,
+        family: asked.family,
+        reserved: 0,
+    };
+    if let Some(count) = maps::FLOWS.get_ptr_mut(&key) {
+        // SAFETY: the entry lives until a grace period after its removal.
+        unsafe {
+            emit::add_one(&raw mut (*count).folded);
+            (*count).last_boot_ns = bpf_ktime_get_boot_ns();
+        }
+        emit::folded(Family::Datagram);
+        return;
+    }
+    // Two threads may race to be first: the one whose insert fails folds nothing, and both are told.
+    if maps::FLOWS.insert(&key, &FlowCount { folded: 0, last_boot_ns: 0 }, BPF_NOEXIST).is_err() {
+        emit::count(Family::Datagram, Counter::MapFull);
+    }
+    let _ = emit_connect(Family::Datagram, kind::DATAGRAM, ctx, asked, hook);
+}
+
+/// `cgroup_skb/egress`: the first packet of a connected UDP socket.
+#[cgroup_skb(egress)]
+pub fn egress(ctx: SkBuffContext) -> i32 {
+    let _ = try_egress(&ctx);
+    ALLOW
+}
+
+#[inline(always)]
+fn try_egress(ctx: &SkBuffContext) -> Option<()> {
+    // SAFETY: the verifier checks each of these pointers for null where the kernel may give it.
+    let state = unsafe {
+        let socket = (*ctx.skb.skb).__bindgen_anon_2.sk;
+        if socket.is_null() {
+            return None;
+        }
+        let socket = bpf_sk_fullsock(socket);
+        if socket.is_null() || (*socket).protocol != IPPROTO_UDP {
+            return None;
+        }
+        let map = (&raw const maps::SOCKETS).cast_mut().cast();
+        bpf_sk_storage_get(map, socket.cast(), core::ptr::null_mut(), 0).cast::<SocketState>().as_mut()?
+    };
+    if state.state != SOCKET_UDP_CONNECTED {
+        return None;
+    }
+    state.state = SOCKET_IDLE;
+    // SAFETY: the context is valid while the program runs.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.skb.skb.cast()) };
+    let ticket = emit::attempt(Family::Datagram)?;
+    let mut entry = ticket.reserve::<ConnectRecord>()?;
+    // SAFETY: the ring gave room for a whole record; every field is written.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    *record = ConnectRecord {
+        header: ticket.header(kind::DATAGRAM, hook::CGROUP_EGRESS, size_of::<ConnectRecord>() as u32),
+        actor: state.actor,
+        cookie,
+        address_be: state.address_be,
+        port: state.port,
+        family: state.family,
+        protocol: IPPROTO_UDP as u16,
+        socket_type: SOCK_DGRAM,
+    };
+    ticket.submit(entry);
+    Some(())
+}

@@ -1,0 +1,254 @@
+//! Opens of credentials, where the kernel has trampolines.
+//!
+//! `lsm/file_open` runs for every open that succeeded so far, with the file that was resolved: no spelling, link, race
+//! or descriptor trick gets around it, io_uring neither. Where `bpf` is not among the LSMs, `fentry/security_file_open`
+//! is the same place. A stacked file system opens the real file below under the same call: that inner open is passed
+//! over, so that one act is one event.
+
+use agent_common::counters::Family;
+use agent_common::limits::{PATH_BYTES, SHORT_PATH_BYTES};
+use agent_common::records::{FileRecord, file_flag, hook, kind};
+use aya_ebpf::helpers::generated::bpf_d_path;
+use aya_ebpf::macros::{fentry, lsm};
+use aya_ebpf::programs::{FEntryContext, LsmContext};
+
+use crate::kstruct::{File, Inode, Task, Typed};
+use crate::maps::{self, CachedVerdict};
+use crate::{current, emit, verdict};
+
+/// `FMODE_BACKING` (since 6.5): the file below a stacked one.
+const FMODE_BACKING: u32 = 1 << 25;
+const S_IFMT: u16 = 0o170_000;
+const S_IFREG: u16 = 0o100_000;
+const S_IFDIR: u16 = 0o040_000;
+/// `-ENAMETOOLONG`.
+const NAME_TOO_LONG: i64 = -36;
+
+/// A record with room for most paths.
+#[repr(C)]
+struct ShortRecord {
+    fixed: FileRecord,
+    path: [u8; SHORT_PATH_BYTES],
+}
+
+/// A record with room for every path.
+#[repr(C)]
+struct LongRecord {
+    fixed: FileRecord,
+    path: [u8; PATH_BYTES],
+}
+
+/// `lsm/file_open(file)`, with the verdict cached in the inode.
+#[lsm(hook = "file_open")]
+pub fn file_open(ctx: LsmContext) -> i32 {
+    let _ = try_file_open(File::from_raw(ctx.arg::<u64>(0)));
+    0
+}
+
+#[inline(always)]
+fn try_file_open(file: File<Typed>) -> Option<()> {
+    let inode = file.inode()?;
+    let (mount, dentry) = file.place()?;
+    let generation = verdict::generation();
+    // SAFETY: the inode is a typed pointer of the kernel; storage lives as long as it.
+    let cached = unsafe { maps::VERDICTS.get_ptr_mut(inode.raw() as *mut _).as_ref() };
+    let flags = match cached {
+        Some(cached) if cached.generation == generation && cached.mount == mount.raw() => cached.flags as u32,
+        _ => {
+            let flags = first_sight(inode, mount.raw(), dentry.raw());
+            let mut value = CachedVerdict { generation, mount: mount.raw(), flags: u64::from(flags) };
+            // SAFETY: as above. Where there is no memory for it, the next open judges again.
+            unsafe {
+                let kept = maps::VERDICTS.get_or_insert_ptr_mut(inode.raw() as *mut _, Some(&mut value));
+                if let Some(kept) = kept.as_mut() {
+                    *kept = value;
+                }
+            }
+            flags
+        }
+    };
+    if flags == 0 {
+        return None;
+    }
+    opened(file, inode, flags, hook::LSM_FILE_OPEN)
+}
+
+/// Judges regular files; directories and devices hold no credential.
+#[inline(always)]
+fn first_sight(inode: Inode<Typed>, mount: u64, dentry: u64) -> u32 {
+    match inode.mode() {
+        Some(mode) if mode & S_IFMT == S_IFREG => verdict::judge(inode, mount, dentry),
+        _ => 0,
+    }
+}
+
+/// `fentry/security_file_open(file)`: inode storage is for LSM programs alone, so each open is judged.
+#[fentry(function = "security_file_open")]
+pub fn security_file_open(ctx: FEntryContext) -> i32 {
+    let _ = try_security_file_open(File::from_raw(ctx.arg::<u64>(0)));
+    0
+}
+
+#[inline(always)]
+fn try_security_file_open(file: File<Typed>) -> Option<()> {
+    let inode = file.inode()?;
+    let (mount, dentry) = file.place()?;
+    let flags = first_sight(inode, mount.raw(), dentry.raw());
+    if flags == 0 {
+        return None;
+    }
+    opened(file, inode, flags, hook::FENTRY_FILE_OPEN)
+}
+
+/// Tells of an open.
+#[inline(always)]
+fn opened(file: File<Typed>, inode: Inode<Typed>, flags: u32, hook: u16) -> Option<()> {
+    if Task::<Typed>::current().tgid().is_some_and(current::is_own) || is_inner_open(file, inode) {
+        return None;
+    }
+    let ticket = emit::attempt(Family::File)?;
+    let mut entry = ticket.reserve::<ShortRecord>()?;
+    let record = entry.as_mut_ptr();
+    // SAFETY: the ring gave room for the whole record.
+    let (fixed, path) = unsafe { (&mut (*record).fixed, (&raw mut (*record).path).cast::<u8>()) };
+    match fill(fixed, path, SHORT_PATH_BYTES, file, inode, flags) {
+        Some(length) if length >= 0 => {
+            fixed.header = ticket.header(
+                kind::FILE_OPEN,
+                hook,
+                size_of::<FileRecord>() as u32 + u32::from(fixed.path_length),
+            );
+            ticket.submit(entry);
+            Some(())
+        }
+        Some(NAME_TOO_LONG) => {
+            entry.discard(0);
+            opened_with_long_path(ticket, file, inode, flags, hook)
+        }
+        _ => {
+            ticket.discard(entry);
+            None
+        }
+    }
+}
+
+#[inline(always)]
+fn opened_with_long_path(
+    ticket: emit::Ticket,
+    file: File<Typed>,
+    inode: Inode<Typed>,
+    flags: u32,
+    hook: u16,
+) -> Option<()> {
+    let mut entry = ticket.reserve::<LongRecord>()?;
+    let record = entry.as_mut_ptr();
+    // SAFETY: the ring gave room for the whole record.
+    let (fixed, path) = unsafe { (&mut (*record).fixed, (&raw mut (*record).path).cast::<u8>()) };
+    match fill(fixed, path, PATH_BYTES, file, inode, flags) {
+        None => {
+            ticket.discard(entry);
+            return None;
+        }
+        Some(length) => {
+            if length < 0 {
+                fixed.path_length = 0;
+                fixed.flags |= file_flag::PATH_TRUNCATED;
+            }
+            fixed.header = ticket.header(
+                kind::FILE_OPEN,
+                hook,
+                size_of::<FileRecord>() as u32 + u32::from(fixed.path_length),
+            );
+            ticket.submit(entry);
+        }
+    }
+    Some(())
+}
+
+/// Whether this is the open of the file below a stacked one: since 6.5 marked as such, before with the stacked path
+/// and the inode below.
+#[inline(always)]
+fn is_inner_open(file: File<Typed>, inode: Inode<Typed>) -> bool {
+    if file.mode().unwrap_or(0) & FMODE_BACKING != 0 {
+        return true;
+    }
+    match file.place().and_then(|(_, dentry)| dentry.inode()) {
+        Some(named) => named.raw() != inode.raw(),
+        None => false,
+    }
+}
+
+/// Fills all but the header; what `bpf_d_path` returned.
+#[inline(always)]
+fn fill(
+    record: &mut FileRecord,
+    path: *mut u8,
+    room: usize,
+    file: File<Typed>,
+    inode: Inode<Typed>,
+    flags: u32,
+) -> Option<i64> {
+    current::fill(&mut record.actor)?;
+    record.file = inode.identity()?;
+    record.open_flags = file.flags()?;
+    record.access_mode = file.mode()? & 3;
+    record.flags = flags;
+    record.reserved = 0;
+    // SAFETY: the path is a typed pointer of the kernel, the buffer has the length that is named.
+    let length = unsafe { bpf_d_path(file.path_address()? as *mut _, path.cast(), room as u32) };
+    // The length counts the NUL.
+    record.path_length = if length > 0 { (length - 1) as u16 } else { 0 };
+    Some(length)
+}
+
+/// Names moved: `lsm/inode_rename(old_dir, old_dentry, new_dir, new_dentry)`, before the file system acts. A file is
+/// judged again; a directory may hold anything, so every cached verdict is.
+#[lsm(hook = "inode_rename")]
+pub fn inode_rename(ctx: LsmContext) -> i32 {
+    forget(ctx.arg::<u64>(1));
+    0
+}
+
+/// A second name: `lsm/inode_link(old_dentry, dir, new_dentry)`.
+#[lsm(hook = "inode_link")]
+pub fn inode_link(ctx: LsmContext) -> i32 {
+    forget(ctx.arg::<u64>(0));
+    0
+}
+
+/// A mount gives files other names: `lsm/sb_mount`, and `lsm/move_mount` for the newer calls.
+#[lsm(hook = "sb_mount")]
+pub fn sb_mount(_ctx: LsmContext) -> i32 {
+    names_moved();
+    0
+}
+
+/// See [`sb_mount`].
+#[lsm(hook = "move_mount")]
+pub fn move_mount(_ctx: LsmContext) -> i32 {
+    names_moved();
+    0
+}
+
+#[inline(always)]
+fn forget(dentry: u64) {
+    let dentry = crate::kstruct::Dentry::<Typed>::from_raw(dentry);
+    let Some(inode) = dentry.inode() else { return };
+    if inode.mode().is_some_and(|mode| mode & S_IFMT == S_IFDIR) {
+        names_moved();
+    } else {
+        // SAFETY: the inode is a typed pointer of the kernel.
+        let cached = unsafe { maps::VERDICTS.get_ptr_mut(inode.raw() as *mut _).as_mut() };
+        if let Some(cached) = cached {
+            cached.generation = 0;
+        }
+    }
+}
+
+#[inline(always)]
+fn names_moved() {
+    if let Some(generation) = maps::TREE_GENERATION.get_ptr_mut(0) {
+        // SAFETY: the map's memory outlives the program.
+        unsafe { emit::add_one(generation) };
+    }
+}

@@ -1,0 +1,8 @@
+//! One file a hook family.
+
+mod connect;
+mod datagram;
+mod file;
+mod outcome;
+mod process;
+mod sys_exit;

@@ -1,0 +1,126 @@
+//! How a TCP attempt ended.
+//!
+//! `tp_btf/inet_sock_set_state` sees the end of every handshake, in the caller or in an interrupt: records are joined
+//! by socket cookie, never by the running process. An attempt that fails before a packet is sent (no route, refused by
+//! a cgroup program) never changes state; where trampolines exist, the exits of `tcp_v4_connect` and `tcp_v6_connect`
+//! give its errno, else `sys_exit` does.
+
+use agent_common::counters::Family;
+use agent_common::records::{OutcomeRecord, hook, kind, outcome};
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::bpf_sk_storage_get;
+use aya_ebpf::macros::{btf_tracepoint, fexit};
+use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
+
+use super::connect::{AF_INET, AF_INET6, words_to_bytes};
+use crate::emit;
+use crate::kstruct::{Access, Sock, Typed};
+use crate::maps::{self, SOCKET_IDLE, SOCKET_TCP_PENDING, SocketState};
+
+const TCP_ESTABLISHED: i32 = 1;
+const TCP_SYN_SENT: i32 = 2;
+const TCP_SYN_RECV: i32 = 3;
+const TCP_CLOSE: i32 = 7;
+
+/// The end of a handshake: `inet_sock_set_state(sk, oldstate, newstate)`. From SYN_RECV too, which a socket that
+/// connects to itself passes; server sockets have no pending attempt.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn set_state(ctx: BtfTracePointContext) -> i32 {
+    let old: i32 = ctx.arg(1);
+    let new: i32 = ctx.arg(2);
+    if (old == TCP_SYN_SENT || old == TCP_SYN_RECV) && (new == TCP_ESTABLISHED || new == TCP_CLOSE) {
+        let socket: u64 = ctx.arg(0);
+        if take_pending(socket) {
+            let sock = Sock::<Typed>::from_raw(socket);
+            let errno = if new == TCP_CLOSE { sock.error().unwrap_or(0) } else { 0 };
+            let result = match (new, errno) {
+                (TCP_ESTABLISHED, _) => outcome::ESTABLISHED,
+                (_, 0) => outcome::ABORTED,
+                _ => outcome::FAILED,
+            };
+            let _ = tell(sock, hook::INET_SOCK_SET_STATE, result, errno);
+        }
+    }
+    0
+}
+
+/// `tcp_v4_connect(sk, uaddr, addr_len) -> errno`.
+#[fexit(function = "tcp_v4_connect")]
+pub fn tcp_v4_connect_exit(ctx: FExitContext) -> i32 {
+    connect_exit(&ctx, hook::TCP_V4_CONNECT_EXIT);
+    0
+}
+
+/// `tcp_v6_connect(sk, uaddr, addr_len) -> errno`.
+#[fexit(function = "tcp_v6_connect")]
+pub fn tcp_v6_connect_exit(ctx: FExitContext) -> i32 {
+    connect_exit(&ctx, hook::TCP_V6_CONNECT_EXIT);
+    0
+}
+
+#[inline(always)]
+fn connect_exit(ctx: &FExitContext, hook: u16) {
+    // SAFETY: behind its three arguments, a trampoline puts the function's return value.
+    let returned = unsafe { *ctx.as_ptr().cast::<i64>().add(3) } as i32;
+    if returned >= 0 {
+        return;
+    }
+    let socket: u64 = ctx.arg(0);
+    if take_pending(socket) {
+        let _ = tell(Sock::<Typed>::from_raw(socket), hook, outcome::FAILED, returned.unsigned_abs());
+    }
+}
+
+/// Whether the socket's attempt still awaits its outcome; from now on it does not.
+#[inline(always)]
+fn take_pending(socket: u64) -> bool {
+    let map = (&raw const maps::SOCKETS).cast_mut().cast();
+    // SAFETY: the socket is a typed argument; the storage lives while the program runs.
+    let state = unsafe {
+        bpf_sk_storage_get(map, socket as *mut _, core::ptr::null_mut(), 0).cast::<SocketState>().as_mut()
+    };
+    match state {
+        Some(state) if state.state == SOCKET_TCP_PENDING => {
+            state.state = SOCKET_IDLE;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Tells of an outcome.
+#[inline(always)]
+pub fn tell<A: Access>(sock: Sock<A>, hook: u16, result: u16, errno: u32) -> Option<()> {
+    let ticket = emit::attempt(Family::Connection)?;
+    let mut entry = ticket.reserve::<OutcomeRecord>()?;
+    // SAFETY: the ring gave room for a whole record; every field is written before it is submitted.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    record.header = ticket.header(kind::OUTCOME, hook, size_of::<OutcomeRecord>() as u32);
+    record.outcome = result;
+    record.errno = errno;
+    record.reserved = 0;
+    if fill(record, sock).is_none() {
+        ticket.discard(entry);
+        return None;
+    }
+    ticket.submit(entry);
+    Some(())
+}
+
+#[inline(always)]
+fn fill<A: Access>(record: &mut OutcomeRecord, sock: Sock<A>) -> Option<()> {
+    record.cookie = sock.cookie()?;
+    record.family = sock.family()?;
+    record.remote_port = u16::from_be(sock.remote_port_be()?);
+    record.local_port = sock.local_port()?;
+    record.remote_address_be = [0; 16];
+    record.local_address_be = [0; 16];
+    if record.family == AF_INET6 {
+        record.remote_address_be = words_to_bytes(sock.remote_v6_be()?);
+        record.local_address_be = words_to_bytes(sock.local_v6_be()?);
+    } else if record.family == AF_INET {
+        record.remote_address_be[..4].copy_from_slice(&sock.remote_v4_be()?.to_ne_bytes());
+        record.local_address_be[..4].copy_from_slice(&sock.local_v4_be()?.to_ne_bytes());
+    }
+    Some(())
+}

@@ -1,0 +1,395 @@
+//! Process life: fork, exec, exit.
+//!
+//! The three scheduler tracepoints run in the context of the process concerned, with preemption off, on every kernel
+//! since 2.6, and as BTF tracepoints since 5.5. Their neighbours (`execve`'s exit, `wake_up_new_task`) see the program
+//! before its credentials are committed, or miss processes that a kernel thread makes.
+
+use agent_common::counters::{Counter, Family};
+use agent_common::keys::{MARKER_PRELOAD, MARKER_WITH_VALUE, MarkerName};
+use agent_common::limits::{
+    ARGV_BYTES, ENVIRONMENT_CHUNKS, EXEC_NAME_BYTES, MARKER_BYTES, MARKER_NAME_BYTES, MARKER_VALUE_BYTES,
+};
+use agent_common::records::{ExecRecord, ExitRecord, ForkRecord, StdioIdentity, exec_flag, hook, kind};
+use aya_ebpf::helpers::generated::{
+    bpf_loop, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
+};
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+
+use crate::kstruct::{BinaryParameters, Task, Typed};
+use crate::path::{self, OFFSET_MASK};
+use crate::{current, emit, maps};
+
+/// A process was made: `sched_process_fork(parent, child)`, in the parent, before the child runs. Threads are left out.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
+    let child = Task::<Typed>::from_raw(ctx.arg::<u64>(1));
+    if child.tgid() == child.pid() {
+        let _ = try_fork(child);
+    }
+    0
+}
+
+#[inline(always)]
+fn try_fork(child: Task<Typed>) -> Option<()> {
+    let ticket = emit::attempt(Family::Process)?;
+    let mut entry = ticket.reserve::<ForkRecord>()?;
+    // SAFETY: the ring gave room for a whole record; every field is written before it is submitted.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    record.header = ticket.header(kind::FORK, hook::SCHED_PROCESS_FORK, size_of::<ForkRecord>() as u32);
+    if fill_fork(record, child).is_none() {
+        ticket.discard(entry);
+        return None;
+    }
+    ticket.submit(entry);
+    Some(())
+}
+
+#[inline(always)]
+fn fill_fork(record: &mut ForkRecord, child: Task<Typed>) -> Option<()> {
+    current::fill(&mut record.actor)?;
+    let parent = child.real_parent()?;
+    record.child_start_boot_ns = child.start_boot_ns()?;
+    record.parent_start_boot_ns = parent.group_leader()?.start_boot_ns()?;
+    record.child_tgid = child.tgid()?;
+    record.parent_tgid = parent.tgid()?;
+    record.child_namespaced_pid = child.namespaced_pid().unwrap_or(0);
+    record.reserved = 0;
+    Some(())
+}
+
+/// The last thread of a process ends: `sched_process_exit(task)`, in that thread, its credentials still in place.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn process_exit(ctx: BtfTracePointContext) -> i32 {
+    let task = Task::<Typed>::from_raw(ctx.arg::<u64>(0));
+    if task.live_threads() == Some(0) {
+        let _ = try_exit(task);
+    }
+    0
+}
+
+#[inline(always)]
+fn try_exit(task: Task<Typed>) -> Option<()> {
+    let ticket = emit::attempt(Family::Process)?;
+    let mut entry = ticket.reserve::<ExitRecord>()?;
+    // SAFETY: as in `try_fork`.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    record.header = ticket.header(kind::EXIT, hook::SCHED_PROCESS_EXIT, size_of::<ExitRecord>() as u32);
+    record.wait_status = task.exit_code().unwrap_or(0);
+    record.reserved = 0;
+    if current::fill_from(&mut record.actor, task).is_none() {
+        ticket.discard(entry);
+        return None;
+    }
+    ticket.submit(entry);
+    Some(())
+}
+
+/// A process runs a new program: `sched_process_exec(task, old_pid, bprm)`, in it, after the point of no return: new
+/// memory, new credentials, argv and environment on the new stack, their pages resident.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
+    let task = Task::<Typed>::from_raw(ctx.arg::<u64>(0));
+    let parameters = BinaryParameters::<Typed>::from_raw(ctx.arg::<u64>(2));
+    let _ = try_exec(task, parameters);
+    0
+}
+
+#[inline(always)]
+fn try_exec(task: Task<Typed>, parameters: BinaryParameters<Typed>) -> Option<()> {
+    let ticket = emit::attempt(Family::Process)?;
+    let Some(scratch) = maps::EXEC_SCRATCH.get_ptr_mut(0) else {
+        ticket.lost(Counter::DroppedScratch);
+        return None;
+    };
+    let scratch = scratch.cast::<u8>();
+    // SAFETY: the scratch space is larger than the fixed part and aligned to 8.
+    let record = unsafe { &mut *scratch.cast::<ExecRecord>() };
+    let Some(end) = fill_exec(record, scratch, task, parameters) else {
+        ticket.lost(Counter::DroppedRead);
+        return None;
+    };
+    let length = (end & OFFSET_MASK) as u32;
+    record.header = ticket.header(kind::EXEC, hook::SCHED_PROCESS_EXEC, length);
+    // SAFETY: `length` is below the mask, and so below the scratch space's size.
+    unsafe { ticket.output(scratch, length) };
+    Some(())
+}
+
+#[inline(always)]
+fn fill_exec(
+    record: &mut ExecRecord,
+    scratch: *mut u8,
+    task: Task<Typed>,
+    parameters: BinaryParameters<Typed>,
+) -> Option<usize> {
+    current::fill_from(&mut record.actor, task)?;
+    let parent = task.real_parent()?;
+    let file = parameters.file()?;
+    let memory = task.memory()?;
+    let mut flags = 0;
+
+    record.exe = file.inode()?.identity()?;
+    record.parent_start_boot_ns = parent.group_leader()?.start_boot_ns()?;
+    record.capabilities_permitted = task.cred()?.capabilities_permitted()?;
+    record.parent_tgid = parent.tgid()?;
+    record.namespaced_pid = task.namespaced_pid().unwrap_or(0);
+    record.argc = parameters.argument_count().unwrap_or(0);
+    record.stdio = [stdio(task, 0), stdio(task, 1), stdio(task, 2)];
+    record.reserved = 0;
+
+    let start = size_of::<ExecRecord>();
+    let argv = memory.arg_start()?;
+    let mut argv_length = memory.arg_end()?.wrapping_sub(argv);
+    if argv_length > ARGV_BYTES as u64 {
+        argv_length = ARGV_BYTES as u64;
+        flags |= exec_flag::ARGV_TRUNCATED;
+    }
+    // SAFETY: at most ARGV_BYTES into the scratch space, from the fixed part's end.
+    if unsafe { bpf_probe_read_user(scratch.add(start).cast(), argv_length as u32, argv as *const _) } != 0 {
+        argv_length = 0;
+        flags |= exec_flag::ARGV_UNREADABLE;
+    }
+    record.argv_length = argv_length as u16;
+    let mut end = start + argv_length as usize;
+
+    let (mount, dentry) = task.working_directory()?;
+    let written = path::unpack(path::write(scratch, end, mount, dentry));
+    record.cwd_length = written.end.wrapping_sub(end) as u16;
+    flags |= if written.truncated { exec_flag::CWD_TRUNCATED } else { 0 };
+    end = written.end;
+
+    let (mount, dentry) = file.place()?;
+    let written = path::unpack(path::write(scratch, end, mount.raw(), dentry.raw()));
+    record.exe_length = written.end.wrapping_sub(end) as u16;
+    flags |= if written.truncated { exec_flag::EXE_TRUNCATED } else { 0 };
+    end = written.end;
+
+    let written = path::unpack(path::write_cgroup(scratch, end));
+    record.cgroup_length = written.end.wrapping_sub(end) as u16;
+    flags |= if written.truncated { exec_flag::CGROUP_TRUNCATED } else { 0 };
+    end = written.end;
+
+    let filename = parameters.filename()?;
+    let interpreter = parameters.interpreter()?;
+    // The kernel lets both point at one string unless a script's interpreter took over.
+    flags |= if filename == interpreter { 0 } else { exec_flag::SCRIPT };
+    let next = write_string(scratch, end, filename);
+    record.filename_length = next.wrapping_sub(end) as u16;
+    end = next;
+    let next = write_string(scratch, end, interpreter);
+    record.interp_length = next.wrapping_sub(end) as u16;
+    end = next;
+
+    let mut walk = MarkerWalk {
+        at: memory.env_start()?,
+        until: memory.env_end()?,
+        start: end as u64,
+        end: end as u64,
+        continues: 0,
+        flags,
+        complete: 0,
+    };
+    // SAFETY: the callback has the helper's signature, and the context outlives the call.
+    unsafe {
+        bpf_loop(ENVIRONMENT_CHUNKS, next_variable as *mut _, (&raw mut walk).cast(), 0);
+    }
+    flags = walk.flags;
+    if walk.complete == 0 {
+        flags |= exec_flag::ENVIRONMENT_TRUNCATED;
+    }
+    record.markers_length = walk.end.wrapping_sub(walk.start) as u16;
+    record.flags = flags;
+    Some(walk.end as usize)
+}
+
+/// Writes a kernel string without its NUL at `scratch + at`; the offset behind it.
+#[inline(always)]
+fn write_string(scratch: *mut u8, at: usize, string: u64) -> usize {
+    let at = at & OFFSET_MASK;
+    // SAFETY: offset and length stay below the scratch space's size.
+    let read = unsafe {
+        bpf_probe_read_kernel_str(scratch.add(at).cast(), EXEC_NAME_BYTES as u32, string as *const _)
+    };
+    if read <= 1 || read > EXEC_NAME_BYTES as i64 { at } else { at + read as usize - 1 }
+}
+
+#[inline(always)]
+fn stdio(task: Task<Typed>, descriptor: u32) -> StdioIdentity {
+    try_stdio(task, descriptor).unwrap_or(StdioIdentity {
+        key: agent_common::keys::InodeKey { inode: 0, device: 0, reserved: 0 },
+        mode: 0,
+        reserved: 0,
+    })
+}
+
+#[inline(always)]
+fn try_stdio(task: Task<Typed>, descriptor: u32) -> Option<StdioIdentity> {
+    let inode = task.file(descriptor)?.inode()?;
+    Some(StdioIdentity { key: inode.key()?, mode: u32::from(inode.mode()?), reserved: 0 })
+}
+
+/// Where the walk over the environment is.
+struct MarkerWalk {
+    at: u64,
+    until: u64,
+    start: u64,
+    end: u64,
+    /// Whether the next chunk continues a variable that did not fit.
+    continues: u64,
+    flags: u32,
+    complete: u32,
+}
+
+/// Bytes of one chunk: a marker's name, `=`, a kept value, NUL.
+const CHUNK: usize = MARKER_NAME_BYTES + MARKER_VALUE_BYTES;
+/// Where chunks are read to, behind everything that a record can hold.
+const CHUNK_AT: usize = 24_576;
+
+/// Where names are taken apart, behind the chunk.
+const NAME_AT: usize = CHUNK_AT + 256;
+
+/// Takes the name out of `NAME=VALUE`. All its state lives in map memory, of which the verifier remembers nothing: else
+/// it would follow every combination of lengths apart, and run out of patience.
+#[repr(C)]
+struct NameParser {
+    key: MarkerName,
+    done: u32,
+    length: u32,
+    prefix_length: u32,
+}
+
+/// Reads a field in a way that the compiler cannot replace by what it wrote there.
+macro_rules! state {
+    ($parser:ident . $field:ident) => {
+        // SAFETY: a reference is valid.
+        unsafe { core::ptr::read_volatile(&raw const $parser.$field) }
+    };
+    ($parser:ident . $field:ident = $value:expr) => {
+        // SAFETY: a reference is valid.
+        unsafe { core::ptr::write_volatile(&raw mut $parser.$field, $value) }
+    };
+}
+
+impl NameParser {
+    /// # Safety
+    /// `place` must be aligned scratch space of this size.
+    #[inline(always)]
+    unsafe fn at<'a>(place: *mut Self) -> &'a mut Self {
+        // SAFETY: any bytes are a parser.
+        unsafe { &mut *place }
+    }
+
+    #[inline(always)]
+    fn key(&self) -> &MarkerName {
+        &self.key
+    }
+
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        let length = state!(self.length);
+        if length > MARKER_NAME_BYTES as u32 { MARKER_NAME_BYTES as u32 } else { length }
+    }
+
+    #[inline(always)]
+    fn prefix_length(&self) -> u32 {
+        state!(self.prefix_length)
+    }
+
+    #[inline(always)]
+    fn parse(&mut self, chunk: *const u8) {
+        state!(self.done = 0);
+        state!(self.length = 0);
+        state!(self.prefix_length = 0);
+        for index in 0..MARKER_NAME_BYTES {
+            // SAFETY: within the chunk.
+            let byte = unsafe { chunk.add(index).read_volatile() };
+            if byte == b'=' || byte == 0 {
+                state!(self.done = 1);
+            }
+            if state!(self.done) != 0 {
+                self.set(index, 0);
+                continue;
+            }
+            self.set(index, byte);
+            state!(self.length = index as u32 + 1);
+            if byte == b'_' && state!(self.prefix_length) == 0 {
+                state!(self.prefix_length = index as u32 + 1);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn cut_to_prefix(&mut self) {
+        for index in 0..MARKER_NAME_BYTES {
+            if index as u32 >= state!(self.prefix_length) {
+                self.set(index, 0);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn set(&mut self, index: usize, byte: u8) {
+        // SAFETY: the callers' loops stay below the array's length.
+        unsafe { self.key.0.as_mut_ptr().add(index).write_volatile(byte) };
+    }
+}
+
+/// Looks at one variable of the environment: only names of the catalogue are kept, values only of an allow-list.
+/// Returns 1 to end the loop.
+extern "C" fn next_variable(_index: u32, context: *mut MarkerWalk) -> i64 {
+    // SAFETY: `bpf_loop` hands the context on that it was given.
+    let walk = unsafe { &mut *context };
+    if walk.at >= walk.until {
+        walk.complete = 1;
+        return 1;
+    }
+    let Some(scratch) = maps::EXEC_SCRATCH.get_ptr_mut(0) else { return 1 };
+    let scratch = scratch.cast::<u8>();
+    // SAFETY: the chunk's place is within the scratch space.
+    let chunk = unsafe { scratch.add(CHUNK_AT) };
+    // SAFETY: as above; the helper checks the user address.
+    let read = unsafe { bpf_probe_read_user_str(chunk.cast(), CHUNK as u32, walk.at as *const _) };
+    if read <= 0 || read > CHUNK as i64 {
+        return 1;
+    }
+    let continued = walk.continues != 0;
+    // A full chunk is one that was cut: its last byte is the helper's NUL, not the variable's.
+    walk.continues = u64::from(read == CHUNK as i64);
+    walk.at += read as u64 - walk.continues;
+    if continued {
+        return 0;
+    }
+
+    // SAFETY: the parser's place is within the scratch space, aligned, and apart from the chunk.
+    let name = unsafe { NameParser::at(scratch.add(NAME_AT).cast()) };
+    name.parse(chunk);
+    // SAFETY: the value is copied at once.
+    let mut kept = unsafe { maps::MARKER_NAMES.get(name.key()) }.copied();
+    if kept.is_none() && name.prefix_length() != 0 {
+        name.cut_to_prefix();
+        // SAFETY: the value is copied at once.
+        kept = unsafe { maps::MARKER_NAMES.get(name.key()) }.copied();
+    }
+    let length = name.length();
+    let Some(kept) = kept else { return 0 };
+    if kept & MARKER_PRELOAD != 0 {
+        walk.flags |= exec_flag::PRELOAD;
+    }
+    if walk.end.wrapping_sub(walk.start) > (MARKER_BYTES - CHUNK - 1) as u64 {
+        walk.flags |= exec_flag::ENVIRONMENT_TRUNCATED;
+        return 0;
+    }
+    let bytes = if kept & MARKER_WITH_VALUE != 0 { read as usize - 1 } else { length as usize };
+    let bytes = if bytes > CHUNK { CHUNK } else { bytes };
+    let at = walk.end as usize & OFFSET_MASK;
+    // SAFETY: offset and length stay below the scratch space's size.
+    unsafe {
+        if bpf_probe_read_kernel(scratch.add(at).cast(), bytes as u32, chunk.cast_const().cast()) != 0 {
+            return 0;
+        }
+        *scratch.add((at + bytes) & 0x7fff) = 0;
+    }
+    walk.end = (at + bytes + 1) as u64;
+    0
+}

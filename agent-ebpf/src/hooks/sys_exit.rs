@@ -1,0 +1,142 @@
+//! Opens and early connect failures, where the kernel has no trampolines: `tp_btf/sys_exit(regs, ret)`.
+//!
+//! At the exit the file is in the table and its name was resolved: nothing that the caller can still change is read.
+//! Every system call pays for the look at its number, so that comes first. io_uring does not pass here.
+
+use agent_common::counters::{Counter, Family};
+use agent_common::records::{FileRecord, file_flag, hook, kind, outcome};
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+
+use crate::hooks::outcome as connect_outcome;
+use crate::kstruct::{File, Inode, Probed, Task, Typed, syscall_number};
+use crate::path::{self, OFFSET_MASK};
+use crate::{current, emit, maps, verdict};
+
+#[cfg(bpf_target_arch = "x86_64")]
+mod number {
+    pub const OPEN: u64 = 2;
+    pub const CONNECT: u64 = 42;
+    pub const CREAT: u64 = 85;
+    pub const OPENAT: u64 = 257;
+    pub const OPEN_BY_HANDLE_AT: u64 = 304;
+    pub const OPENAT2: u64 = 437;
+}
+
+/// arm64 has neither `open` nor `creat`: their numbers stand for calls that do not exist.
+#[cfg(not(bpf_target_arch = "x86_64"))]
+mod number {
+    pub const OPEN: u64 = u64::MAX;
+    pub const CONNECT: u64 = 203;
+    pub const CREAT: u64 = u64::MAX - 1;
+    pub const OPENAT: u64 = 56;
+    pub const OPEN_BY_HANDLE_AT: u64 = 265;
+    pub const OPENAT2: u64 = 437;
+}
+
+/// `O_PATH` descriptors give no bytes.
+const FMODE_PATH: u32 = 1 << 14;
+const S_IFMT: u16 = 0o170_000;
+const S_IFREG: u16 = 0o100_000;
+const S_IFSOCK: u16 = 0o140_000;
+const IPPROTO_TCP: u16 = 6;
+/// Still under way, or nothing was attempted: EAGAIN, EALREADY, EINPROGRESS, EISCONN, EINTR.
+const NOT_AN_END: [i64; 5] = [-11, -114, -115, -106, -4];
+/// Above every errno that programs see lie the kernel's own, for calls that are restarted.
+const FIRST_INTERNAL_ERRNO: i64 = -512;
+
+/// Every system call's end.
+#[btf_tracepoint(function = "sys_exit")]
+pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
+    let Some(call) = syscall_number(ctx.arg::<u64>(0)) else { return 0 };
+    let opens = call == number::OPENAT
+        || call == number::OPEN
+        || call == number::OPENAT2
+        || call == number::CREAT
+        || call == number::OPEN_BY_HANDLE_AT;
+    if !opens && call != number::CONNECT {
+        return 0;
+    }
+    let returned: i64 = ctx.arg(1);
+    if opens {
+        if returned >= 0 {
+            let _ = opened(returned as u32);
+        }
+    } else if returned < 0 {
+        let _ = connect_failed(ctx.arg::<u64>(0), returned);
+    }
+    0
+}
+
+#[inline(always)]
+fn opened(descriptor: u32) -> Option<()> {
+    let task = Task::<Typed>::current();
+    let file = task.file(descriptor)?;
+    if file.mode()? & FMODE_PATH != 0 {
+        return None;
+    }
+    let inode = file.inode()?;
+    if inode.mode()? & S_IFMT != S_IFREG {
+        return None;
+    }
+    let (mount, dentry) = file.place()?;
+    let flags = verdict::judge(inode, mount.raw(), dentry.raw());
+    if flags == 0 || current::is_own(task.tgid()?) {
+        return None;
+    }
+    tell(file, inode, flags, mount.raw(), dentry.raw())
+}
+
+#[inline(always)]
+fn tell(file: File<Probed>, inode: Inode<Probed>, flags: u32, mount: u64, dentry: u64) -> Option<()> {
+    let ticket = emit::attempt(Family::File)?;
+    let Some(scratch) = maps::FILE_SCRATCH.get_ptr_mut(0) else {
+        ticket.lost(Counter::DroppedScratch);
+        return None;
+    };
+    let scratch = scratch.cast::<u8>();
+    // SAFETY: the scratch space is larger than the fixed part and aligned to 8.
+    let record = unsafe { &mut *scratch.cast::<FileRecord>() };
+    if fill(record, file, inode).is_none() {
+        ticket.lost(Counter::DroppedRead);
+        return None;
+    }
+    let start = size_of::<FileRecord>();
+    let written = path::unpack(path::write(scratch, start, mount, dentry));
+    record.flags =
+        flags | file_flag::PATH_REVERSED | if written.truncated { file_flag::PATH_TRUNCATED } else { 0 };
+    record.path_length = written.end.wrapping_sub(start) as u16;
+    let length = (written.end & OFFSET_MASK) as u32;
+    record.header = ticket.header(kind::FILE_OPEN, hook::SYS_EXIT, length);
+    // SAFETY: `length` is below the mask, and so below the scratch space's size.
+    unsafe { ticket.output(scratch, length) };
+    Some(())
+}
+
+#[inline(always)]
+fn fill(record: &mut FileRecord, file: File<Probed>, inode: Inode<Probed>) -> Option<()> {
+    current::fill(&mut record.actor)?;
+    record.file = inode.identity()?;
+    record.open_flags = file.flags()?;
+    record.access_mode = file.mode()? & 3;
+    record.reserved = 0;
+    Some(())
+}
+
+/// A connect that failed. What already told its end by a change of state is told twice, and joined in userspace.
+#[inline(always)]
+fn connect_failed(registers: u64, returned: i64) -> Option<()> {
+    if returned <= FIRST_INTERNAL_ERRNO || NOT_AN_END.contains(&returned) {
+        return None;
+    }
+    let task = Task::<Typed>::current();
+    let file = task.file(crate::kstruct::first_argument(registers)? as u32)?;
+    if file.inode()?.mode()? & S_IFMT != S_IFSOCK {
+        return None;
+    }
+    let sock = file.socket()?;
+    if sock.protocol()? != IPPROTO_TCP || sock.cookie()? == 0 || current::is_own(task.tgid()?) {
+        return None;
+    }
+    connect_outcome::tell(sock, hook::SYS_EXIT, outcome::FAILED, returned.unsigned_abs() as u32)
+}

@@ -1,0 +1,98 @@
+//! All maps. Sizes and their reasons stand in `agent_common::limits`.
+
+use agent_common::counters::CpuState;
+use agent_common::keys::{Control, FlowCount, FlowKey, InodeKey, MarkerName, RuleName, RuleSuffix};
+use agent_common::limits::{
+    CREDENTIAL_INODES, DATAGRAM_FLOWS, EXEC_SCRATCH_BYTES, MARKERS, RING_BYTES, RULE_NAMES, RULE_SUFFIXES,
+};
+use agent_common::records::Actor;
+use aya_ebpf::btf_maps::{InodeStorage, SkStorage};
+use aya_ebpf::macros::{btf_map, map};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+
+/// Everything that userspace is told.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+
+/// One [`CpuState`] a CPU.
+#[map]
+pub static CPU_STATE: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
+
+/// Switches of userspace.
+#[map]
+pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+
+/// How often names moved without an open (a renamed directory, a mount): cached verdicts of before are not believed.
+#[map]
+pub static TREE_GENERATION: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Credential files known by (device, inode).
+#[map]
+pub static CREDENTIAL_FILES: HashMap<InodeKey, u32> = HashMap::with_max_entries(CREDENTIAL_INODES, 1);
+
+/// Literal path components of the rules.
+#[map]
+pub static NAMES: HashMap<RuleName, u32> = HashMap::with_max_entries(RULE_NAMES, 0);
+
+/// File name suffixes of the rules.
+#[map]
+pub static SUFFIXES: HashMap<RuleSuffix, u32> = HashMap::with_max_entries(RULE_SUFFIXES, 0);
+
+/// Environment markers.
+#[map]
+pub static MARKER_NAMES: HashMap<MarkerName, u32> = HashMap::with_max_entries(MARKERS, 0);
+
+/// UDP peers folded.
+#[map]
+pub static FLOWS: HashMap<FlowKey, FlowCount> = HashMap::with_max_entries(DATAGRAM_FLOWS, 1);
+
+/// Where exec builds its record: too large for the stack. A tracepoint runs with preemption off.
+#[map]
+pub static EXEC_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Where `sys_exit` builds a file record, apart from exec's: one may interrupt the other's hook.
+#[map]
+pub static FILE_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::with_max_entries(1, 0);
+
+/// What is remembered of a socket from its connect to its outcome or first datagram.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SocketState {
+    /// One of the `SOCKET_` states.
+    pub state: u32,
+    /// Port asked for, host order.
+    pub port: u16,
+    /// Address family.
+    pub family: u16,
+    /// Address asked for.
+    pub address_be: [u8; 16],
+    /// Who connected: filled for UDP alone.
+    pub actor: Actor,
+}
+
+/// Nothing is awaited.
+pub const SOCKET_IDLE: u32 = 0;
+/// A TCP attempt was told, its outcome is awaited.
+pub const SOCKET_TCP_PENDING: u32 = 1;
+/// A UDP socket was connected, its first datagram is awaited.
+pub const SOCKET_UDP_CONNECTED: u32 = 2;
+
+/// Freed with the socket, so bounded by the sockets that exist.
+#[btf_map]
+pub static SOCKETS: SkStorage<SocketState> = SkStorage::new();
+
+/// What was found out about a file, believed while mount and generation are the same.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CachedVerdict {
+    /// Sum of the catalogue's and the tree's generation.
+    pub generation: u64,
+    /// The mount through which it was seen: another mount gives it another name.
+    pub mount: u64,
+    /// Flags of `agent_common::records::file_flag`; 0 is innocent.
+    pub flags: u64,
+}
+
+/// Freed with the inode, so bounded by the inodes in memory.
+#[btf_map]
+pub static VERDICTS: InodeStorage<CachedVerdict> = InodeStorage::new();

@@ -1,0 +1,267 @@
+//! The ladder as data: which programs serve which capability, best first, and what each rung cannot see.
+//!
+//! This one table is what the loader climbs, what `doctor` prints, what the start event carries and what the tests and
+//! docs are checked against.
+
+use std::fmt;
+
+use super::offsets::Capability as Offsets;
+
+/// A kind of host, by what its kernel can attach to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rung {
+    /// Trampolines, and `bpf` among the LSMs.
+    Lsm,
+    /// Trampolines alone.
+    Fentry,
+    /// Neither: BTF tracepoints and cgroup hooks.
+    Tracepoint,
+}
+
+impl Rung {
+    /// All, best first.
+    pub const ALL: [Self; 3] = [Self::Lsm, Self::Fentry, Self::Tracepoint];
+
+    /// Stable name: the value of `--rung`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lsm => "lsm",
+            Self::Fentry => "fentry",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+
+    /// The rung of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rung| rung.name() == name)
+    }
+}
+
+impl fmt::Display for Rung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How a program is attached, and to what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// A BTF tracepoint.
+    BtfTracepoint(&'static str),
+    /// An LSM hook.
+    Lsm(&'static str),
+    /// The entry of a kernel function.
+    FunctionEntry(&'static str),
+    /// The exit of a kernel function.
+    FunctionExit(&'static str),
+    /// An address hook of the root cgroup.
+    CgroupAddress(&'static str),
+    /// Outgoing packets of the root cgroup.
+    CgroupEgress,
+}
+
+impl fmt::Display for Attach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BtfTracepoint(name) => write!(f, "tp_btf/{name}"),
+            Self::Lsm(name) => write!(f, "lsm/{name}"),
+            Self::FunctionEntry(name) => write!(f, "fentry/{name}"),
+            Self::FunctionExit(name) => write!(f, "fexit/{name}"),
+            Self::CgroupAddress(name) => write!(f, "cgroup/{name}"),
+            Self::CgroupEgress => f.write_str("cgroup_skb/egress"),
+        }
+    }
+}
+
+/// A program of the object.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Its name in the object.
+    pub name: &'static str,
+    /// Where it is attached.
+    pub attach: Attach,
+}
+
+/// A set of programs that together serve a capability.
+#[derive(Clone, Copy, Debug)]
+pub struct Serving {
+    /// Hosts that have what it needs; a forced rung takes only servings that name it.
+    pub rungs: &'static [Rung],
+    /// All must load.
+    pub programs: &'static [Program],
+    /// Offsets without which they would read nothing.
+    pub offsets: &'static [Offsets],
+    /// What it cannot see, one sentence each; empty where nothing is known.
+    pub gaps: &'static [&'static str],
+}
+
+/// Something that the agent can see.
+#[derive(Clone, Copy, Debug)]
+pub struct Capability {
+    /// Stable name.
+    pub name: &'static str,
+    /// What is seen.
+    pub sees: &'static str,
+    /// Whether the agent is useless without it.
+    pub essential: bool,
+    /// Best first.
+    pub servings: &'static [Serving],
+}
+
+const EVERY: &[Rung] = &Rung::ALL;
+
+const fn tracepoint(name: &'static str, target: &'static str) -> Program {
+    Program { name, attach: Attach::BtfTracepoint(target) }
+}
+
+const fn cgroup(name: &'static str) -> Program {
+    Program { name, attach: Attach::CgroupAddress(name) }
+}
+
+const fn lsm(name: &'static str) -> Program {
+    Program { name, attach: Attach::Lsm(name) }
+}
+
+/// Everything that the agent can see, and how.
+pub const LADDER: &[Capability] = &[
+    Capability {
+        name: "process_life",
+        sees: "fork, exec and exit of every process",
+        essential: true,
+        servings: &[Serving {
+            rungs: EVERY,
+            programs: &[
+                tracepoint("process_fork", "sched_process_fork"),
+                tracepoint("process_exec", "sched_process_exec"),
+                tracepoint("process_exit", "sched_process_exit"),
+            ],
+            offsets: &[Offsets::Process, Offsets::Exec],
+            gaps: &[],
+        }],
+    },
+    Capability {
+        name: "connect",
+        sees: "TCP connection attempts, IPv4 and IPv6, io_uring too",
+        essential: true,
+        servings: &[Serving {
+            rungs: EVERY,
+            programs: &[cgroup("connect4"), cgroup("connect6")],
+            offsets: &[Offsets::Connection],
+            gaps: &[],
+        }],
+    },
+    Capability {
+        name: "connect_outcome",
+        sees: "how a TCP attempt ended",
+        essential: false,
+        servings: &[Serving {
+            rungs: EVERY,
+            programs: &[tracepoint("set_state", "inet_sock_set_state")],
+            offsets: &[Offsets::Outcome],
+            gaps: &[],
+        }],
+    },
+    Capability {
+        name: "datagram",
+        sees: "the first datagram of a UDP socket to each peer",
+        essential: false,
+        servings: &[Serving {
+            rungs: EVERY,
+            programs: &[
+                cgroup("sendmsg4"),
+                cgroup("sendmsg6"),
+                Program { name: "egress", attach: Attach::CgroupEgress },
+            ],
+            offsets: &[Offsets::Connection],
+            gaps: &[
+                "a connected socket used by another process than the one that connected it is told as the latter's",
+            ],
+        }],
+    },
+    Capability {
+        name: "connect_refused_early",
+        sees: "TCP attempts that fail before a packet is sent",
+        essential: false,
+        servings: &[
+            Serving {
+                rungs: &[Rung::Lsm, Rung::Fentry],
+                programs: &[
+                    Program { name: "tcp_v4_connect_exit", attach: Attach::FunctionExit("tcp_v4_connect") },
+                    Program { name: "tcp_v6_connect_exit", attach: Attach::FunctionExit("tcp_v6_connect") },
+                ],
+                offsets: &[Offsets::Outcome],
+                gaps: &["an attempt that another cgroup program refuses ends as unknown"],
+            },
+            Serving {
+                rungs: &[Rung::Tracepoint],
+                programs: &[tracepoint("sys_exit", "sys_exit")],
+                offsets: &[Offsets::Outcome, Offsets::FileOpenAtExit],
+                gaps: &["an attempt made through io_uring that has no route ends as unknown"],
+            },
+        ],
+    },
+    Capability {
+        name: "credential_open",
+        sees: "opens of catalogued credentials, by inode and by path",
+        essential: false,
+        servings: &[
+            Serving {
+                rungs: &[Rung::Lsm],
+                programs: &[
+                    lsm("file_open"),
+                    lsm("inode_rename"),
+                    lsm("inode_link"),
+                    lsm("sb_mount"),
+                    lsm("move_mount"),
+                ],
+                offsets: &[Offsets::FileOpen],
+                gaps: &[],
+            },
+            Serving {
+                rungs: &[Rung::Fentry],
+                programs: &[Program {
+                    name: "security_file_open",
+                    attach: Attach::FunctionEntry("security_file_open"),
+                }],
+                offsets: &[Offsets::FileOpen],
+                gaps: &["every open is judged anew: inode storage is for LSM programs alone"],
+            },
+            Serving {
+                rungs: &[Rung::Tracepoint],
+                programs: &[tracepoint("sys_exit", "sys_exit")],
+                offsets: &[Offsets::FileOpen, Offsets::FileOpenAtExit],
+                gaps: &[
+                    "opens through io_uring are not seen",
+                    "opens by 32-bit programs are not seen",
+                    "a descriptor closed or replaced by another thread before the call returns is not seen",
+                ],
+            },
+        ],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rung_can_serve_every_capability() {
+        for capability in LADDER {
+            for rung in Rung::ALL {
+                assert!(
+                    capability.servings.iter().any(|serving| serving.rungs.contains(&rung)),
+                    "{} has nothing on {rung}",
+                    capability.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_rungs_read_back() {
+        for rung in Rung::ALL {
+            assert_eq!(Rung::from_name(rung.name()), Some(rung));
+        }
+        assert_eq!(Rung::from_name("kprobe"), None);
+    }
+}

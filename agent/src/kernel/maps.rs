@@ -1,0 +1,167 @@
+//! Typed handles of the maps that userspace reads or writes.
+
+use agent_common::counters::{CpuState, SLOTS};
+use agent_common::keys::{Control, FlowCount, FlowKey, InodeKey, MarkerName, RuleName, RuleSuffix};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
+use aya::{Ebpf, Pod};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// A type of `agent_common` as a map's key or value.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(super) struct Shared<T>(pub(super) T);
+
+// SAFETY: zerocopy's derives prove that any bytes are a `T` and that a `T` has no padding; the wrapper adds nothing.
+unsafe impl<T: FromBytes + IntoBytes + Immutable + Copy + 'static> Pod for Shared<T> {}
+
+/// An operation on a map failed.
+#[derive(Debug, thiserror::Error)]
+pub enum MapFailure {
+    /// The object has no such map: object and agent do not belong together.
+    #[error("the object has no map {0}: rebuild with `cargo xtask build-ebpf`")]
+    Missing(&'static str),
+    /// The kernel refused.
+    #[error("map {map}: {source}")]
+    Refused {
+        /// Which map.
+        map: &'static str,
+        /// Why.
+        source: MapError,
+    },
+}
+
+fn refused(map: &'static str) -> impl Fn(MapError) -> MapFailure {
+    move |source| MapFailure::Refused { map, source }
+}
+
+/// What the kernel is told to look for.
+#[derive(Debug, Default)]
+pub struct KernelFilters {
+    /// Literal path components, with flags of `agent_common::keys::rule_name`.
+    pub names: Vec<(RuleName, u32)>,
+    /// File name suffixes.
+    pub suffixes: Vec<RuleSuffix>,
+    /// Environment markers, with their flags.
+    pub markers: Vec<(MarkerName, u32)>,
+}
+
+/// The maps, taken out of the loaded object.
+pub(super) struct Maps {
+    control: Array<MapData, Shared<Control>>,
+    cpu_state: PerCpuArray<MapData, Shared<CpuState>>,
+    credential_files: HashMap<MapData, Shared<InodeKey>, u32>,
+    flows: HashMap<MapData, Shared<FlowKey>, Shared<FlowCount>>,
+    names: HashMap<MapData, Shared<RuleName>, u32>,
+    /// Programs name maps by descriptor until they are loaded: these two are held for that alone.
+    _suffixes: HashMap<MapData, Shared<RuleSuffix>, u32>,
+    _markers: HashMap<MapData, Shared<MarkerName>, u32>,
+    switches: Control,
+}
+
+macro_rules! take {
+    ($ebpf:expr, $name:literal) => {
+        $ebpf.take_map($name).ok_or(MapFailure::Missing($name))?.try_into().map_err(refused($name))?
+    };
+}
+
+impl Maps {
+    /// Takes the maps and fills the filters.
+    pub(super) fn take(ebpf: &mut Ebpf, filters: &KernelFilters) -> Result<Self, MapFailure> {
+        let mut names: HashMap<MapData, Shared<RuleName>, u32> = take!(ebpf, "NAMES");
+        for (name, flags) in &filters.names {
+            names.insert(Shared(*name), flags, 0).map_err(refused("NAMES"))?;
+        }
+        let mut suffixes: HashMap<MapData, Shared<RuleSuffix>, u32> = take!(ebpf, "SUFFIXES");
+        for suffix in &filters.suffixes {
+            suffixes.insert(Shared(*suffix), 1, 0).map_err(refused("SUFFIXES"))?;
+        }
+        let mut markers: HashMap<MapData, Shared<MarkerName>, u32> = take!(ebpf, "MARKER_NAMES");
+        for (name, flags) in &filters.markers {
+            markers.insert(Shared(*name), flags, 0).map_err(refused("MARKER_NAMES"))?;
+        }
+        let mut maps = Self {
+            control: take!(ebpf, "CONTROL"),
+            cpu_state: take!(ebpf, "CPU_STATE"),
+            credential_files: take!(ebpf, "CREDENTIAL_FILES"),
+            flows: take!(ebpf, "FLOWS"),
+            names,
+            _suffixes: suffixes,
+            _markers: markers,
+            switches: Control { catalogue_generation: 1, ..Control::default() },
+        };
+        maps.switch(|_| {})?;
+        Ok(maps)
+    }
+
+    /// Flips switches.
+    pub(super) fn switch(&mut self, change: impl FnOnce(&mut Control)) -> Result<(), MapFailure> {
+        change(&mut self.switches);
+        self.control.set(0, Shared(self.switches), 0).map_err(refused("CONTROL"))
+    }
+
+    /// Sets or removes one literal name; what it was before.
+    pub(super) fn set_name(&mut self, name: RuleName, flags: Option<u32>) -> Result<Option<u32>, MapFailure> {
+        let before = self.names.get(&Shared(name), 0).ok();
+        match flags {
+            Some(flags) => self.names.insert(Shared(name), flags, 0),
+            None => self.names.remove(&Shared(name)),
+        }
+        .map_err(refused("NAMES"))?;
+        Ok(before)
+    }
+
+    /// Makes a file known as a credential by its inode, and cached verdicts void.
+    pub(super) fn add_credential_files(
+        &mut self,
+        files: impl IntoIterator<Item = InodeKey>,
+    ) -> Result<(), MapFailure> {
+        for file in files {
+            self.credential_files.insert(Shared(file), 1, 0).map_err(refused("CREDENTIAL_FILES"))?;
+        }
+        self.switch(|control| control.catalogue_generation = control.catalogue_generation.wrapping_add(1))
+    }
+
+    /// Forgets a file.
+    pub(super) fn remove_credential_file(&mut self, file: InodeKey) -> Result<(), MapFailure> {
+        self.credential_files.remove(&Shared(file)).map_err(refused("CREDENTIAL_FILES"))
+    }
+
+    /// All counters, summed over the CPUs.
+    pub(super) fn counters(&self) -> Result<[u64; SLOTS as usize], MapFailure> {
+        let states = self.cpu_state.get(&0, 0).map_err(refused("CPU_STATE"))?;
+        let mut sums = [0_u64; SLOTS as usize];
+        for state in states.iter() {
+            for (sum, counter) in sums.iter_mut().zip(state.0.counters) {
+                *sum = sum.wrapping_add(counter);
+            }
+        }
+        Ok(sums)
+    }
+
+    /// Takes what was folded since the last sweep: flows that were sent to again, with their counts so far. A flow idle
+    /// since `idle_before_ns` is forgotten, so that its next datagram is told as a first one.
+    pub(super) fn sweep_flows(
+        &mut self,
+        idle_before_ns: u64,
+    ) -> Result<Vec<(FlowKey, FlowCount)>, MapFailure> {
+        let mut folded = Vec::new();
+        let mut idle = Vec::new();
+        for entry in self.flows.iter() {
+            // An entry that was deleted during the walk ends it early; the next sweep sees the rest.
+            let Ok((Shared(key), Shared(count))) = entry else { break };
+            if count.folded > 0 {
+                folded.push((key, count));
+            }
+            if count.last_boot_ns < idle_before_ns {
+                idle.push(key);
+            }
+        }
+        for key in idle {
+            match self.flows.remove(&Shared(key)) {
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(source) => return Err(MapFailure::Refused { map: "FLOWS", source }),
+            }
+        }
+        Ok(folded)
+    }
+}

@@ -1,0 +1,10 @@
+//! All that knows aya, or the running kernel.
+
+pub mod btf;
+pub mod hooks;
+pub mod ladder;
+pub mod maps;
+pub mod offsets;
+pub mod probe;
+mod selftest;
+pub mod sensor;

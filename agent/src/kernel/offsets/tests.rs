@@ -1,0 +1,225 @@
+//! Offsets on stored types of six kernels, and what happens to a kernel that differs.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::kernel::btf::synthetic::{INT, LONG, Member, Synthetic};
+use crate::kernel::btf::{BTF_DIRECTORY, KernelTypes};
+use agent_common::offsets::POISON;
+
+/// Debian's 5.10.0-46, 6.1.0-56 and 6.12.117 cloud kernels for amd64, a 6.18.44, 7.3.4, and 6.1.0-50 for arm64.
+const KERNELS: [(&str, &[u8]); 6] = [
+    ("5.10", include_bytes!("../../../tests/data/btf/5.10.btf")),
+    ("6.1", include_bytes!("../../../tests/data/btf/6.1.btf")),
+    ("6.12", include_bytes!("../../../tests/data/btf/6.12.btf")),
+    ("6.18", include_bytes!("../../../tests/data/btf/6.18.btf")),
+    ("7.3", include_bytes!("../../../tests/data/btf/7.3.btf")),
+    ("6.1 arm64", include_bytes!("../../../tests/data/btf/6.1-arm64.btf")),
+];
+
+/// In the order of [`KERNELS`], computed from `bpftool btf dump -j` of the whole, unreduced files.
+const TRUTH: &[(&str, [u32; 6])] = &[
+    ("task_tgid", [2236, 2420, 2436, 1268, 2876, 1356]),
+    ("task_pid", [2232, 2416, 2432, 1264, 2872, 1352]),
+    ("task_group_leader", [2296, 2480, 2496, 1328, 2936, 1416]),
+    ("task_real_parent", [2248, 2432, 2448, 1280, 2888, 1368]),
+    ("task_start_boottime", [2544, 2784, 2784, 1560, 3224, 1720]),
+    ("task_exit_code", [2136, 2312, 2332, 1164, 2772, 1248]),
+    ("task_signal", [2832, 3072, 3072, 1848, 3520, 2008]),
+    ("task_loginuid", [2936, 3176, 3176, 1952, 3624, 2112]),
+    ("task_sessionid", [2940, 3180, 3180, 1956, 3628, 2116]),
+    ("task_cred", [2720, 2960, 2960, 1736, 3392, 1896]),
+    ("task_mm", [2056, 2272, 2304, 1136, 2744, 1208]),
+    ("task_fs", [2800, 3040, 3040, 1816, 3480, 1976]),
+    ("task_files", [2808, 3048, 3048, 1824, 3488, 1984]),
+    ("task_nsproxy", [2824, 3064, 3064, 1840, 3512, 2000]),
+    ("task_cgroups", [3328, 3600, 3584, 2376, 4072, 2384]),
+    ("task_thread_pid", [2336, 2520, 2536, 1368, 2976, 1456]),
+    ("signal_live", [4, 4, 4, 4, 4, 4]),
+    ("cred_uid", [8, 8, 8, 8, 8, 8]),
+    ("cred_cap_effective", [60, 60, 64, 64, 64, 60]),
+    ("cred_cap_permitted", [52, 52, 56, 56, 56, 52]),
+    ("cred_user_ns", [136, 136, 144, 144, 144, 136]),
+    ("user_ns_inum", [264, 256, 232, 240, 344, 256]),
+    ("nsproxy_mnt_ns", [24, 24, 24, 24, 24, 24]),
+    ("nsproxy_net_ns", [40, 40, 40, 40, 40, 40]),
+    ("nsproxy_pid_ns", [32, 32, 32, 32, 32, 32]),
+    ("mnt_ns_inum", [24, 16, 16, 24, 88, 16]),
+    ("net_ns_inum", [144, 144, 136, 176, 280, 144]),
+    ("pid_ns_inum", [136, 128, 128, 136, 344, 128]),
+    ("pid_level", [4, 4, 4, 4, 4, 4]),
+    ("pid_numbers", [96, 96, 112, 144, 128, 96]),
+    ("upid_size", [16, 16, 16, 16, 16, 16]),
+    ("upid_nr", [0, 0, 0, 0, 0, 0]),
+    ("upid_ns", [8, 8, 8, 8, 8, 8]),
+    ("mm_arg_start", [312, 312, 376, 480, 728, 288]),
+    ("mm_arg_end", [320, 320, 384, 488, 736, 296]),
+    ("mm_env_start", [328, 328, 392, 496, 744, 304]),
+    ("mm_env_end", [336, 336, 400, 504, 752, 312]),
+    ("mm_exe_file", [928, 944, 1168, 1312, 1536, 808]),
+    ("bprm_filename", [96, 96, 96, 96, 120, 96]),
+    ("bprm_interp", [104, 104, 104, 104, 128, 104]),
+    ("bprm_argc", [88, 88, 88, 88, 112, 88]),
+    ("bprm_file", [64, 64, 64, 64, 88, 64]),
+    ("fs_pwd", [40, 40, 40, 40, 40, 40]),
+    ("fs_root", [24, 24, 24, 24, 24, 24]),
+    ("path_mnt", [0, 0, 0, 0, 0, 0]),
+    ("path_dentry", [8, 8, 8, 8, 8, 8]),
+    ("mount_mnt", [32, 32, 32, 32, 32, 32]),
+    ("mount_parent", [16, 16, 16, 16, 16, 16]),
+    ("mount_mountpoint", [24, 24, 24, 24, 24, 24]),
+    ("vfsmount_root", [0, 0, 0, 0, 0, 0]),
+    ("dentry_parent", [24, 24, 24, 24, 24, 24]),
+    ("dentry_name", [40, 40, 40, 40, 40, 40]),
+    ("dentry_name_len", [36, 36, 36, 36, 36, 36]),
+    ("dentry_inode", [48, 48, 48, 48, 48, 48]),
+    ("file_inode", [32, 32, 40, 32, 32, 32]),
+    ("file_path", [16, 16, 64, 64, 64, 16]),
+    ("file_flags", [64, 64, 48, 40, 40, 64]),
+    ("file_mode", [68, 68, 12, 4, 4, 68]),
+    ("file_private_data", [200, 200, 32, 24, 24, 200]),
+    ("inode_number", [64, 64, 64, 64, 64, 64]),
+    ("inode_mode", [0, 0, 0, 0, 0, 0]),
+    ("inode_links", [72, 72, 72, 72, 72, 72]),
+    ("inode_superblock", [40, 40, 40, 40, 40, 40]),
+    ("inode_ctime_seconds", [120, 120, 104, 104, 104, 120]),
+    ("inode_ctime_nanoseconds", [128, 128, 120, 120, 120, 128]),
+    ("superblock_device", [16, 16, 16, 16, 16, 16]),
+    ("files_fdt", [32, 32, 32, 32, 32, 32]),
+    ("fdtable_fd", [8, 8, 8, 8, 8, 8]),
+    ("fdtable_max_fds", [0, 0, 0, 0, 0, 0]),
+    ("css_set_default_cgroup", [120, 128, 128, 112, 128, 128]),
+    ("cgroup_node", [248, 248, 256, 256, 296, 248]),
+    ("kernfs_name", [16, 16, 16, 16, 16, 16]),
+    ("kernfs_parent", [8, 8, 8, 8, 8, 8]),
+    ("kernfs_id", [104, 104, 96, 96, 96, 104]),
+    ("socket_sock", [24, 24, 24, 24, 24, 24]),
+    ("sock_cookie", [88, 88, 88, 88, 88, 88]),
+    ("sock_daddr", [0, 0, 0, 0, 0, 0]),
+    ("sock_saddr", [4, 4, 4, 4, 4, 4]),
+    ("sock_v6_daddr", [56, 56, 56, 56, 56, 56]),
+    ("sock_v6_saddr", [72, 72, 72, 72, 72, 72]),
+    ("sock_dport", [12, 12, 12, 12, 12, 12]),
+    ("sock_local_port", [14, 14, 14, 14, 14, 14]),
+    ("sock_family", [16, 16, 16, 16, 16, 16]),
+    ("sock_error", [568, 544, 284, 284, 284, 544]),
+    ("sock_protocol", [540, 516, 574, 532, 540, 516]),
+    ("regs_syscall", [120, 120, 120, 120, 120, 280]),
+    ("regs_first_argument", [112, 112, 112, 112, 112, 272]),
+];
+
+fn resolve_bytes(bytes: &[u8]) -> Resolved {
+    resolve(&KernelTypes::parse(bytes).expect("stored data parses"))
+}
+
+#[test]
+fn every_field_is_in_the_table_once() {
+    let names: Vec<_> = TABLE.iter().map(|field| field.name).collect();
+    assert_eq!(names, KernelOffsets::NAMES, "the table follows the struct's order");
+    assert!(TABLE.iter().all(|field| !field.places.is_empty()));
+}
+
+#[test]
+fn offsets_agree_with_bpftool_on_every_kernel() {
+    assert_eq!(TRUTH.len(), KernelOffsets::NAMES.len());
+    for (column, (kernel, bytes)) in KERNELS.iter().enumerate() {
+        let resolved = resolve_bytes(bytes);
+        for (name, truth) in TRUTH {
+            assert_eq!(resolved.offsets.get(name), Some(truth[column]), "{name} on {kernel}");
+        }
+        let missing: Vec<_> = resolved.missing.iter().map(|m| (m.field, m.reason())).collect();
+        assert_eq!(missing, [], "on {kernel}");
+        assert_eq!(resolved.found.len(), TABLE.len());
+    }
+}
+
+#[test]
+fn the_place_and_width_that_held_are_told() {
+    let found = |kernel: usize, name: &str| {
+        let resolved = resolve_bytes(KERNELS[kernel].1);
+        let found = resolved.found.into_iter().find(|f| f.field == name).expect("found");
+        (found.path, found.size)
+    };
+    assert_eq!(found(1, "inode_ctime_nanoseconds"), ("inode.i_ctime.tv_nsec", 8));
+    assert_eq!(found(2, "inode_ctime_nanoseconds"), ("inode.i_ctime_nsec", 4));
+    assert_eq!(found(1, "kernfs_parent"), ("kernfs_node.parent", 8));
+    assert_eq!(found(3, "kernfs_parent"), ("kernfs_node.__parent", 8));
+    assert_eq!(found(0, "cred_cap_effective"), ("cred.cap_effective.cap", 8));
+    assert_eq!(found(3, "regs_syscall"), ("pt_regs.orig_ax", 8));
+    assert_eq!(found(5, "regs_syscall"), ("pt_regs.syscallno", 4));
+}
+
+/// `struct sock` with a common part of these members, and `sk_err`.
+fn sock(common: &[Member]) -> Resolved {
+    let mut types = Synthetic::new();
+    let common = types.composite("sock_common", 32, common);
+    types.composite("sock", 64, &[Member::at("__sk_common", common, 8), Member::at("sk_err", INT, 40)]);
+    resolve_bytes(&types.bytes())
+}
+
+/// What is said of `sock_daddr`, wanted as four bytes at `sock.__sk_common.skc_daddr`.
+fn reason(resolved: &Resolved) -> String {
+    assert_eq!(resolved.offsets.sock_daddr, POISON);
+    resolved.missing.iter().find(|m| m.field == "sock_daddr").expect("missing").reason()
+}
+
+#[test]
+fn a_member_that_is_right_is_found_and_one_that_differs_is_refused() {
+    assert_eq!(sock(&[Member::at("skc_daddr", INT, 4)]).offsets.sock_daddr, 12);
+    let refusals = [
+        (Member::at("skc_daddr", LONG, 8), "wanted an integer of 4 bytes, found Integer of 8 bytes"),
+        (Member::bits("skc_daddr", INT, 4, 3), "skc_daddr is a bit-field"),
+        (Member::at("skc_other", INT, 4), "__sk_common has no member skc_daddr"),
+        (Member::at("skc_daddr", INT, 30), "skc_daddr does not lie at whole bytes within its structure"),
+        (Member::at("skc_daddr", 999, 4), "the data is damaged: no type with id 999"),
+    ];
+    for (member, expected) in refusals {
+        let reason = reason(&sock(&[member]));
+        assert_eq!(reason, format!("sock.__sk_common.skc_daddr: {expected}"));
+    }
+}
+
+#[test]
+fn a_missing_field_takes_only_what_needs_it() {
+    let whole = resolve_bytes(KERNELS[2].1);
+    let all = [Process, Exec, Connection, Outcome, FileOpen, FileOpenAtExit];
+    assert!(all.iter().all(|capability| whole.lacking(*capability).next().is_none()));
+
+    let empty = sock(&[]);
+    let lacking: BTreeSet<_> = empty.lacking(Outcome).map(|m| m.field).collect();
+    assert!(lacking.contains("sock_cookie") && !lacking.contains("sock_error"));
+    assert!(!empty.lacking(FileOpen).any(|m| m.field.starts_with("sock")));
+    assert!(empty.lacking(Connection).any(|m| m.field == "task_start_boottime"), "the actor's key");
+    let ctime = empty.missing.iter().find(|m| m.field == "inode_ctime_seconds").expect("missing");
+    assert_eq!(ctime.wanted, "inode.i_ctime_sec | inode.__i_ctime.tv_sec | inode.i_ctime.tv_sec");
+    assert_eq!(ctime.needed_by, []);
+}
+
+#[test]
+fn pointers_are_told_apart_by_what_they_point_to() {
+    let mut types = Synthetic::new();
+    let (file, inode) = (types.forward("file"), types.forward("inode"));
+    let (to_file, to_inode) = (types.pointer(file), types.pointer(inode));
+    let to_files = types.pointer(to_file);
+    types.composite("mm_struct", 8, &[Member::at("exe_file", to_file, 0)]);
+    types.composite("linux_binprm", 8, &[Member::at("file", to_inode, 0)]);
+    types.composite("fdtable", 8, &[Member::at("fd", to_files, 0)]);
+    let resolved = resolve_bytes(&types.bytes());
+    assert_eq!(resolved.offsets.mm_exe_file, 0);
+    assert_eq!(resolved.offsets.fdtable_fd, 0);
+    assert_eq!(resolved.offsets.bprm_file, POISON);
+}
+
+#[test]
+fn this_host_resolves_what_its_capabilities_need() {
+    let directory = std::path::Path::new(BTF_DIRECTORY);
+    if !directory.join("vmlinux").exists() {
+        println!("skipped: this kernel shows no types at {BTF_DIRECTORY}/vmlinux");
+        return;
+    }
+    let resolved = resolve(&KernelTypes::read(directory).expect("the kernel's own types parse"));
+    for capability in [Process, Exec, Connection, Outcome, FileOpen, FileOpenAtExit] {
+        let lacking: Vec<_> = resolved.lacking(capability).map(MissingOffset::reason).collect();
+        assert_eq!(lacking, Vec::<String>::new(), "{capability:?}");
+    }
+}

@@ -1,0 +1,305 @@
+//! Proof that a hook is called, and that the offsets are right: the agent does a known thing and compares what the
+//! kernel programs said of it with what `/proc/self` says.
+//!
+//! Nothing leaves the host and nothing is written: a connection to a listener of our own, a datagram to a socket of our
+//! own, an attempt on a multicast address that the kernel refuses before it looks for a route, an open of our own
+//! executable, and a run of it that prints its version.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use agent_common::keys::{RuleName, rule_name};
+use agent_common::limits::RULE_NAME_BYTES;
+use agent_common::records::{
+    Actor, ConnectRecord, ExecRecord, ExitRecord, FileRecord, ForkRecord, Header, OutcomeRecord, kind,
+    outcome,
+};
+use zerocopy::FromBytes;
+
+/// What `/proc/self` says of the running thread.
+#[derive(Debug)]
+pub(super) struct Own {
+    /// Process id.
+    pub(super) pid: u32,
+    start_ticks: u64,
+    ticks_per_second: u64,
+    ids: [u32; 4],
+    login_uid: Option<u32>,
+    session_id: Option<u32>,
+    namespaces: [Option<u32>; 4],
+    capabilities: u64,
+    cgroup_id: Option<u64>,
+}
+
+impl Own {
+    /// Reads `/proc/self`; `cgroup_root` is where cgroup v2 is mounted.
+    pub(super) fn read(cgroup_root: &std::path::Path) -> io::Result<Self> {
+        let process = procfs::process::Process::myself().map_err(io::Error::other)?;
+        let stat = process.stat().map_err(io::Error::other)?;
+        let status = process.status().map_err(io::Error::other)?;
+        let number = |path: &str| fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
+        let namespace = |name: &str| {
+            fs::metadata(format!("/proc/self/ns/{name}"))
+                .ok()
+                .and_then(|metadata| u32::try_from(metadata.ino()).ok())
+        };
+        let cgroup_id = fs::read_to_string("/proc/self/cgroup")
+            .ok()
+            .and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::").map(str::to_owned)))
+            .and_then(|path| fs::metadata(cgroup_root.join(path.trim_start_matches('/'))).ok())
+            .map(|metadata| metadata.ino());
+        Ok(Self {
+            pid: stat.pid.cast_unsigned(),
+            start_ticks: stat.starttime,
+            ticks_per_second: procfs::ticks_per_second(),
+            ids: [status.ruid, status.rgid, status.euid, status.egid],
+            login_uid: number("/proc/self/loginuid"),
+            session_id: number("/proc/self/sessionid"),
+            namespaces: [
+                namespace("mnt"),
+                namespace("net"),
+                namespace("pid_for_children"),
+                namespace("user"),
+            ],
+            capabilities: status.capeff,
+            cgroup_id,
+        })
+    }
+
+    /// Compares what a record says of this process with what is so; names the first field that is not.
+    fn check(&self, actor: &Actor) -> Result<(), String> {
+        let ticks = u64::try_from(
+            u128::from(actor.start_boot_ns) * u128::from(self.ticks_per_second) / 1_000_000_000,
+        )
+        .unwrap_or(u64::MAX);
+        let same = |name: &str, said: u64, is: u64| {
+            if said == is {
+                Ok(())
+            } else {
+                Err(format!("its own {name} is {is}, the kernel programs said {said}"))
+            }
+        };
+        same("start time in ticks", ticks, self.start_ticks)?;
+        let said = [actor.uid, actor.gid, actor.euid, actor.egid];
+        for (name, (said, is)) in ["uid", "gid", "euid", "egid"].iter().zip(said.iter().zip(&self.ids)) {
+            same(name, u64::from(*said), u64::from(*is))?;
+        }
+        let optional = [
+            ("login uid", actor.login_uid, self.login_uid),
+            ("session id", actor.session_id, self.session_id),
+            ("mount namespace", actor.mount_namespace, self.namespaces[0]),
+            ("network namespace", actor.network_namespace, self.namespaces[1]),
+            ("pid namespace", actor.pid_namespace, self.namespaces[2]),
+            ("user namespace", actor.user_namespace, self.namespaces[3]),
+        ];
+        for (name, said, is) in optional {
+            if let Some(is) = is {
+                same(name, u64::from(said), u64::from(is))?;
+            }
+        }
+        if let Some(is) = self.cgroup_id {
+            same("cgroup id", actor.cgroup_id, is)?;
+        }
+        same("effective capabilities", actor.capabilities, self.capabilities)
+    }
+
+    fn is(&self, actor: &Actor) -> bool {
+        actor.tgid == self.pid
+    }
+}
+
+/// Records since the test began; `pump` brings in what the ring holds.
+pub(super) struct Records<'a> {
+    /// All records read so far.
+    pub(super) seen: &'a mut Vec<Vec<u8>>,
+    /// Reads the ring into `seen`.
+    pub(super) pump: &'a mut dyn FnMut(&mut Vec<Vec<u8>>),
+    /// Where this test's records begin.
+    pub(super) from: usize,
+}
+
+impl Records<'_> {
+    /// The first record of the kind that `wanted` accepts. A record is in the ring before the act that it tells of
+    /// returns; another CPU may still be writing the one before, so the ring is asked a bounded number of times.
+    fn find<T: FromBytes + zerocopy::KnownLayout + zerocopy::Immutable>(
+        &mut self,
+        kind: u16,
+        wanted: impl Fn(&T) -> bool,
+    ) -> Option<T> {
+        const TRIES: usize = 1_000;
+        for _ in 0..TRIES {
+            (self.pump)(self.seen);
+            let found = self.seen.iter().skip(self.from).find_map(|bytes| {
+                let (header, _) = Header::read_from_prefix(bytes).ok()?;
+                if header.kind != kind {
+                    return None;
+                }
+                T::read_from_prefix(bytes).ok().map(|(record, _)| record).filter(|record| wanted(record))
+            });
+            if found.is_some() {
+                return found;
+            }
+            std::thread::yield_now();
+        }
+        None
+    }
+}
+
+fn no_record(act: &str) -> String {
+    format!("attached, but not called: {act} was not reported")
+}
+
+fn failed(act: &str) -> impl Fn(io::Error) -> String {
+    move |error| format!("the self-test could not {act}: {error}")
+}
+
+/// Runs a child: its fork, exec and exit must be told.
+pub(super) fn process_life(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    let mut child = Command::new("/proc/self/exe")
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(failed("run /proc/self/exe --version"))?;
+    let pid = child.id();
+    child.wait().map_err(failed("wait for its child"))?;
+    let fork = records
+        .find::<ForkRecord>(kind::FORK, |fork| fork.child_tgid == pid && own.is(&fork.actor))
+        .ok_or_else(|| no_record("a fork"))?;
+    own.check(&fork.actor)?;
+    let exec = records
+        .find::<ExecRecord>(kind::EXEC, |exec| exec.actor.tgid == pid)
+        .ok_or_else(|| no_record("an exec"))?;
+    if exec.parent_tgid != own.pid || exec.argc != 2 || exec.argv_length == 0 || exec.exe_length == 0 {
+        return Err(format!(
+            "the exec record is wrong: parent {}, {} arguments of {} bytes, executable of {} bytes",
+            exec.parent_tgid, exec.argc, exec.argv_length, exec.exe_length
+        ));
+    }
+    if exec.actor.start_boot_ns != fork.child_start_boot_ns {
+        return Err("fork and exec of one process disagree on its start".to_owned());
+    }
+    records
+        .find::<ExitRecord>(kind::EXIT, |exit| exit.actor.tgid == pid)
+        .map(|_| ())
+        .ok_or_else(|| no_record("an exit"))
+}
+
+fn connected(own: &Own, records: &mut Records<'_>) -> Result<ConnectRecord, String> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed("listen on loopback"))?;
+    let address = listener.local_addr().map_err(failed("listen on loopback"))?;
+    let _stream = TcpStream::connect(address).map_err(failed("connect to its own listener"))?;
+    records
+        .find::<ConnectRecord>(kind::CONNECT, |attempt| {
+            own.is(&attempt.actor) && attempt.port == address.port()
+        })
+        .ok_or_else(|| no_record("a connect"))
+}
+
+/// Connects to a listener of its own.
+pub(super) fn connect(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    let attempt = connected(own, records)?;
+    own.check(&attempt.actor)
+}
+
+/// As [`connect`], and the outcome must be told.
+pub(super) fn connect_outcome(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    let attempt = connected(own, records)?;
+    let ended = records
+        .find::<OutcomeRecord>(kind::OUTCOME, |ended| ended.cookie == attempt.cookie)
+        .ok_or_else(|| no_record("the outcome of a connect"))?;
+    if ended.outcome != outcome::ESTABLISHED || ended.remote_port != attempt.port {
+        return Err(format!(
+            "the outcome record is wrong: outcome {}, remote port {} instead of {}",
+            ended.outcome, ended.remote_port, attempt.port
+        ));
+    }
+    Ok(())
+}
+
+/// An attempt that the kernel refuses before it looks for a route.
+pub(super) fn connect_refused_early(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    const NODE_LOCAL_MULTICAST: Ipv6Addr = Ipv6Addr::new(0xff01, 0, 0, 0, 0, 0, 0, 1);
+    const PORT: u16 = 9;
+    let target = SocketAddr::V6(SocketAddrV6::new(NODE_LOCAL_MULTICAST, PORT, 0, 0));
+    match TcpStream::connect(target).err().and_then(|error| error.raw_os_error()) {
+        Some(libc::ENETUNREACH) => {}
+        // Without IPv6 there is nothing to try this on; that the programs are attached must do.
+        _ => return Ok(()),
+    }
+    let Some(attempt) = records
+        .find::<ConnectRecord>(kind::CONNECT, |attempt| own.is(&attempt.actor) && attempt.port == PORT)
+    else {
+        return Ok(());
+    };
+    let ended = records
+        .find::<OutcomeRecord>(kind::OUTCOME, |ended| ended.cookie == attempt.cookie)
+        .ok_or_else(|| no_record("the refusal of a connect"))?;
+    if ended.errno.cast_signed() == libc::ENETUNREACH {
+        Ok(())
+    } else {
+        Err(format!("errno {} was reported instead of ENETUNREACH", ended.errno))
+    }
+}
+
+/// A datagram from an unconnected socket and one from a connected one.
+pub(super) fn datagram(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    let receiver =
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed("bind a UDP socket on loopback"))?;
+    let address = receiver.local_addr().map_err(failed("bind a UDP socket on loopback"))?;
+    for connect_first in [false, true] {
+        let sender =
+            UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed("bind a UDP socket on loopback"))?;
+        let sent = if connect_first {
+            sender.connect(address).and_then(|()| sender.send(b"telltale"))
+        } else {
+            sender.send_to(b"telltale", address)
+        };
+        sent.map_err(failed("send itself a datagram"))?;
+        let before = records.from;
+        let found = records
+            .find::<ConnectRecord>(kind::DATAGRAM, |sent| own.is(&sent.actor) && sent.port == address.port())
+            .ok_or_else(|| {
+                no_record(if connect_first { "a datagram of a connected socket" } else { "a datagram" })
+            })?;
+        own.check(&found.actor)?;
+        records.from = records.seen.len().max(before);
+    }
+    Ok(())
+}
+
+/// The rule by which [`credential_open`] is noticed: the name of our own executable.
+pub(super) fn own_executable() -> io::Result<(PathBuf, RuleName, u32)> {
+    let path = std::env::current_exe()?;
+    let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
+    let mut key = [0; RULE_NAME_BYTES];
+    match key.get_mut(..name.len()) {
+        Some(room) if name.len() < RULE_NAME_BYTES => room.copy_from_slice(&name),
+        _ => return Err(io::Error::other("the name of the executable is longer than 63 bytes")),
+    }
+    Ok((path, RuleName(key), rule_name::FILE))
+}
+
+/// Opens our own executable, whose name is a rule for the time of the test.
+pub(super) fn credential_open(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    let path = std::env::current_exe().map_err(failed("find its own executable"))?;
+    let file = File::open(&path).map_err(failed("open its own executable"))?;
+    let inode = file.metadata().map_err(failed("stat its own executable"))?.ino();
+    let opened = records
+        .find::<FileRecord>(kind::FILE_OPEN, |opened| own.is(&opened.actor))
+        .ok_or_else(|| no_record("an open"))?;
+    own.check(&opened.actor)?;
+    if opened.file.key.inode != inode {
+        return Err(format!("inode {} was reported instead of {inode}", opened.file.key.inode));
+    }
+    if opened.path_length == 0 {
+        return Err("the path of an open was reported empty".to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! The running kernel side: programs loaded and proven, ring and maps at hand.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::{Path, PathBuf};
+
+use agent_common::counters::SLOTS;
+use agent_common::keys::{FlowCount, FlowKey, InodeKey};
+use aya::maps::{MapData, RingBuf};
+use aya::{Btf, Ebpf, EbpfLoader};
+use zerocopy::IntoBytes;
+
+use super::btf::{BtfError, KernelTypes};
+use super::hooks::{LADDER, Rung};
+use super::ladder::{self, Chosen};
+use super::maps::{KernelFilters, MapFailure, Maps};
+use super::offsets;
+use super::selftest::{self, Own, Records};
+
+/// The object that `agent/build.rs` built.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TELLTALE_EBPF_OBJECT"));
+
+/// Where the kernel shows its types.
+const BTF_DIRECTORY: &str = "/sys/kernel/btf";
+
+/// What the sensor is told at its start.
+#[derive(Debug)]
+pub struct SensorConfig {
+    /// Where cgroup v2 is mounted.
+    pub cgroup_root: PathBuf,
+    /// Use this rung alone.
+    pub rung: Option<Rung>,
+    /// Drop every n-th record on purpose; 0 is off.
+    pub drop_every: u32,
+    /// What the kernel looks for.
+    pub filters: KernelFilters,
+}
+
+/// The sensor cannot start, or has stopped working.
+#[derive(Debug, thiserror::Error)]
+pub enum SensorError {
+    /// The kernel's types cannot be read.
+    #[error(transparent)]
+    Types(#[from] BtfError),
+    /// aya cannot read them.
+    #[error("cannot read the kernel's types for loading: {0}")]
+    LoaderTypes(#[from] aya::BtfError),
+    /// The object was refused as a whole.
+    #[error(
+        "the kernel refused the maps of the programs: {0}; if this is EPERM, check the capabilities with `telltale doctor`"
+    )]
+    Object(#[from] aya::EbpfError),
+    /// A map failed.
+    #[error(transparent)]
+    Map(#[from] MapFailure),
+    /// The cgroup root cannot be opened.
+    #[error("cannot open the cgroup v2 root {path}: {source}; mount it with `mount -t cgroup2 none {path}`")]
+    Cgroup {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// `/proc/self` cannot be read.
+    #[error("cannot read what /proc says of this process: {0}; mount procfs on /proc")]
+    Own(#[source] io::Error),
+    /// A capability without which the agent is useless has no hook.
+    #[error("no hook serves {capability}: {reason}")]
+    Essential {
+        /// Which.
+        capability: &'static str,
+        /// Why, of each serving.
+        reason: String,
+    },
+    /// A forced rung does not hold.
+    #[error("the rung `{rung}` does not serve {capability} on this kernel: {reason}")]
+    Rung {
+        /// Which.
+        rung: Rung,
+        /// What it cannot serve.
+        capability: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Programs, ring and maps. Dropping it detaches and unloads everything.
+pub struct Sensor {
+    ring: RingBuf<MapData>,
+    maps: Maps,
+    backlog: VecDeque<Vec<u8>>,
+    chosen: Vec<Chosen>,
+    /// Holds programs and links.
+    _ebpf: Ebpf,
+}
+
+impl Sensor {
+    /// Loads, attaches and proves. Records from the first hook on are kept for [`Sensor::next_record`].
+    ///
+    /// # Errors
+    /// Where the kernel cannot serve what is essential, or the forced rung. Nothing stays attached then.
+    pub fn start(config: &SensorConfig) -> Result<Self, SensorError> {
+        let types = KernelTypes::read(Path::new(BTF_DIRECTORY))?;
+        let resolved = offsets::resolve(&types);
+        drop(types);
+        let btf = Btf::from_sys_fs()?;
+        let mut loader = EbpfLoader::new();
+        // aya has no userspace handle for inode storage; the programs alone use it.
+        loader.allow_unsupported_maps().btf(Some(&btf));
+        loader.override_global("OFFSETS", resolved.offsets.as_bytes(), true);
+        let mut ebpf = loader.load(OBJECT)?;
+        let mut ring = RingBuf::try_from(ebpf.take_map("EVENTS").ok_or(MapFailure::Missing("EVENTS"))?)
+            .map_err(|source| MapFailure::Refused { map: "EVENTS", source })?;
+        let mut maps = Maps::take(&mut ebpf, &config.filters)?;
+        let cgroup = File::open(&config.cgroup_root)
+            .map_err(|source| SensorError::Cgroup { path: config.cgroup_root.clone(), source })?;
+        let own = Own::read(&config.cgroup_root).map_err(SensorError::Own)?;
+        let (_, own_name, own_flags) = selftest::own_executable().map_err(SensorError::Own)?;
+        let restored = maps.set_name(own_name, Some(own_flags))?;
+
+        let mut seen = Vec::new();
+        let mut chosen = Vec::new();
+        for capability in LADDER {
+            let mut prove = |_: &mut Ebpf, _: &_| {
+                let from = seen.len();
+                let mut records = Records { seen: &mut seen, pump: &mut |into| pump(&mut ring, into), from };
+                match capability.name {
+                    "process_life" => selftest::process_life(&own, &mut records),
+                    "connect" => selftest::connect(&own, &mut records),
+                    "connect_outcome" => selftest::connect_outcome(&own, &mut records),
+                    "connect_refused_early" => selftest::connect_refused_early(&own, &mut records),
+                    "datagram" => selftest::datagram(&own, &mut records),
+                    "credential_open" => selftest::credential_open(&own, &mut records),
+                    name => Err(format!("no self-test knows {name}")),
+                }
+            };
+            let choice = ladder::climb(
+                &mut ebpf,
+                &btf,
+                cgroup.as_fd(),
+                &resolved,
+                capability,
+                config.rung,
+                &mut prove,
+            );
+            check(&choice, config.rung)?;
+            chosen.push(choice);
+        }
+
+        maps.set_name(own_name, restored)?;
+        maps.switch(|control| {
+            control.catalogue_generation = control.catalogue_generation.wrapping_add(1);
+            control.own_tgid = own.pid;
+            control.drop_every = config.drop_every;
+        })?;
+        Ok(Self { ring, maps, backlog: seen.into(), chosen, _ebpf: ebpf })
+    }
+
+    /// What serves each capability.
+    pub fn capabilities(&self) -> &[Chosen] {
+        &self.chosen
+    }
+
+    /// Copies the next record into `into`; `false` where there is none now.
+    pub fn next_record(&mut self, into: &mut Vec<u8>) -> bool {
+        into.clear();
+        if let Some(record) = self.backlog.pop_front() {
+            into.extend_from_slice(&record);
+            return true;
+        }
+        match self.ring.next() {
+            Some(record) => {
+                into.extend_from_slice(&record);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// All counters of the kernel side, summed over CPUs, by `agent_common::counters::slot`.
+    ///
+    /// # Errors
+    /// Where the map cannot be read.
+    pub fn counters(&self) -> Result<[u64; SLOTS as usize], MapFailure> {
+        self.maps.counters()
+    }
+
+    /// UDP flows that were sent to again, with their counts since they began; idle ones are forgotten.
+    ///
+    /// # Errors
+    /// Where the map cannot be read or changed.
+    pub fn sweep_flows(&mut self, idle_before_ns: u64) -> Result<Vec<(FlowKey, FlowCount)>, MapFailure> {
+        self.maps.sweep_flows(idle_before_ns)
+    }
+
+    /// Makes files known as credentials by their inodes.
+    ///
+    /// # Errors
+    /// Where the map is full or cannot be changed.
+    pub fn add_credential_files(
+        &mut self,
+        files: impl IntoIterator<Item = InodeKey>,
+    ) -> Result<(), MapFailure> {
+        self.maps.add_credential_files(files)
+    }
+
+    /// Forgets a file that is no credential any more.
+    ///
+    /// # Errors
+    /// Where it was not known, or the map cannot be changed.
+    pub fn remove_credential_file(&mut self, file: InodeKey) -> Result<(), MapFailure> {
+        self.maps.remove_credential_file(file)
+    }
+
+    /// Changes how many records are dropped on purpose.
+    ///
+    /// # Errors
+    /// Where the map cannot be changed.
+    pub fn set_drop_every(&mut self, drop_every: u32) -> Result<(), MapFailure> {
+        self.maps.switch(|control| control.drop_every = drop_every)
+    }
+}
+
+impl AsRawFd for Sensor {
+    /// Readable while the ring holds records.
+    fn as_raw_fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+}
+
+fn pump(ring: &mut RingBuf<MapData>, into: &mut Vec<Vec<u8>>) {
+    while let Some(record) = ring.next() {
+        into.push(record.to_vec());
+    }
+}
+
+fn check(choice: &Chosen, forced: Option<Rung>) -> Result<(), SensorError> {
+    if choice.serving.is_some() {
+        return Ok(());
+    }
+    let reason = choice.refused.iter().map(|refused| refused.reason.as_str()).collect::<Vec<_>>().join("; ");
+    match forced {
+        Some(rung) => Err(SensorError::Rung { rung, capability: choice.capability.name, reason }),
+        None if choice.capability.essential => {
+            Err(SensorError::Essential { capability: choice.capability.name, reason })
+        }
+        None => Ok(()),
+    }
+}
