@@ -1,6 +1,6 @@
 //! Debian's packages.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::{Error, NeedsRoot};
 use crate::{
@@ -8,9 +8,16 @@ use crate::{
     workspace::{Workspace, program},
 };
 
-/// What `apt-get` is asked for. The recommended packages are desktops and documentation.
-const INSTALL: [&str; 5] =
-    ["install", "--yes", "--no-install-recommends", "-oDPkg::Lock::Timeout=300", "-oDpkg::Use-Pty=0"];
+/// What `apt-get` is asked for. The recommended packages are desktops and documentation; no package of the user's goes
+/// to make room for one of ours.
+const INSTALL: [&str; 6] = [
+    "install",
+    "--yes",
+    "--no-install-recommends",
+    "--no-remove",
+    "-oDPkg::Lock::Timeout=300",
+    "-oDpkg::Use-Pty=0",
+];
 
 /// Whether this system has packages of Debian at all.
 pub(super) fn is_here() -> bool {
@@ -26,6 +33,13 @@ pub(super) fn candidate(package: &str) -> Option<String> {
 fn parse_candidate(policy: &str) -> Option<String> {
     let version = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: "))?;
     (version != "(none)").then(|| version.to_owned())
+}
+
+/// Whether packages could be installed beside what is here: Debian's compiler conflicts with its package of rustup.
+pub(super) fn fits(packages: &[&str]) -> bool {
+    let mut apt = command();
+    apt.args(INSTALL).arg("--simulate").args(packages);
+    apt.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 /// Fetches the package lists.

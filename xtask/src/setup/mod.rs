@@ -44,8 +44,9 @@ pub(crate) enum Error {
     },
     /// Nothing here can install a compiler.
     #[error(
-        "no eBPF compiler can be installed: this system's package lists have no rustc-web from 1.88 on, and there is \
-         no rustup. Install rustup (https://rustup.rs), then run `cargo xtask setup` again"
+        "no eBPF compiler can be installed: this system's package lists have no rustc-web from 1.88 on that goes with \
+         what is installed, and there is no rustup. Install rustup (https://rustup.rs), then run `cargo xtask setup` \
+         again"
     )]
     NoCompiler,
     /// Nothing here to link bpf-linker against.

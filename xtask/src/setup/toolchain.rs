@@ -35,12 +35,12 @@ pub(super) fn packages(workspace: &Workspace, compiler: bool, linker: bool) -> R
     if !apt::is_here() {
         return Ok(packages);
     }
-    let fits = || apt::candidate("rustc-web").is_some_and(|version| is_at_least(&version, OLDEST_PACKAGED));
+    let is_new = || apt::candidate("rustc-web").is_some_and(|version| is_at_least(&version, OLDEST_PACKAGED));
     if compiler {
-        if !fits() && rustix::process::geteuid().is_root() {
+        if !is_new() && rustix::process::geteuid().is_root() {
             apt::update(workspace)?;
         }
-        if fits() {
+        if is_new() && apt::fits(&COMPILER_PACKAGES) {
             packages.extend(COMPILER_PACKAGES.map(str::to_owned));
         }
     }
