@@ -2,7 +2,7 @@
 
 use std::{env, ffi::OsString, path::Path};
 
-use super::deny;
+use super::{deny, toolchain::newest_llvm};
 use crate::{
     build_ebpf::toolchain::{find_compiler, find_linker},
     workspace::{Workspace, program},
@@ -76,7 +76,7 @@ impl Need {
                 let beside = |cargo: OsString| Path::new(&cargo).with_file_name(name).is_file();
                 env::var_os("CARGO").map_or_else(|| program(name).is_some(), beside)
             }
-            Probe::Compiler => find_compiler().is_ok(),
+            Probe::Compiler => find_compiler(newest_llvm()).is_ok(),
             Probe::Linker => find_linker().is_ok(),
             Probe::Deny => deny::find(workspace).is_some(),
         }

@@ -1,4 +1,4 @@
-//! The eBPF compiler and its linker: Debian's compiler where it is new enough, rustup's nightly elsewhere.
+//! The eBPF compiler and its linker: Debian's compiler where it is new enough, rustup's nightly of a day elsewhere.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,7 +7,7 @@ use std::{
 
 use super::{Error, apt};
 use crate::{
-    build_ebpf::toolchain::find_compiler,
+    build_ebpf::toolchain::{find_compiler, find_linker},
     step,
     workspace::{Workspace, program},
 };
@@ -18,6 +18,9 @@ const COMPILER_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 const OLDEST_PACKAGED: &str = "1.88";
 /// What those packages' rustc is built with; the linker must read what it writes.
 const PACKAGED_LLVM: u32 = 22;
+/// rustup's, by the day: it has the same LLVM as the packages. What nightly is today may have a newer one than any
+/// distribution's development files.
+const NIGHTLY: &str = "nightly-2026-05-20";
 /// The release that this project is built with.
 const LINKER_VERSION: &str = "0.13.0";
 /// The LLVM releases that it can be built against.
@@ -56,13 +59,14 @@ pub(super) fn packages(workspace: &Workspace, compiler: bool, linker: bool) -> R
 
 /// Has rustup fetch a compiler. Where the packages brought one already there is nothing to do.
 pub(super) fn install_compiler(workspace: &Workspace) -> Result<(), Error> {
-    if find_compiler().is_ok() {
+    if find_compiler(newest_llvm()).is_ok() {
         return Ok(());
     }
     let rustup = program("rustup").ok_or(Error::NoCompiler)?;
     let mut rustup = Command::new(rustup);
-    rustup.args(["toolchain", "install", "nightly", "--profile", "minimal", "--component", "rust-src"]);
-    step::run("rustup toolchain install nightly with rust-src", &mut rustup, &workspace.log("rustup"))?;
+    rustup.args(["toolchain", "install", NIGHTLY, "--profile", "minimal", "--component", "rust-src"]);
+    let label = format!("rustup toolchain install {NIGHTLY} with rust-src");
+    step::run(&label, &mut rustup, &workspace.log("rustup"))?;
     Ok(())
 }
 
@@ -81,11 +85,17 @@ pub(super) fn install_linker(workspace: &Workspace) -> Result<(), Error> {
     Ok(())
 }
 
+/// The newest LLVM that a linker here reads, or could if it were built now.
+pub(super) fn newest_llvm() -> Option<u32> {
+    match find_linker() {
+        Ok(linker) => linker.llvm,
+        Err(_) => Some(find_llvm(PACKAGED_LLVM).map_or(PACKAGED_LLVM, |llvm| llvm.major)),
+    }
+}
+
 /// The LLVM that the compiler writes bitcode with.
 fn compiler_llvm() -> Option<u32> {
-    let (_, version) = find_compiler().ok()?;
-    let llvm = version.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
-    llvm.split('.').next()?.parse().ok()
+    find_compiler(newest_llvm()).ok().map(|compiler| compiler.llvm)
 }
 
 /// The development files of an LLVM that reads what `oldest` writes.
