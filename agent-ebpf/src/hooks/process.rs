@@ -152,11 +152,11 @@ fn fill_exec(
 
     let start = size_of::<ExecRecord>();
     let argv = memory.arg_start()?;
-    let mut argv_length = memory.arg_end()?.wrapping_sub(argv);
-    if argv_length > ARGV_BYTES as u64 {
-        argv_length = ARGV_BYTES as u64;
+    let wanted = memory.arg_end()?.wrapping_sub(argv);
+    if wanted > ARGV_BYTES as u64 {
         flags |= exec_flag::ARGV_TRUNCATED;
     }
+    let mut argv_length = bounded(wanted, ARGV_BYTES as u64);
     // SAFETY: at most ARGV_BYTES into the scratch space, from the fixed part's end.
     if unsafe { bpf_probe_read_user(scratch.add(start).cast(), argv_length as u32, argv as *const _) } != 0 {
         argv_length = 0;
@@ -210,6 +210,14 @@ fn fill_exec(
     let end = state!(walk.end);
     record.markers_length = end.wrapping_sub(state!(walk.start)) as u16;
     Some(end as usize)
+}
+
+/// At most `most`, and known to be: the verifier of 6.1 forgets the bounds of a number that the compiler has spilled, so
+/// they are put on again behind a place where the compiler forgets them too.
+#[inline(always)]
+fn bounded(length: u64, most: u64) -> u64 {
+    let length = if length > most { most } else { length };
+    core::hint::black_box(length) & (2 * most.next_power_of_two() - 1)
 }
 
 /// Writes a kernel string without its NUL at `scratch + at`; the offset behind it.
@@ -397,7 +405,7 @@ extern "C" fn next_variable(_index: u32, context: *mut Scratch) -> i64 {
         return 1;
     }
     let bytes = if kept & MARKER_WITH_VALUE != 0 { read as usize - 1 } else { length as usize };
-    let bytes = if bytes > CHUNK { CHUNK } else { bytes };
+    let bytes = bounded(bytes as u64, CHUNK as u64) as usize;
     let at = end as usize & OFFSET_MASK;
     // SAFETY: offset and length stay below the scratch space's size.
     unsafe {
