@@ -3,3 +3,4 @@
 //! The data's way is one line: hooks → ring → [`capture`] → [`process`] → [`attribute`] → [`context`] → [`ship`].
 
 pub mod model;
+pub mod process;
