@@ -9,7 +9,7 @@ use super::program::{Running, mark_literal};
 use super::programs::{ASKS_FOR_PASSWORD, NAMES_SECRETS};
 use super::shape::{has_scheme, is_file, is_number, is_passwordish, is_random, is_stand_in, is_uuid};
 use super::shell::{Lead, Word};
-use super::text::{Marks, Text, among, at, cut, exactly, run_end, run_start, starts_with_any};
+use super::text::{Marks, Text, among, at, cut, ends_with_any, exactly, run_end, run_start, starts_with_any};
 use super::url;
 use super::value;
 
@@ -141,7 +141,7 @@ pub(super) fn scan(words: &[Word<'_>], index: usize, running: &Running, top: boo
         url::scan_bare(&word.text, marks);
     }
     if let Some(next) = next {
-        if at(bytes, 0) == b'-' {
+        if at(bytes, 0) == b'-' || exactly(bytes, NAME_FLAGS) {
             flag(words, index, &next.text, running, marks);
         } else if bytes.len() < 64 {
             positional(words, index, &next.text, top, marks);
@@ -394,12 +394,18 @@ fn mark_user(words: &[Word<'_>], index: usize, next: &Text<'_>, running: &Runnin
         let bytes = word.text.bytes.as_ref();
         if near && matches!(bytes, b"-p" | b"-P" | b"-w" | b"-pw" | b"-pass") {
             if let Some(content) =
-                words.get(position + 1).filter(|content| is_passwordish(&content.text.bytes))
+                words.get(position + 1).filter(|content| is_plausible(&content.text.bytes))
             {
                 mark_literal(&content.text, 0, marks);
             }
         }
     }
+}
+
+/// Whether an operand beside a user can be a password: not a number, a mapping, a list or a path.
+fn is_plausible(operand: &[u8]) -> bool {
+    let word = operand.len() >= 6 && operand.iter().all(|&byte| byte.is_ascii_alphabetic() || b"-_".contains(&byte));
+    is_passwordish(operand) || (word && at(operand, 0) != b'-' && !is_stand_in(operand))
 }
 
 /// Programs that take `-u` and, in `-p`, no password.
@@ -464,22 +470,40 @@ fn positional(words: &[Word<'_>], index: usize, next: &Text<'_>, top: bool, mark
         }
         return;
     }
-    if is_file(bytes) || starts_with_any(bytes, &["../", "./"]) {
+    if bytes == b"PASS" {
+        return mark_literal(next, 0, marks);
+    }
+    if (is_file(bytes) && bytes.contains(&b'/')) || starts_with_any(bytes, &["../", "./"]) {
         return;
     }
-    let Some(kind) = kind(bytes)
+    let name = bytes.rsplit(|&byte| byte == b'/').next().unwrap_or(bytes);
+    let Some(kind) = kind(name)
         .filter(|_| bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"_-./:".contains(&byte)))
     else {
         return;
     };
-    if at(operand, 0) == b'-' || !value::is_secret(kind, operand) || is_number(operand) {
-        return;
-    }
     let earlier = words.get(index.saturating_sub(6)..index).unwrap_or_default();
     let before = |distance: usize| index.checked_sub(distance).and_then(|position| words.get(position));
     let after_user = among(bytes, PASSWORD_WORDS)
         && before(2).is_some_and(|word| among(&word.text.bytes, USER_WORDS))
         && !operand.iter().all(u8::is_ascii_uppercase);
+    let after_name = among(bytes, PASSWORD_WORDS)
+        && before(1).is_some_and(|word| ends_with_any(&word.text.bytes, &["password", "password_again"]));
+    // A digit between says how the password is encoded, on the consoles of switches.
+    let coded = operand.len() == 1 && operand.iter().all(u8::is_ascii_digit);
+    if let (true, true, Some(content)) = (coded, after_user, words.get(index + 2)) {
+        return mark_literal(&content.text, 0, marks);
+    }
+    if at(operand, 0) == b'-' || !value::is_secret(kind, operand) || is_named_list(operand) {
+        return;
+    }
+    let setenv = before(1).is_some_and(|word| exactly(&word.text.bytes, &["setenv", "setx"]));
+    if after_name || setenv {
+        return marks.add_all(next);
+    }
+    if is_number(operand) {
+        return;
+    }
     let sets = earlier.iter().any(|word| among(&word.text.bytes, SETTERS))
         && !words.iter().any(|word| among(&word.text.bytes, ASKERS));
     let after_flag = before(1).is_some_and(|word| at(&word.text.bytes, 0) == b'-');

@@ -93,7 +93,7 @@ pub(super) fn mark_cookie(text: &Text<'_>, value: Range<usize>, marks: &mut Mark
             let is_session = ["sess", "sid", "auth", "token", "remember", "csrf", "xsrf", "jwt", "login"]
                 .iter()
                 .any(|part| find(name, 0, part.as_bytes()).is_some());
-            let telling = is_session || kind(name).is_some();
+            let telling = is_session || kind(name).is_some_and(|kind| kind != Kind::User);
             let secret = (telling && content.len() >= 6) || is_random(content, 10) || content.len() >= 24;
             if secret && !is_stand_in(content) {
                 marks.add(text, start + equals + 1..start + crumb.len());

@@ -118,8 +118,10 @@ fn is_program(word: &Word<'_>, names: &[&str]) -> bool {
 fn reads_secret(command: &[Word<'_>]) -> bool {
     let has = |text: &str| command.iter().any(|word| word.text.bytes.as_ref() == text.as_bytes());
     let stores = STORING.iter().any(|(program, verb)| has(program) && has(verb));
+    let logs_in = ["login", "unlock", "signin", "unseal"].iter().any(|verb| has(verb));
     let sudo = has("sudo") || has("doas");
     stores
+        || logs_in
         || command.iter().any(|word| {
             let bytes = word.text.bytes.as_ref();
             is_program(word, READERS)

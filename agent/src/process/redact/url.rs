@@ -262,11 +262,12 @@ pub(super) fn scan_bare(word: &Text<'_>, marks: &mut Marks) {
         }
     }
     let Some(sign) = bytes.iter().rposition(|&byte| byte == b'@') else { return };
-    let colon = run_end(bytes, 0, |byte| byte != b':');
+    let head = if bytes.starts_with(b":pserver:") { 9 } else { 0 };
+    let colon = run_end(bytes, head, |byte| byte != b':');
     if colon >= sign || at(bytes, colon + 1) == b'/' || before(bytes, colon) == b':' {
         return;
     }
-    let start = run_start(bytes, colon, |byte| byte != b'=');
+    let start = run_start(bytes, colon, |byte| byte != b'=').max(head);
     let (user, password) = (cut(bytes, start..colon), cut(bytes, colon + 1..sign));
     let user = user.rsplit(|&byte| matches!(byte, b'/' | b'\\')).next().unwrap_or(user);
     let plain_user = user.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"-_.$".contains(&byte));
