@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::name::{Kind, kind};
-use super::shape::is_passwordish;
+use super::shape::{is_passwordish, is_random};
 use super::text::{Marks, Text, among, at, before, cut, ends_with_any, find, is_quote, run_end, run_start};
 use super::value;
 
@@ -228,6 +228,11 @@ fn find_value(
         return Found { range: open..quoted_end(bytes, open, quote, slashes), quoted: true, tight: false };
     }
     let lead = if separator.encoded { b'%' } else { lead(bytes, name) };
+    if lead == b';' && at(bytes, start) == b'{' {
+        // ODBC puts a value with signs in it between braces.
+        let end = run_end(bytes, start, |byte| byte != b'}');
+        return Found { range: start + 1..end, quoted: true, tight: false };
+    }
     let header = kind == Some(Kind::Header) || (kind == Some(Kind::Cookie) && separator.colon);
     let end = if header && !separator.encoded {
         line_end(bytes, name.start, start)
@@ -312,7 +317,7 @@ pub(super) fn unquoted_end(bytes: &[u8], start: usize, lead: u8, list_sign: Opti
         }
         let ends = match lead {
             b'&' | b'?' | b'#' => matches!(byte, b'&' | b'#'),
-            b';' => byte == b';',
+            b';' => matches!(byte, b';' | b'?'),
             b',' => matches!(byte, b',' | b';' | b')' | b'}' | b']'),
             b'(' | b'{' | b'[' => matches!(byte, b',' | b';' | b')' | b'}' | b']'),
             b'%' => byte == b'&' || (byte == b'%' && is_encoded_end(bytes, index)),
@@ -337,7 +342,7 @@ pub(super) fn is_end(bytes: &[u8], sign: usize) -> bool {
         return true;
     }
     let end = run_end(cut(bytes, 0..bytes.len().min(sign + LONGEST_NAME)), sign + 1, |byte| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+        byte.is_ascii_alphanumeric() || b"_-.[]%".contains(&byte)
     });
     end > sign + 1 && at(bytes, end) == b'='
 }
@@ -377,7 +382,7 @@ fn mark_found(text: &Text<'_>, kind: Kind, found: &Found, marks: &mut Marks) -> 
         match at(bytes, start) {
             b'[' => return mark_literals(text, start, b']', kind, marks),
             b'(' => return mark_literals(text, start, b')', kind, marks),
-            b'{' if at(bytes, end.saturating_sub(1)) != b'}' || bytes.contains(&b'"') => return start,
+            b'{' => return start,
             _ => {}
         }
         if is_expression(bytes, start) || is_prose(bytes, start, end) {
@@ -416,6 +421,10 @@ fn mark_literals(text: &Text<'_>, open: usize, close: u8, kind: Kind, marks: &mu
     let bytes = text.bytes.as_ref();
     let mut index = open + 1;
     let mut last = None;
+    if at(bytes, run_end(bytes, index, |byte| byte.is_ascii_whitespace())) == b'{' {
+        return open;
+    }
+    mark_bare_items(text, index, close, marks);
     while index < bytes.len() && at(bytes, index) != close {
         let quote = at(bytes, index);
         if is_quote(quote) {
@@ -434,6 +443,18 @@ fn mark_literals(text: &Text<'_>, open: usize, close: u8, kind: Kind, marks: &mu
         value::mark_second(text, literal, marks);
     }
     index.min(bytes.len())
+}
+
+/// Marks the random words of a list without quotes: `CREDS=(user x)`.
+fn mark_bare_items(text: &Text<'_>, start: usize, close: u8, marks: &mut Marks) {
+    let end = run_end(&text.bytes, start, |byte| byte != close);
+    let mut item = start;
+    for part in cut(&text.bytes, start..end).split(|byte| matches!(byte, b' ' | b',')) {
+        if is_random(part, 16) {
+            marks.add(text, item..item + part.len());
+        }
+        item += part.len() + 1;
+    }
 }
 
 /// The part that a name plays where names and values are members of their own.

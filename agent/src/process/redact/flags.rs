@@ -55,6 +55,7 @@ const NAME_FLAGS: &[&str] = &[
     "--attribute",
     "/v",
     "--var-name",
+    "-u",
 ];
 const VALUE_FLAGS: &[&str] =
     &["--value", "-v", "--val", "--data", "--plaintext", "--string-value", "/d", "--body", "-b"];
@@ -79,6 +80,8 @@ const SETTERS: &[&str] = &[
     "env:set",
     "config:set",
     "set-string",
+    "--set",
+    "set-value",
     "store",
     "save",
     "setconf",
@@ -215,8 +218,12 @@ fn mark_rest(
         // In program text that is read as if a shell's, a sign may follow.
         end = run_start(bytes, end, |byte| matches!(byte, b',' | b']' | b'}')).max(start);
     }
-    if matches!(at(bytes, start), b'{') && bytes.ends_with(b"}") {
-        return mark_object(&word.text, start..end, marks);
+    if at(bytes, start) == b'{' && (!top || matches!(at(bytes, start + 1), b'"' | b' ' | b'\n')) {
+        // The members of an object have names of their own, but all of a secret is secret.
+        if matches!(kind, Kind::Secret | Kind::Key | Kind::Pass) && top {
+            mark_object(&word.text, start..end, marks);
+        }
+        return;
     }
     value::mark(&word.text, kind, start..end, marks);
 }
@@ -476,9 +483,23 @@ fn positional(words: &[Word<'_>], index: usize, next: &Text<'_>, top: bool, mark
     if (is_file(bytes) && bytes.contains(&b'/')) || starts_with_any(bytes, &["../", "./"]) {
         return;
     }
+    if bytes == b"LOGIN" && !top && index <= 1 {
+        // IMAP: a tag, the command, the user and the password.
+        if let Some(password) = words.get(index + 2) {
+            mark_literal(&password.text, 0, marks);
+        }
+        return;
+    }
+    if bytes == b"user" && words.len() == 3 && index == 0 && !among(operand, ASKERS) && !among(operand, SETTERS) {
+        // FTP: `user name password`.
+        if let Some(password) = words.get(2).filter(|password| is_plausible(&password.text.bytes)) {
+            marks.add_all(&password.text);
+        }
+        return;
+    }
     let name = bytes.rsplit(|&byte| byte == b'/').next().unwrap_or(bytes);
     let Some(kind) = kind(name)
-        .filter(|_| bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"_-./:".contains(&byte)))
+        .filter(|_| bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"_-./:[]\"".contains(&byte)))
     else {
         return;
     };
@@ -487,6 +508,7 @@ fn positional(words: &[Word<'_>], index: usize, next: &Text<'_>, top: bool, mark
     let after_user = among(bytes, PASSWORD_WORDS)
         && before(2).is_some_and(|word| among(&word.text.bytes, USER_WORDS))
         && !operand.iter().all(u8::is_ascii_uppercase);
+    let alone = !top && index == 0 && words.len() == 2 && among(bytes, &["password", "passphrase"]);
     let after_name = among(bytes, PASSWORD_WORDS)
         && before(1).is_some_and(|word| ends_with_any(&word.text.bytes, &["password", "password_again"]));
     // A digit between says how the password is encoded, on the consoles of switches.
@@ -494,17 +516,23 @@ fn positional(words: &[Word<'_>], index: usize, next: &Text<'_>, top: bool, mark
     if let (true, true, Some(content)) = (coded, after_user, words.get(index + 2)) {
         return mark_literal(&content.text, 0, marks);
     }
+    if at(operand, 0) == b'-' && earlier.iter().any(|word| ends_with_any(&word.text.bytes, &["set"])) {
+        mark_value_flag(words, index, Some(kind), marks);
+    }
     if at(operand, 0) == b'-' || !value::is_secret(kind, operand) || is_named_list(operand) {
         return;
     }
     let setenv = before(1).is_some_and(|word| exactly(&word.text.bytes, &["setenv", "setx"]));
-    if after_name || setenv {
+    if after_name || setenv || (alone && is_plausible(operand)) {
         return marks.add_all(next);
     }
     if is_number(operand) {
         return;
     }
-    let sets = earlier.iter().any(|word| among(&word.text.bytes, SETTERS))
+    let setter = |word: &Word<'_>| {
+        among(&word.text.bytes, SETTERS) || ends_with_any(&word.text.bytes, &[":set", ":add", ":put"])
+    };
+    let sets = earlier.iter().any(setter)
         && !words.iter().any(|word| among(&word.text.bytes, ASKERS));
     let after_flag = before(1).is_some_and(|word| at(&word.text.bytes, 0) == b'-');
     if after_user || (sets && (is_passwordish(operand) || (top && !after_flag && index >= 2))) {

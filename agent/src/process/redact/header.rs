@@ -62,9 +62,10 @@ pub(super) fn scan_schemes(text: &Text<'_>, marks: &mut Marks) {
             b'%' => continue,
             _ => space + 1,
         };
+        let name_end = if before(bytes, space) == b',' { space - 1 } else { space };
         let name_start =
-            run_start(cut(bytes, 0..space), space, |byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        let name = cut(bytes, name_start..space);
+            run_start(cut(bytes, 0..name_end), name_end, |byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let name = cut(bytes, name_start..name_end);
         let Some((_, least)) =
             SCHEMES.iter().find(|(scheme, _)| name.eq_ignore_ascii_case(scheme.as_bytes()))
         else {

@@ -569,6 +569,13 @@ pub(super) const PROGRAMS: &[Program] = &[
     when(&["glab"], &["variable"], &[Nth("set", 2), Nth("update", 2)]),
     when(&["cf"], &["auth"], &[Nth("auth", 2)]),
     always(&["vsce", "ovsx", "tfx"], &[Value(&["-p", "-t"])]),
+    when(&["bitcoin-cli", "litecoin-cli", "dogecoin-cli", "bitcoind"], &["walletpassphrase", "encryptwallet", "importprivkey", "walletpassphrasechange", "sethdseed"], &[
+        Nth("walletpassphrase", 1),
+        Nth("encryptwallet", 1),
+        Nth("importprivkey", 1),
+        From("walletpassphrasechange", 1),
+        Nth("sethdseed", 2),
+    ]),
     when(&["chamber"], &["write"], &[Nth("write", 3)]),
     when(&["credstash"], &["put"], &[Nth("put", 2)]),
     when(&["netlify", "ntl"], &["env:set"], &[Nth("env:set", 2)]),

@@ -104,6 +104,12 @@ fn word<'a>(text: &'a Text<'_>, start: usize) -> (Text<'a>, usize) {
             continue;
         }
         match byte {
+            // Most of what is quoted and has an escaped line end in it is for a program that writes lines.
+            b'\\' if quote != 0 && matches!(at(bytes, index + 1), b'n' | b'r') => {
+                picked.push(b'\n');
+                places.push(index);
+                index += 1;
+            }
             // `$'…'` and `$"…"` are quotes too.
             b'$' if quote == 0 && matches!(at(bytes, index + 1), b'"' | b'\'') => plain = false,
             b'\\' if quote != b'\'' && index + 1 < bytes.len() => {

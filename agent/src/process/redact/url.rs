@@ -38,6 +38,11 @@ fn userinfo(bytes: &[u8], address: Range<usize>) -> Option<Range<usize>> {
     let authority = cut(bytes, address.start..path);
     let colon = authority.iter().position(|&byte| byte == b':')?;
     let port = cut(authority, colon + 1..authority.len());
+    let plain = !authority.iter().any(|byte| b";=,&".contains(byte)) && at(port, 0).is_ascii_alphanumeric();
+    if path == bytes.len() && plain && !port.iter().all(u8::is_ascii_digit) {
+        // Cut in the password.
+        return Some(address.start..path);
+    }
     let is_port = port.iter().all(u8::is_ascii_digit) || is_stand_in(port) || at(authority, 0) == b'[';
     // Only the next `@` counts here, so that a path with one further on is not taken for a password.
     let rest = cut(bytes, path..address.end);

@@ -50,7 +50,7 @@ pub(super) fn is_secret(found: Kind, value: &[u8]) -> bool {
         Kind::Key => !is_short_number(value, 6) && !is_file(value) && !is_pgp_id(value) && value.len() >= 3,
         Kind::Pass => !is_short_number(value, 4) && !is_time(value),
         Kind::Random | Kind::Login | Kind::Header | Kind::Cookie => {
-            let random = |part: &[u8]| is_random(part, RANDOM) || is_key_groups(part);
+            let random = |part: &[u8]| is_random(part, RANDOM) || is_key_groups(part) || is_mixed(part);
             !is_file(value) && !is_pgp_id(value) && value.split(|&byte| byte == b',').any(random)
         }
         Kind::User => false,
@@ -62,6 +62,17 @@ pub(super) fn is_secret(found: Kind, value: &[u8]) -> bool {
 fn is_name_of_secret(value: &[u8]) -> bool {
     let plain = value.iter().all(|&byte| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_' | b'/'));
     plain && value.iter().any(|byte| matches!(byte, b'-' | b'_')) && kind(value).is_some()
+}
+
+/// Long, with letters of both cases, digits and signs: random, of more signs than encodings use.
+fn is_mixed(value: &[u8]) -> bool {
+    let has = |class: fn(&u8) -> bool| value.iter().any(class);
+    value.len() >= 24
+        && has(u8::is_ascii_lowercase)
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_digit)
+        && !has(u8::is_ascii_whitespace)
+        && value.iter().any(|byte| b"!#^&*(){}[]|<>?;@".contains(byte))
 }
 
 /// A time or a size: digits and a short unit, as in `30s` or `8Gi`.
