@@ -7,8 +7,8 @@
 use std::ops::Range;
 
 use super::name::{Kind, kind};
-use super::shape::is_passwordish;
-use super::text::{Marks, Text, among, at, before, cut, ends_with_any, is_quote, run_end, run_start};
+use super::shape::{is_passwordish, is_random};
+use super::text::{Marks, Text, among, at, before, cut, ends_with_any, find, is_quote, run_end, run_start};
 use super::value;
 
 /// The most secret-sounding names that are followed up in one text. Nothing honest has as many; what comes after is
@@ -24,6 +24,10 @@ const LONGEST_MEMBER: usize = 1024;
 /// Members that name a thing whose value is in another member, and those other members.
 const NAME_MEMBERS: &[&str] = &[
     "name",
+    "type",
+    "path",
+    "attribute",
+    "property",
     "key",
     "parameterkey",
     "parametername",
@@ -79,7 +83,7 @@ pub(super) fn scan(text: &Text<'_>, marks: &mut Marks) {
         };
         from = separator.end;
         let Some(name) = name_before(bytes, sign) else { continue };
-        let kind = kind(cut(bytes, name.clone())).filter(|_| !is_other_use(bytes, &name, &separator));
+        let kind = promise(bytes, &name).filter(|_| !is_other_use(bytes, &name, &separator));
         let member = members.role(cut(bytes, name.clone()));
         if kind.is_none() && member.is_none() {
             continue;
@@ -99,6 +103,15 @@ pub(super) fn scan(text: &Text<'_>, marks: &mut Marks) {
     }
 }
 
+/// What the name promises. The `p` of a query beside a `u` is a password.
+fn promise(bytes: &[u8], name: &Range<usize>) -> Option<Kind> {
+    let text = cut(bytes, name.clone());
+    let beside_user = text == b"p"
+        && matches!(before(bytes, name.start), b'&' | b'?')
+        && ["?u=", "&u="].iter().any(|user| find(bytes, 0, user.as_bytes()).is_some());
+    if beside_user { Some(Kind::Secret) } else { kind(text) }
+}
+
 /// The separator at `sign`, or where to go on.
 fn separator(bytes: &[u8], sign: usize) -> Result<Separator, usize> {
     let next = at(bytes, sign + 1);
@@ -108,7 +121,9 @@ fn separator(bytes: &[u8], sign: usize) -> Result<Separator, usize> {
         b'=' => Ok(Separator { end: sign + 1, colon: false, encoded: false }),
         b':' if next == b':' => Err(sign + 2),
         b':' if cut(bytes, sign + 1..sign + 3) == b"//" => Err(sign + 3),
+        // `${NAME:-value}` and `${NAME:=value}` of a shell, `name := value` of Go and make.
         b':' if next == b'=' => Ok(Separator { end: sign + 2, colon: false, encoded: false }),
+        b':' if next == b'-' && is_default(bytes, sign) => Ok(Separator { end: sign + 2, colon: false, encoded: false }),
         b':' => Ok(Separator { end: sign + 1, colon: true, encoded: false }),
         _ => {
             let start = if cut(bytes, sign + 1..sign + 3) == b"25" { sign + 3 } else { sign + 1 };
@@ -122,6 +137,12 @@ fn separator(bytes: &[u8], sign: usize) -> Result<Separator, usize> {
     }
 }
 
+/// Whether the name before `sign` is that of a variable in `${…}`.
+fn is_default(bytes: &[u8], sign: usize) -> bool {
+    let start = run_start(bytes, sign, |byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    cut(bytes, start.saturating_sub(2)..start) == b"${"
+}
+
 /// The name that ends before `sign`: perhaps in quotes, perhaps with a space or a bracket after it.
 fn name_before(bytes: &[u8], sign: usize) -> Option<Range<usize>> {
     let mut end = run_start(bytes, sign, |byte| byte == b' ').max(sign.saturating_sub(3));
@@ -131,7 +152,7 @@ fn name_before(bytes: &[u8], sign: usize) -> Option<Range<usize>> {
     for _ in 0..6 {
         if matches!(before(bytes, end), b'"' | b'\'' | b']' | b'\\' | b'`' | b'}') {
             end -= 1;
-        } else if end >= 3 && cut(bytes, end - 3..end) == b"%22" {
+        } else if end >= 3 && among(cut(bytes, end - 3..end), &["%22", "%5D", "%27"]) {
             end -= 3;
         } else {
             break;
@@ -207,8 +228,14 @@ fn find_value(
         return Found { range: open..quoted_end(bytes, open, quote, slashes), quoted: true, tight: false };
     }
     let lead = if separator.encoded { b'%' } else { lead(bytes, name) };
-    let end = if matches!(kind, Some(Kind::Header | Kind::Cookie)) && separator.colon && !separator.encoded {
-        line_end(bytes, start)
+    if lead == b';' && at(bytes, start) == b'{' {
+        // ODBC puts a value with signs in it between braces.
+        let end = run_end(bytes, start, |byte| byte != b'}');
+        return Found { range: start + 1..end, quoted: true, tight: false };
+    }
+    let header = kind == Some(Kind::Header) || (kind == Some(Kind::Cookie) && separator.colon);
+    let end = if header && !separator.encoded {
+        line_end(bytes, name.start, start)
     } else {
         unquoted_end(bytes, start, lead, list_sign)
     };
@@ -257,11 +284,13 @@ fn quoted_end(bytes: &[u8], open: usize, quote: u8, slashes: usize) -> usize {
 }
 
 /// The end of a header's value: of the line, or the quote that encloses it.
-fn line_end(bytes: &[u8], start: usize) -> usize {
+fn line_end(bytes: &[u8], name: usize, start: usize) -> usize {
     let mut index = start;
+    let in_quotes = cut(bytes, 0..name).iter().any(|&byte| is_quote(byte));
     while index < bytes.len() {
         match at(bytes, index) {
-            b'\n' | b'\r' | b'"' | b'\'' | b'`' => break,
+            b'\n' | b'\r' => break,
+            byte if in_quotes && is_quote(byte) => break,
             b'\\' if matches!(at(bytes, index + 1), b'n' | b'r' | b'"' | b'\'') => break,
             _ => index += 1,
         }
@@ -288,7 +317,7 @@ pub(super) fn unquoted_end(bytes: &[u8], start: usize, lead: u8, list_sign: Opti
         }
         let ends = match lead {
             b'&' | b'?' | b'#' => matches!(byte, b'&' | b'#'),
-            b';' => byte == b';',
+            b';' => matches!(byte, b';' | b'?'),
             b',' => matches!(byte, b',' | b';' | b')' | b'}' | b']'),
             b'(' | b'{' | b'[' => matches!(byte, b',' | b';' | b')' | b'}' | b']'),
             b'%' => byte == b'&' || (byte == b'%' && is_encoded_end(bytes, index)),
@@ -313,7 +342,7 @@ pub(super) fn is_end(bytes: &[u8], sign: usize) -> bool {
         return true;
     }
     let end = run_end(cut(bytes, 0..bytes.len().min(sign + LONGEST_NAME)), sign + 1, |byte| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+        byte.is_ascii_alphanumeric() || b"_-.[]%".contains(&byte)
     });
     end > sign + 1 && at(bytes, end) == b'='
 }
@@ -392,6 +421,10 @@ fn mark_literals(text: &Text<'_>, open: usize, close: u8, kind: Kind, marks: &mu
     let bytes = text.bytes.as_ref();
     let mut index = open + 1;
     let mut last = None;
+    if at(bytes, run_end(bytes, index, |byte| byte.is_ascii_whitespace())) == b'{' {
+        return open;
+    }
+    mark_bare_items(text, index, close, marks);
     while index < bytes.len() && at(bytes, index) != close {
         let quote = at(bytes, index);
         if is_quote(quote) {
@@ -410,6 +443,18 @@ fn mark_literals(text: &Text<'_>, open: usize, close: u8, kind: Kind, marks: &mu
         value::mark_second(text, literal, marks);
     }
     index.min(bytes.len())
+}
+
+/// Marks the random words of a list without quotes: `CREDS=(user x)`.
+fn mark_bare_items(text: &Text<'_>, start: usize, close: u8, marks: &mut Marks) {
+    let end = run_end(&text.bytes, start, |byte| byte != close);
+    let mut item = start;
+    for part in cut(&text.bytes, start..end).split(|byte| matches!(byte, b' ' | b',')) {
+        if is_random(part, 16) {
+            marks.add(text, item..item + part.len());
+        }
+        item += part.len() + 1;
+    }
 }
 
 /// The part that a name plays where names and values are members of their own.

@@ -41,6 +41,24 @@ const LOGINS: &[&str] = &[
     "htpasswd",
 ];
 
+/// Calls that open a connection, and which of their literals is the password.
+const CONNECTIONS: &[(&str, usize)] = &[
+    ("connect", 3),
+    ("mysqli_connect", 3),
+    ("mysql_connect", 3),
+    ("mysqli", 3),
+    ("pdo", 3),
+    ("getconnection", 3),
+    ("oci_connect", 2),
+    ("ssh2_auth_password", 2),
+    ("ftp_login", 2),
+    ("ldap_bind", 2),
+    ("imap_open", 3),
+    ("pgp_sym_encrypt", 1),
+    ("pgp_sym_decrypt", 1),
+    ("encryptbypassphrase", 1),
+];
+
 /// Heads of calls that ask for a secret, look one up or make one, and are given none.
 const ASKING: &[&str] = &[
     "get",
@@ -184,7 +202,8 @@ fn scan_call(text: &Text<'_>, open: usize, marks: &mut Marks) {
         return;
     }
     let logs_in = among(name, LOGINS);
-    if !logs_in && !matches!(kind(name), Some(Kind::Secret | Kind::Key)) {
+    let place = CONNECTIONS.iter().find(|(call, _)| name.eq_ignore_ascii_case(call.as_bytes())).map(|(_, place)| *place);
+    if !logs_in && place.is_none() && !matches!(kind(name), Some(Kind::Secret | Kind::Key)) {
         return;
     }
     let mut literals = 0;
@@ -195,15 +214,18 @@ fn scan_call(text: &Text<'_>, open: usize, marks: &mut Marks) {
         let quote = at(bytes, index);
         if is_quote(quote) {
             let end = literal_end(bytes, index + 1, quote);
-            last = Some(index + 1..end);
             literals += 1;
+            if place.is_none_or(|place| place == literals) {
+                last = Some(index + 1..end);
+            }
             index = end;
         }
         index += 1;
     }
     let Some(literal) = last else { return };
     let content = cut(bytes, literal.clone());
-    let fits = if logs_in { literals > 1 || is_passwordish(content) } else { !content.contains(&b' ') };
+    let named = matches!(kind(name), Some(Kind::Secret | Kind::Key));
+    let fits = if logs_in && !named { literals > 1 || is_passwordish(content) } else { !content.contains(&b' ') };
     if fits && !is_stand_in(content) {
         marks.add(text, literal);
     }

@@ -9,7 +9,7 @@ use super::program::{Running, mark_literal};
 use super::programs::{ASKS_FOR_PASSWORD, NAMES_SECRETS};
 use super::shape::{has_scheme, is_file, is_number, is_passwordish, is_random, is_stand_in, is_uuid};
 use super::shell::{Lead, Word};
-use super::text::{Marks, Text, among, at, cut, run_end, run_start, starts_with_any};
+use super::text::{Marks, Text, among, at, cut, ends_with_any, exactly, run_end, run_start, starts_with_any};
 use super::url;
 use super::value;
 
@@ -55,6 +55,7 @@ const NAME_FLAGS: &[&str] = &[
     "--attribute",
     "/v",
     "--var-name",
+    "-u",
 ];
 const VALUE_FLAGS: &[&str] =
     &["--value", "-v", "--val", "--data", "--plaintext", "--string-value", "/d", "--body", "-b"];
@@ -79,6 +80,8 @@ const SETTERS: &[&str] = &[
     "env:set",
     "config:set",
     "set-string",
+    "--set",
+    "set-value",
     "store",
     "save",
     "setconf",
@@ -141,7 +144,7 @@ pub(super) fn scan(words: &[Word<'_>], index: usize, running: &Running, top: boo
         url::scan_bare(&word.text, marks);
     }
     if let Some(next) = next {
-        if at(bytes, 0) == b'-' {
+        if at(bytes, 0) == b'-' || exactly(bytes, NAME_FLAGS) {
             flag(words, index, &next.text, running, marks);
         } else if bytes.len() < 64 {
             positional(words, index, &next.text, top, marks);
@@ -185,7 +188,7 @@ fn assignment(word: &Word<'_>, previous: Option<&Word<'_>>, top: bool, marks: &m
 /// `--secret=name` of a program whose secrets are kept elsewhere.
 fn names_secret(bytes: &[u8], running: &Running) -> bool {
     let Some(name) = bytes.strip_prefix(b"--secret=") else { return false };
-    running.is(NAMES_SECRETS) && !is_passwordish(name)
+    running.is(NAMES_SECRETS) && !is_random(name, 16)
 }
 
 /// What a name promises; the letter of a flag that is glued to it (`-Dname`, `-eNAME`) is left off where that helps.
@@ -207,16 +210,20 @@ fn mark_rest(
 ) {
     let bytes = word.text.bytes.as_ref();
     let Some(kind) = kind else { return };
-    let variable = previous.is_some_and(|previous| among(&previous.text.bytes, VARIABLE_FLAGS));
-    let options = previous.is_some_and(|previous| among(&previous.text.bytes, &["-o", "-O", "--options"]));
+    let variable = previous.is_some_and(|previous| exactly(&previous.text.bytes, VARIABLE_FLAGS));
+    let options = previous.is_some_and(|previous| exactly(&previous.text.bytes, &["-o", "-O", "--options"]));
     let whole = variable || at(bytes, 0) == b'-';
     let mut end = rest_end(bytes, start, whole, options);
     if !top && !word.text.is_unquoted() {
         // In program text that is read as if a shell's, a sign may follow.
         end = run_start(bytes, end, |byte| matches!(byte, b',' | b']' | b'}')).max(start);
     }
-    if matches!(at(bytes, start), b'{') && bytes.ends_with(b"}") {
-        return mark_object(&word.text, start..end, marks);
+    if at(bytes, start) == b'{' && (!top || matches!(at(bytes, start + 1), b'"' | b' ' | b'\n')) {
+        // The members of an object have names of their own, but all of a secret is secret.
+        if matches!(kind, Kind::Secret | Kind::Key | Kind::Pass) && top {
+            mark_object(&word.text, start..end, marks);
+        }
+        return;
     }
     value::mark(&word.text, kind, start..end, marks);
 }
@@ -310,19 +317,19 @@ fn flag(words: &[Word<'_>], index: usize, next: &Text<'_>, running: &Running, ma
     let Some(word) = words.get(index) else { return };
     let bytes = word.text.bytes.as_ref();
     let operand = next.bytes.as_ref();
-    if among(bytes, PAIR_FLAGS) {
+    if exactly(bytes, PAIR_FLAGS) {
         if let (Some(kind), Some(content)) = (kind(operand), words.get(index + 2)) {
             value::mark(&content.text, kind, 0..content.text.bytes.len(), marks);
         }
         return;
     }
-    if among(bytes, NAME_FLAGS) && kind(operand).is_some() {
+    if exactly(bytes, NAME_FLAGS) && kind(operand).is_some() {
         mark_value_flag(words, index, kind(operand), marks);
     }
     if among(bytes, &["--type"]) && operand.eq_ignore_ascii_case(b"SecureString") {
         mark_value_flag(words, 0, Some(Kind::Secret), marks);
     }
-    if among(bytes, USER_FLAGS) {
+    if exactly(bytes, USER_FLAGS) {
         mark_user(words, index, next, running, marks);
     }
     if bytes.contains(&b'=') || operand.is_empty() || is_flag_like(operand) {
@@ -331,7 +338,10 @@ fn flag(words: &[Word<'_>], index: usize, next: &Text<'_>, running: &Running, ma
     let name = bytes.get(run_end(bytes, 0, |byte| byte == b'-')..).unwrap_or_default();
     let asks = running.is(ASKS_FOR_PASSWORD) && among(name, &["password"]);
     let names = running.is(NAMES_SECRETS) && among(name, &["secret", "token", "password", "auth"]);
-    if asks || (names && !is_passwordish(operand)) || name.len() < 2 {
+    if asks || (names && !is_random(operand, 16)) || name.len() < 2 {
+        return;
+    }
+    if !name.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte >= 0x80 || b"-_.".contains(&byte)) {
         return;
     }
     let Some(kind) = kind(name) else { return };
@@ -353,7 +363,9 @@ fn is_named_list(bytes: &[u8]) -> bool {
 
 /// Whether an operand is rather the next flag.
 fn is_flag_like(operand: &[u8]) -> bool {
-    at(operand, 0) == b'-' && !is_passwordish(operand) || operand.starts_with(b"--")
+    let rest = cut(operand, 1..operand.len());
+    at(operand, 0) == b'-'
+        && (rest.iter().all(|&byte| byte.is_ascii_alphabetic() || b"-_:=.".contains(&byte)) || !is_passwordish(rest))
 }
 
 /// The value flag of the same command.
@@ -361,7 +373,7 @@ fn mark_value_flag(words: &[Word<'_>], from: usize, kind: Option<Kind>, marks: &
     let Some(kind) = kind else { return };
     for (position, word) in words.iter().enumerate().skip(from) {
         let bytes = word.text.bytes.as_ref();
-        if among(bytes, VALUE_FLAGS) {
+        if exactly(bytes, VALUE_FLAGS) {
             if let Some(content) = words.get(position + 1) {
                 value::mark(&content.text, kind, 0..content.text.bytes.len(), marks);
             }
@@ -389,12 +401,18 @@ fn mark_user(words: &[Word<'_>], index: usize, next: &Text<'_>, running: &Runnin
         let bytes = word.text.bytes.as_ref();
         if near && matches!(bytes, b"-p" | b"-P" | b"-w" | b"-pw" | b"-pass") {
             if let Some(content) =
-                words.get(position + 1).filter(|content| is_passwordish(&content.text.bytes))
+                words.get(position + 1).filter(|content| is_plausible(&content.text.bytes))
             {
                 mark_literal(&content.text, 0, marks);
             }
         }
     }
+}
+
+/// Whether an operand beside a user can be a password: not a number, a mapping, a list or a path.
+fn is_plausible(operand: &[u8]) -> bool {
+    let word = operand.len() >= 6 && operand.iter().all(|&byte| byte.is_ascii_alphabetic() || b"-_".contains(&byte));
+    is_passwordish(operand) || (word && at(operand, 0) != b'-' && !is_stand_in(operand))
 }
 
 /// Programs that take `-u` and, in `-p`, no password.
@@ -459,23 +477,62 @@ fn positional(words: &[Word<'_>], index: usize, next: &Text<'_>, top: bool, mark
         }
         return;
     }
-    if is_file(bytes) || starts_with_any(bytes, &["../", "./"]) {
+    if bytes == b"PASS" {
+        return mark_literal(next, 0, marks);
+    }
+    if (is_file(bytes) && bytes.contains(&b'/')) || starts_with_any(bytes, &["../", "./"]) {
         return;
     }
-    let Some(kind) = kind(bytes)
-        .filter(|_| bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"_-./:".contains(&byte)))
+    if bytes == b"LOGIN" && !top && index <= 1 {
+        // IMAP: a tag, the command, the user and the password.
+        if let Some(password) = words.get(index + 2) {
+            mark_literal(&password.text, 0, marks);
+        }
+        return;
+    }
+    if bytes == b"user" && words.len() == 3 && index == 0 && !among(operand, ASKERS) && !among(operand, SETTERS) {
+        // FTP: `user name password`.
+        if let Some(password) = words.get(2).filter(|password| is_plausible(&password.text.bytes)) {
+            marks.add_all(&password.text);
+        }
+        return;
+    }
+    let name = bytes.rsplit(|&byte| byte == b'/').next().unwrap_or(bytes);
+    let Some(kind) = kind(name)
+        .filter(|_| bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"_-./:[]\"".contains(&byte)))
     else {
         return;
     };
-    if at(operand, 0) == b'-' || !value::is_secret(kind, operand) || is_number(operand) {
-        return;
-    }
     let earlier = words.get(index.saturating_sub(6)..index).unwrap_or_default();
     let before = |distance: usize| index.checked_sub(distance).and_then(|position| words.get(position));
     let after_user = among(bytes, PASSWORD_WORDS)
         && before(2).is_some_and(|word| among(&word.text.bytes, USER_WORDS))
         && !operand.iter().all(u8::is_ascii_uppercase);
-    let sets = earlier.iter().any(|word| among(&word.text.bytes, SETTERS))
+    let alone = !top && index == 0 && words.len() == 2 && among(bytes, &["password", "passphrase"]);
+    let after_name = among(bytes, PASSWORD_WORDS)
+        && before(1).is_some_and(|word| ends_with_any(&word.text.bytes, &["password", "password_again"]));
+    // A digit between says how the password is encoded, on the consoles of switches.
+    let coded = operand.len() == 1 && operand.iter().all(u8::is_ascii_digit);
+    if let (true, true, Some(content)) = (coded, after_user, words.get(index + 2)) {
+        return mark_literal(&content.text, 0, marks);
+    }
+    if at(operand, 0) == b'-' && earlier.iter().any(|word| ends_with_any(&word.text.bytes, &["set"])) {
+        mark_value_flag(words, index, Some(kind), marks);
+    }
+    if at(operand, 0) == b'-' || !value::is_secret(kind, operand) || is_named_list(operand) {
+        return;
+    }
+    let setenv = before(1).is_some_and(|word| exactly(&word.text.bytes, &["setenv", "setx"]));
+    if after_name || setenv || (alone && is_plausible(operand)) {
+        return marks.add_all(next);
+    }
+    if is_number(operand) {
+        return;
+    }
+    let setter = |word: &Word<'_>| {
+        among(&word.text.bytes, SETTERS) || ends_with_any(&word.text.bytes, &[":set", ":add", ":put"])
+    };
+    let sets = earlier.iter().any(setter)
         && !words.iter().any(|word| among(&word.text.bytes, ASKERS));
     let after_flag = before(1).is_some_and(|word| at(&word.text.bytes, 0) == b'-');
     if after_user || (sets && (is_passwordish(operand) || (top && !after_flag && index >= 2))) {

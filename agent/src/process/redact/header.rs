@@ -62,9 +62,10 @@ pub(super) fn scan_schemes(text: &Text<'_>, marks: &mut Marks) {
             b'%' => continue,
             _ => space + 1,
         };
+        let name_end = if before(bytes, space) == b',' { space - 1 } else { space };
         let name_start =
-            run_start(cut(bytes, 0..space), space, |byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        let name = cut(bytes, name_start..space);
+            run_start(cut(bytes, 0..name_end), name_end, |byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let name = cut(bytes, name_start..name_end);
         let Some((_, least)) =
             SCHEMES.iter().find(|(scheme, _)| name.eq_ignore_ascii_case(scheme.as_bytes()))
         else {
@@ -93,7 +94,7 @@ pub(super) fn mark_cookie(text: &Text<'_>, value: Range<usize>, marks: &mut Mark
             let is_session = ["sess", "sid", "auth", "token", "remember", "csrf", "xsrf", "jwt", "login"]
                 .iter()
                 .any(|part| find(name, 0, part.as_bytes()).is_some());
-            let telling = is_session || kind(name).is_some();
+            let telling = is_session || kind(name).is_some_and(|kind| kind != Kind::User);
             let secret = (telling && content.len() >= 6) || is_random(content, 10) || content.len() >= 24;
             if secret && !is_stand_in(content) {
                 marks.add(text, start + equals + 1..start + crumb.len());

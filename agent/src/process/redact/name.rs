@@ -23,6 +23,8 @@ pub(super) enum Kind {
     Random,
     /// `user:password`, or what looks random.
     Login,
+    /// A user, perhaps with a password after a colon.
+    User,
     /// The value of an `Authorization` header: a scheme, then the credentials.
     Header,
     /// `name=value` pairs of a cookie.
@@ -37,7 +39,7 @@ const MOST_WORDS: usize = 12;
 /// What `name` says of its value; nothing where the name does not suggest a secret.
 pub(super) fn kind(name: &[u8]) -> Option<Kind> {
     let name = name.get(name.len().saturating_sub(LONGEST)..).unwrap_or(name);
-    if name.len() < 2 || name == b"PWD" || among(name, NEVER) {
+    if name.len() < 2 || among(name, NEVER) {
         return None;
     }
     if let Some((_, kind)) = ALWAYS.iter().find(|(whole, _)| name.eq_ignore_ascii_case(whole.as_bytes())) {
@@ -98,6 +100,10 @@ fn meaning(word: &[u8], before: &[&[u8]]) -> Option<Kind> {
     if let Some((_, kind)) = SECRETS.iter().find(|(text, _)| word.eq_ignore_ascii_case(text.as_bytes())) {
         return Some(*kind);
     }
+    if among(word, &["phrase", "words"]) {
+        let of_keys = ["seed", "recovery", "secret", "backup", "wallet", "mnemonic", "pass"];
+        return before.first().is_some_and(|owner| among(owner, &of_keys)).then_some(Kind::Secret);
+    }
     if word.eq_ignore_ascii_case(b"key") {
         return Some(key_meaning(before.first().copied().unwrap_or_default()));
     }
@@ -129,7 +135,7 @@ fn weigh(found: Kind, word: &[u8], before: &[&[u8]], after: &[&[u8]]) -> Option<
     if word.eq_ignore_ascii_case(b"session") {
         return None;
     }
-    if after.iter().any(|next| among(next, &["hash", "hashes", "hashed"])) {
+    if after.iter().any(|next| among(next, &["hash", "hashes", "hashed", "digest"])) {
         return (!after.iter().any(|next| among(next, NOT_A_SECRET_AFTER))).then_some(Kind::Random);
     }
     let is_pass = among(word, PASSES);
@@ -149,6 +155,7 @@ fn weigh(found: Kind, word: &[u8], before: &[&[u8]], after: &[&[u8]]) -> Option<
     let plain = after.iter().all(|next| among(next, MEANINGLESS));
     Some(match found {
         _ if among(word, COUNTED) => Kind::Random,
+        Kind::User if !plain => return None,
         Kind::Header | Kind::Cookie | Kind::Login if !plain => Kind::Random,
         Kind::Pass if !plain => return None,
         Kind::Secret | Kind::Key if !plain => Kind::Pass,

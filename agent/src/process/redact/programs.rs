@@ -145,7 +145,7 @@ pub(super) const PROGRAMS: &[Program] = &[
     ),
     always(
         &["redis-cli", "valkey-cli", "keydb-cli", "redis-benchmark", "valkey-benchmark", "iredis"],
-        &[Value(&["-a", "--pass"]), Exact(&["AUTH", "auth", "requirepass", "masterauth"])],
+        &[Value(&["-a", "--pass"]), Exact(&["requirepass", "masterauth"]), Nth("AUTH", 1), Nth("AUTH", 2)],
     ),
     always(&["redis-server", "valkey-server", "keydb-server"], &[Exact(&["--requirepass", "--masterauth"])]),
     always(
@@ -567,6 +567,15 @@ pub(super) const PROGRAMS: &[Program] = &[
     when(&["doppler", "infisical", "dotnet"], &["secrets", "user-secrets"], &[Nth("set", 2)]),
     when(&["gh", "glab", "az", "gcloud"], &["secret"], &[Value(&["--body", "-b", "--value"])]),
     when(&["glab"], &["variable"], &[Nth("set", 2), Nth("update", 2)]),
+    when(&["cf"], &["auth"], &[Nth("auth", 2)]),
+    always(&["vsce", "ovsx", "tfx"], &[Value(&["-p", "-t"])]),
+    when(&["bitcoin-cli", "litecoin-cli", "dogecoin-cli", "bitcoind"], &["walletpassphrase", "encryptwallet", "importprivkey", "walletpassphrasechange", "sethdseed"], &[
+        Nth("walletpassphrase", 1),
+        Nth("encryptwallet", 1),
+        Nth("importprivkey", 1),
+        From("walletpassphrasechange", 1),
+        Nth("sethdseed", 2),
+    ]),
     when(&["chamber"], &["write"], &[Nth("write", 3)]),
     when(&["credstash"], &["put"], &[Nth("put", 2)]),
     when(&["netlify", "ntl"], &["env:set"], &[Nth("env:set", 2)]),

@@ -4,7 +4,7 @@
 use super::header;
 use super::name::kind;
 use super::shape::is_stand_in;
-use super::text::{Marks, Text, among, at, before, cut, is_quote, run_end, run_start};
+use super::text::{Marks, Text, among, at, before, cut, is_quote, run_start};
 
 /// Programs whose `-c` is followed by a script and then by its arguments, of which the first is the script's name.
 const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ksh", "ash", "mksh", "fish"];
@@ -59,8 +59,7 @@ fn bound(script: &[u8]) -> Vec<usize> {
     numbers
 }
 
-/// Whether a shell takes `bytes` as a script, by its spaces and operators.
+/// Whether `bytes` has more than one word, so that it may be a command line.
 pub(super) fn is_line(bytes: &[u8]) -> bool {
-    let space = run_end(bytes, 0, |byte| !byte.is_ascii_whitespace() && !b";|&<>".contains(&byte));
-    space < bytes.len()
+    bytes.iter().any(u8::is_ascii_whitespace)
 }

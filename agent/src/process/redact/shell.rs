@@ -50,6 +50,7 @@ pub(super) fn split<'a>(text: &'a Text<'_>) -> Vec<Word<'a>> {
                 index += 2;
             }
             b'<' | b'>' => lead = Lead::File,
+            b'\\' if at(bytes, index + 1) == b'\n' => index += 1,
             byte if byte.is_ascii_whitespace() => {}
             b'#' => {
                 // A comment says nothing to the commands around it; the text as a whole is read elsewhere.
@@ -103,6 +104,14 @@ fn word<'a>(text: &'a Text<'_>, start: usize) -> (Text<'a>, usize) {
             continue;
         }
         match byte {
+            // Most of what is quoted and has an escaped line end in it is for a program that writes lines.
+            b'\\' if quote != 0 && matches!(at(bytes, index + 1), b'n' | b'r') => {
+                picked.push(b'\n');
+                places.push(index);
+                index += 1;
+            }
+            // `$'…'` and `$"…"` are quotes too.
+            b'$' if quote == 0 && matches!(at(bytes, index + 1), b'"' | b'\'') => plain = false,
             b'\\' if quote != b'\'' && index + 1 < bytes.len() => {
                 let next = at(bytes, index + 1);
                 let escapes = quote == 0 || matches!(next, b'"' | b'\\' | b'$' | b'`' | b'\n');

@@ -96,6 +96,12 @@ pub(super) fn scan(previous: &[Word<'_>], command: &[Word<'_>], all: &[Word<'_>]
             mark_user_line(&word.text, marks);
         }
     }
+    if all.iter().any(|word| word.lead == Lead::File && ends_with_any(&word.text.bytes, &[".pgpass"])) {
+        for word in command {
+            mark_pgpass_line(&word.text, marks);
+        }
+    }
+    set_by_builtin(command, marks);
     let piped = command.first().is_some_and(|word| word.lead == Lead::Pipe);
     if !reads_secret(command) {
         return;
@@ -110,6 +116,33 @@ pub(super) fn scan(previous: &[Word<'_>], command: &[Word<'_>], all: &[Word<'_>]
     }
 }
 
+/// `read NAME <<< value` and `printf -v NAME format value`.
+fn set_by_builtin(command: &[Word<'_>], marks: &mut Marks) {
+    let Some(first) = command.first() else { return };
+    let named = |word: &Word<'_>| kind(&word.text.bytes).is_some();
+    if first.text.bytes.as_ref() == b"read" && command.iter().skip(1).any(named) {
+        for word in command.iter().filter(|word| word.lead == Lead::Here) {
+            mark_literal(&word.text, 0, marks);
+        }
+    }
+    let into = command.iter().position(|word| word.text.bytes.as_ref() == b"-v").map(|flag| flag + 1);
+    if let (b"printf", Some(name)) = (first.text.bytes.as_ref(), into) {
+        if command.get(name).is_some_and(named) {
+            for word in command.iter().skip(name + 1).filter(|word| at(&word.text.bytes, 0) != b'%') {
+                mark_literal(&word.text, 0, marks);
+            }
+        }
+    }
+}
+
+/// `host:port:database:user:password`.
+fn mark_pgpass_line(text: &Text<'_>, marks: &mut Marks) {
+    let colon = text.bytes.iter().enumerate().filter(|(_, byte)| **byte == b':').nth(3);
+    if let Some((colon, _)) = colon {
+        mark_literal(text, colon + 1, marks);
+    }
+}
+
 fn is_program(word: &Word<'_>, names: &[&str]) -> bool {
     let bytes = word.text.bytes.as_ref();
     among(bytes.rsplit(|&byte| byte == b'/').next().unwrap_or(bytes), names)
@@ -118,8 +151,10 @@ fn is_program(word: &Word<'_>, names: &[&str]) -> bool {
 fn reads_secret(command: &[Word<'_>]) -> bool {
     let has = |text: &str| command.iter().any(|word| word.text.bytes.as_ref() == text.as_bytes());
     let stores = STORING.iter().any(|(program, verb)| has(program) && has(verb));
+    let logs_in = ["login", "unlock", "signin", "unseal"].iter().any(|verb| has(verb));
     let sudo = has("sudo") || has("doas");
     stores
+        || logs_in
         || command.iter().any(|word| {
             let bytes = word.text.bytes.as_ref();
             is_program(word, READERS)

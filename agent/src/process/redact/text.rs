@@ -47,6 +47,11 @@ pub(super) fn among(word: &[u8], list: &[&str]) -> bool {
     list.iter().any(|entry| entry.len() == word.len() && word.eq_ignore_ascii_case(entry.as_bytes()))
 }
 
+/// Whether `list` has `word`, letter for letter.
+pub(super) fn exactly(word: &[u8], list: &[&str]) -> bool {
+    list.iter().any(|entry| word == entry.as_bytes())
+}
+
 /// Whether `word` starts with one of `list`, letters compared without case.
 pub(super) fn starts_with_any(word: &[u8], list: &[&str]) -> bool {
     list.iter()
@@ -86,11 +91,6 @@ impl<'a> Text<'a> {
     /// A whole argument.
     pub(super) fn argument(bytes: &'a [u8], argument: usize) -> Self {
         Self { bytes: Cow::Borrowed(bytes), argument, origin: Origin::Offset(0) }
-    }
-
-    /// The argument's number.
-    pub(super) fn argument_number(&self) -> usize {
-        self.argument
     }
 
     /// A part of this text as it stands.
@@ -151,7 +151,7 @@ impl Marks {
     }
 
     /// `bytes`, which are argument number `argument`, with each marked range replaced by `marker`; nothing where that
-    /// changes nothing. Ranges that touch or overlap become one, and one that takes a part of a marker takes all of it.
+    /// changes nothing. Ranges that touch or overlap become one.
     pub(super) fn apply(&mut self, argument: usize, bytes: &[u8], marker: &[u8]) -> Option<Vec<u8>> {
         self.0.sort_unstable_by_key(|(number, range)| (*number, range.start));
         let mut out = Vec::new();
@@ -160,7 +160,7 @@ impl Marks {
             .0
             .iter()
             .filter(|(number, _)| *number == argument)
-            .map(|(_, range)| around_markers(bytes, range, marker))
+            .filter_map(|(_, range)| beside_markers(bytes, range, marker))
             .peekable();
         while let Some(range) = ranges.next() {
             let mut end = range.end;
@@ -176,11 +176,15 @@ impl Marks {
     }
 }
 
-/// `range`, made larger where one of its ends is inside a marker.
-fn around_markers(bytes: &[u8], range: &Range<usize>, marker: &[u8]) -> Range<usize> {
+/// `range` without what is redacted already: up to the end of the first marker in it, nothing where it starts with one.
+/// What follows a marker was read before the marker was there, and better.
+fn beside_markers(bytes: &[u8], range: &Range<usize>, marker: &[u8]) -> Option<Range<usize>> {
     let first = range.start.saturating_sub(marker.len() - 1);
-    let start = (first..range.start).find(|&start| cut(bytes, start..start + marker.len()) == marker);
-    let inner = range.end.saturating_sub(marker.len() - 1);
-    let end = (inner..range.end).find(|&start| cut(bytes, start..start + marker.len()) == marker);
-    start.unwrap_or(range.start)..end.map_or(range.end, |start| (start + marker.len()).max(range.end))
+    let last = range.end.min(bytes.len());
+    let found = (first..last).find(|&start| cut(bytes, start..start + marker.len()) == marker);
+    match found {
+        Some(start) if start <= range.start => None,
+        Some(start) => Some(range.start..start + marker.len()),
+        None => Some(range.clone()),
+    }
 }

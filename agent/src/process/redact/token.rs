@@ -144,7 +144,7 @@ fn scan_hashes(text: &Text<'_>, marks: &mut Marks) {
 fn scan_infixes(text: &Text<'_>, marks: &mut Marks) {
     let bytes = text.bytes.as_ref();
     for (infix, least_before, least_after) in
-        [(&b"8Q~"[..], 3, 20), (b"7Q~", 3, 20), (b".atlasv1.", 8, 20), (b":AA", 6, 24)]
+        [(&b"8Q~"[..], 3, 20), (b"7Q~", 3, 20), (b".atlasv1.", 8, 20), (b":AA", 6, 24), (b":APA91b", 8, 40)]
     {
         let mut from = 0;
         while let Some(found) = find(bytes, from, infix) {

@@ -38,6 +38,11 @@ fn userinfo(bytes: &[u8], address: Range<usize>) -> Option<Range<usize>> {
     let authority = cut(bytes, address.start..path);
     let colon = authority.iter().position(|&byte| byte == b':')?;
     let port = cut(authority, colon + 1..authority.len());
+    let plain = !authority.iter().any(|byte| b";=,&".contains(byte)) && at(port, 0).is_ascii_alphanumeric();
+    if path == bytes.len() && plain && !port.iter().all(u8::is_ascii_digit) {
+        // Cut in the password.
+        return Some(address.start..path);
+    }
     let is_port = port.iter().all(u8::is_ascii_digit) || is_stand_in(port) || at(authority, 0) == b'[';
     // Only the next `@` counts here, so that a path with one further on is not taken for a password.
     let rest = cut(bytes, path..address.end);
@@ -262,11 +267,12 @@ pub(super) fn scan_bare(word: &Text<'_>, marks: &mut Marks) {
         }
     }
     let Some(sign) = bytes.iter().rposition(|&byte| byte == b'@') else { return };
-    let colon = run_end(bytes, 0, |byte| byte != b':');
+    let head = if bytes.starts_with(b":pserver:") { 9 } else { 0 };
+    let colon = run_end(bytes, head, |byte| byte != b':');
     if colon >= sign || at(bytes, colon + 1) == b'/' || before(bytes, colon) == b':' {
         return;
     }
-    let start = run_start(bytes, colon, |byte| byte != b'=');
+    let start = run_start(bytes, colon, |byte| byte != b'=').max(head);
     let (user, password) = (cut(bytes, start..colon), cut(bytes, colon + 1..sign));
     let user = user.rsplit(|&byte| matches!(byte, b'/' | b'\\')).next().unwrap_or(user);
     let plain_user = user.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"-_.$".contains(&byte));

@@ -50,6 +50,13 @@ pub(super) const SECRETS: &[(&str, Kind)] = &[
     ("samlrequest", Kind::Random),
     ("wresult", Kind::Random),
     ("code", Kind::Random),
+    ("pat", Kind::Random),
+    ("appid", Kind::Random),
+    ("macaroon", Kind::Random),
+    ("oauth", Kind::Random),
+    ("hashes", Kind::Random),
+    ("nthash", Kind::Random),
+    ("lmhash", Kind::Random),
     ("sig", Kind::Random),
     ("signature", Kind::Random),
     ("seed", Kind::Random),
@@ -69,6 +76,8 @@ pub(super) const SECRETS: &[(&str, Kind)] = &[
     ("sid", Kind::Random),
     ("ticket", Kind::Random),
     ("otpauth", Kind::Random),
+    ("user", Kind::User),
+    ("username", Kind::User),
     ("auth", Kind::Login),
     ("creds", Kind::Login),
     ("cred", Kind::Login),
@@ -246,6 +255,7 @@ pub(super) const KEY_QUALIFIERS: &[&str] = &[
     "join",
     "storage",
     "sse",
+    "iface",
 ];
 
 /// Keys that a program derives or names rather than takes: hidden only where they look random.
@@ -531,7 +541,6 @@ pub(super) const NOT_A_SECRET_AFTER: &[&str] = &[
     "secure",
     "samesite",
     "httponly",
-    "digest",
     "checksum",
     "fingerprint",
     "rm",

@@ -1,0 +1,183 @@
+//! Secrets in arguments: a corpus of planted ones, of which none may be left, and ordinary command lines, which stay
+//! whole. `tests/data/redaction/README.md` says how the corpus is made and divided.
+
+use std::fs;
+use std::path::PathBuf;
+
+use agent::model::bytes::RawBytes;
+use agent::process::redact::{redact_argv, redact_text};
+use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
+
+#[derive(serde::Deserialize)]
+struct Corpus {
+    case: Vec<Case>,
+}
+
+/// One planted secret. `secret`: what may be left nowhere; `keep`: what must be left.
+#[derive(serde::Deserialize)]
+struct Case {
+    name: String,
+    argv: Vec<String>,
+    secret: Vec<String>,
+    keep: Vec<String>,
+}
+
+fn data() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/redaction")
+}
+
+fn raw(argv: &[String]) -> Vec<RawBytes> {
+    argv.iter().map(|argument| RawBytes::from(argument.as_str())).collect()
+}
+
+fn contains(argv: &[RawBytes], needle: &str) -> bool {
+    argv.iter()
+        .any(|argument| argument.as_bytes().windows(needle.len()).any(|window| window == needle.as_bytes()))
+}
+
+impl Case {
+    /// What is wrong with the redaction of this case.
+    fn fault(&self) -> Option<&'static str> {
+        let redacted = redact_argv(&raw(&self.argv));
+        if redacted.len() != self.argv.len() {
+            Some("the number of arguments changed")
+        } else if self.secret.iter().any(|secret| contains(&redacted, secret)) {
+            Some("a secret, or a piece of it, is left")
+        } else if !self.keep.iter().all(|kept| contains(&redacted, kept)) {
+            Some("more than the secret is gone")
+        } else {
+            None
+        }
+    }
+}
+
+/// Runs every corpus there is. Only the names of failing cases are printed: a case that is held out stays unseen.
+#[test]
+fn no_planted_secret_is_left() {
+    let mut files: Vec<PathBuf> = fs::read_dir(data())
+        .expect("the corpus is there")
+        .map(|entry| entry.expect("the corpus can be listed").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no corpus");
+    let mut faults = Vec::new();
+    for file in &files {
+        let text = fs::read_to_string(file).expect("a corpus is text");
+        let corpus: Corpus = toml::from_str(&text).expect("a corpus is TOML");
+        assert!(corpus.case.len() >= 200, "{} is too small to say anything", file.display());
+        for case in &corpus.case {
+            if let Some(fault) = case.fault() {
+                faults.push(format!("{}: {fault}", case.name));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{} cases:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn ordinary_command_lines_stay_whole() {
+    let text = fs::read_to_string(data().join("ordinary.txt")).expect("the corpus is there");
+    let mut lines = 0;
+    let mut changed = Vec::new();
+    for line in text.lines() {
+        let argv: Vec<String> = serde_json::from_str(line).expect("an array of strings");
+        let original = raw(&argv);
+        let redacted = redact_argv(&original);
+        lines += 1;
+        if redacted != original {
+            changed.push(format!("{redacted:?}"));
+        }
+    }
+    assert!(lines >= 500, "{lines} lines are too few to say anything");
+    println!("{} of {lines} changed\n{}", changed.len(), changed.join("\n"));
+    assert!(changed.len() * 100 <= lines, "more than one in a hundred:\n{}", changed.join("\n"));
+}
+
+/// Bytes that look like command lines, so that the rules are reached.
+fn argument() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        prop::sample::select(vec![
+            "password",
+            "token",
+            "--secret",
+            "-p",
+            "mysql",
+            "curl",
+            "Authorization: ",
+            "Bearer ",
+            "://",
+            "user:",
+            "@host",
+            "=",
+            ": ",
+            "\"",
+            "'",
+            "\\\"",
+            "\\",
+            "&",
+            ",",
+            ";",
+            " ",
+            "|",
+            "$(",
+            ")",
+            "${X}",
+            "-----BEGIN PRIVATE KEY-----",
+            "-----END",
+            "ghp_",
+            "eyJ",
+            "AKIA",
+            "%3D",
+            "%26",
+            "chpasswd",
+            "echo ",
+            "sh",
+            "-c",
+            "[redacted]",
+            "Abc123xyz789QQ",
+            "<password>",
+            "</",
+            "{",
+            "}",
+            "[",
+            "]",
+            "name",
+            "value",
+            "$6$",
+            "send ",
+            "assword",
+            "login ",
+            "\n",
+            "s/",
+            "|\n ",
+        ])
+        .prop_map(|text| text.as_bytes().to_vec()),
+        prop::collection::vec(1u8..=255, 1..12),
+        "[a-zA-Z0-9+/]{1,40}".prop_map(String::into_bytes),
+    ];
+    prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn redaction_settles_and_keeps_the_count(
+        arguments in prop::collection::vec(argument(), 0..8),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut arguments = arguments;
+        if let Some(last) = arguments.last_mut() {
+            last.truncate(cut.index(last.len() + 1));
+        }
+        let argv: Vec<RawBytes> = arguments.into_iter().map(RawBytes::from).collect();
+        let once = redact_argv(&argv);
+        assert_eq!(once.len(), argv.len());
+        assert_eq!(redact_argv(&once), once);
+        for argument in &argv {
+            let text = redact_text(argument);
+            assert_eq!(redact_text(&text), text);
+        }
+    }
+}
