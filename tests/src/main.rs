@@ -1,2 +1,50 @@
 //! Black-box tests of Telltale on a real kernel.
-fn main() {}
+//!
+//! The program knows of the agent only its command line and its JSON lines (docs/events.md). It does things, says
+//! itself what it did (the ground truth), and looks whether the stream at a collector says the same: exactly one event
+//! for each act, with the right process, identity, target, outcome and lineage, and nothing else of its processes.
+
+mod acts;
+mod cases;
+mod harness;
+mod outcome;
+mod runner;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "telltale-tests", about = "Black-box tests of Telltale on this kernel (as root)")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run tests.
+    Run(runner::RunArgs),
+    /// Print the names of all tests.
+    List,
+    /// Do something, and print what was done: what tests have others do.
+    #[command(subcommand)]
+    Act(acts::Act),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => runner::run(&args),
+        Command::List => {
+            runner::list();
+            ExitCode::SUCCESS
+        }
+        Command::Act(act) => match acts::perform(&act) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}

@@ -1,0 +1,94 @@
+//! Things that a process can do, each of which prints what it did (a [`Deed`] a line). Small and blunt: what is printed
+//! must be what happened, as the process itself could see it.
+
+mod connect;
+mod daemon;
+mod datagram;
+mod flood;
+mod open;
+mod reuse;
+mod uring;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use clap::Subcommand;
+use serde_json::{Map, Value, json};
+
+use crate::harness::expect::{Deed, object};
+use crate::harness::who::Who;
+use crate::outcome::Verdict;
+
+pub(crate) use flood::Counts;
+pub(crate) use reuse::{Report as ReuseReport, Touch};
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum Act {
+    /// Connect with TCP.
+    Connect(connect::ConnectArgs),
+    /// Send datagrams.
+    Datagram(datagram::DatagramArgs),
+    /// Open a file.
+    Open(open::OpenArgs),
+    /// Fork twice, let the one between end, then connect.
+    Daemon(daemon::DaemonArgs),
+    /// Do much, and count it.
+    Flood(flood::FloodArgs),
+    /// Start very many processes, and print what became of their numbers.
+    Reuse(reuse::ReuseArgs),
+    /// Open one file whose name is a number, as one of many.
+    Touch(reuse::TouchArgs),
+}
+
+/// Does it.
+pub(crate) fn perform(act: &Act) -> Result<(), String> {
+    let done = match act {
+        Act::Connect(args) => connect::perform(args),
+        Act::Datagram(args) => datagram::perform(args),
+        Act::Open(args) => open::perform(args),
+        Act::Daemon(args) => daemon::perform(args),
+        Act::Flood(args) => flood::perform(args),
+        Act::Reuse(args) => reuse::perform(args),
+        Act::Touch(args) => reuse::touch(args),
+    };
+    done.map_err(|verdict| match verdict {
+        Verdict::Failed(text) | Verdict::Skipped(text) => text,
+    })
+}
+
+/// The deed of this thread, now.
+fn deed(event: Option<&str>, target: Value, facts: Value) -> io::Result<Deed> {
+    let (target, facts) = (object(target), object(facts));
+    let event = event.map(str::to_owned);
+    Ok(Deed { who: Who::me()?, tid: thread_id()?, event, target, facts, repeats: 0 })
+}
+
+/// Prints a line in one write, so that processes may share the output.
+fn print(line: &impl serde::Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    let mut out = io::stdout().lock();
+    out.write_all(&text)?;
+    out.flush()
+}
+
+fn thread_id() -> io::Result<u32> {
+    let link = std::fs::read_link("/proc/thread-self")?;
+    let number = link.file_name().and_then(|name| name.to_str()?.parse().ok());
+    number.ok_or_else(|| io::Error::other(format!("/proc/thread-self is {}", link.display())))
+}
+
+/// The keys of the address that was asked for.
+fn target(protocol: &str, to: SocketAddr) -> Map<String, Value> {
+    let ip = to.ip().to_canonical();
+    let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
+    object(json!({
+        "protocol": protocol, "family": family, "remote_address": ip.to_string(), "remote_port": to.port(),
+    }))
+}
+
+/// The value of `v4_mapped`.
+fn v4_mapped(to: SocketAddr) -> Value {
+    if to.ip() == to.ip().to_canonical() { Value::Null } else { Value::Bool(true) }
+}

@@ -1,0 +1,93 @@
+//! TCP: every way to connect is one event, with its outcome.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Case, shared};
+use crate::harness::scene::Scene;
+use crate::harness::servers::{Refusing, Server, V4, V6, mapped};
+use crate::harness::setting::Rung;
+use crate::outcome::{Outcome, skipped};
+
+/// To whom.
+#[derive(Clone, Copy)]
+enum Peer {
+    /// Somebody who answers.
+    Answers(IpAddr),
+    /// As before, written as v4-mapped.
+    AnswersMapped,
+    /// Nobody, on a host that says so.
+    Refuses(IpAddr),
+    /// As before, written as v4-mapped.
+    RefusesMapped,
+    /// An address to which there is no way: TCP to a multicast group.
+    Unreachable(&'static str),
+}
+
+const TABLE: [(&str, &str, Peer); 22] = [
+    ("v4", "blocking", Peer::Answers(V4)),
+    ("v6", "blocking", Peer::Answers(V6)),
+    ("v4-mapped", "blocking", Peer::AnswersMapped),
+    ("v4-refused", "blocking", Peer::Refuses(V4)),
+    ("v6-refused", "blocking", Peer::Refuses(V6)),
+    ("v4-mapped-refused", "blocking", Peer::RefusesMapped),
+    ("v4-unreachable", "blocking", Peer::Unreachable("224.0.0.1:9")),
+    ("v6-unreachable", "blocking", Peer::Unreachable("[ff01::1]:9")),
+    ("nonblocking-v4", "nonblocking", Peer::Answers(V4)),
+    ("nonblocking-v6", "nonblocking", Peer::Answers(V6)),
+    ("nonblocking-refused", "nonblocking", Peer::Refuses(V4)),
+    ("nonblocking-unreachable", "nonblocking", Peer::Unreachable("[ff01::1]:9")),
+    ("asked-again", "asked", Peer::Answers(V4)),
+    ("asked-again-refused", "asked", Peer::Refuses(V6)),
+    ("thread", "thread", Peer::Answers(V4)),
+    ("fast-open", "fast-open", Peer::Answers(V4)),
+    ("fast-open-refused", "fast-open", Peer::Refuses(V6)),
+    ("uring-v4", "uring", Peer::Answers(V4)),
+    ("uring-v6", "uring", Peer::Answers(V6)),
+    ("uring-refused", "uring", Peer::Refuses(V4)),
+    ("uring-unreachable", "uring", Peer::Unreachable("[ff01::1]:9")),
+    ("sqpoll", "sqpoll", Peer::Answers(V4)),
+];
+
+/// All of them.
+pub(super) fn cases() -> Vec<Case> {
+    let rows = TABLE.iter().map(|(name, how, peer)| {
+        shared(format!("connect/{name}"), move |scene| row(scene, how, *peer))
+    });
+    let mut cases: Vec<Case> = rows.collect();
+    cases.push(shared("connect/abandoned", |scene| scene.act_and_expect(&["connect", "--how", "abandoned"])));
+    cases.push(shared("connect/many", many));
+    cases
+}
+
+fn row(scene: &mut Scene<'_>, how: &str, peer: Peer) -> Outcome {
+    let (mut server, mut refusing) = (None, None);
+    let address = match peer {
+        Peer::Answers(ip) => server.insert(Server::start(ip)?).address,
+        Peer::AnswersMapped => server.insert(Server::start(V4)?).mapped(),
+        Peer::Refuses(ip) => refusing.insert(Refusing::start(ip)?).address,
+        Peer::RefusesMapped => mapped(refusing.insert(Refusing::start(V4)?).address),
+        Peer::Unreachable(address) => address.parse::<SocketAddr>()?,
+    };
+    if server.is_some() || refusing.is_some() {
+        scene.claim_port(address.port());
+    }
+    let unreachable = matches!(peer, Peer::Unreachable(_));
+    if unreachable && how == "uring" && scene.session.rung() == Some(Rung::Tracepoint) {
+        return skipped("a named gap of this rung: an attempt through io_uring without a route ends as unknown");
+    }
+    let expected = scene.act(&["connect", "--how", how, "--to", &address.to_string()])?;
+    // The thread that polls for a program is not the program's own.
+    let expected = expected.into_iter().map(|one| if how == "sqpoll" { one.without("tid") } else { one });
+    scene.expect(expected);
+    Ok(())
+}
+
+/// Sockets that come and go quickly stay apart.
+fn many(scene: &mut Scene<'_>) -> Outcome {
+    for ip in [V4, V6] {
+        let server = Server::start(ip)?;
+        scene.claim_port(server.address.port());
+        scene.act_and_expect(&["connect", "--times", "50", "--to", &server.address.to_string()])?;
+    }
+    Ok(())
+}

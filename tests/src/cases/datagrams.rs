@@ -1,0 +1,51 @@
+//! UDP: the first datagram of a socket to a peer is an event, the next ones are counted.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Case, shared};
+use crate::harness::scene::Scene;
+use crate::harness::servers::{V4, V6, datagrams, mapped};
+use crate::outcome::Outcome;
+
+const TABLE: [(&str, &str, &str, &[IpAddr]); 8] = [
+    ("one", "sendto", "1", &[V4]),
+    ("one-v6", "sendto", "1", &[V6]),
+    ("repeats", "sendto", "4", &[V4]),
+    ("repeats-v6", "sendto", "3", &[V6]),
+    ("two-peers", "sendto", "3", &[V4, V4]),
+    ("connected", "connected", "1", &[V4, V6]),
+    ("connected-repeats", "connected", "5", &[V4, V6]),
+    ("connect-alone", "silent", "1", &[V4, V6]),
+];
+
+/// All of them.
+pub(super) fn cases() -> Vec<Case> {
+    let rows = TABLE.iter().map(|(name, how, times, ips)| {
+        shared(format!("datagram/{name}"), move |scene| row(scene, how, times, ips))
+    });
+    let mut cases: Vec<Case> = rows.collect();
+    cases.push(shared("datagram/v4-mapped", |scene| v4_mapped(scene, "sendto")));
+    cases.push(shared("datagram/v4-mapped-connected", |scene| v4_mapped(scene, "connected")));
+    cases
+}
+
+fn row(scene: &mut Scene<'_>, how: &str, times: &str, ips: &[IpAddr]) -> Outcome {
+    let peers = ips.iter().map(|ip| datagrams(*ip)).collect::<Outcome<Vec<_>>>()?;
+    let addresses: Vec<SocketAddr> = peers.iter().map(|(_, address)| *address).collect();
+    send(scene, how, times, &addresses)
+}
+
+fn send(scene: &mut Scene<'_>, how: &str, times: &str, addresses: &[SocketAddr]) -> Outcome {
+    let mut args = vec!["datagram", "--how", how, "--times", times];
+    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    for (text, address) in texts.iter().zip(addresses) {
+        scene.claim_port(address.port());
+        args.extend(["--to", text]);
+    }
+    scene.act_and_expect(&args)
+}
+
+fn v4_mapped(scene: &mut Scene<'_>, how: &str) -> Outcome {
+    let (_socket, address) = datagrams(V4)?;
+    send(scene, how, "2", &[mapped(address)])
+}

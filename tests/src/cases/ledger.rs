@@ -1,0 +1,106 @@
+//! What is counted by whoever acts is what is told, and what is lost on purpose is accounted for: to the unit.
+
+use std::process::Command;
+
+use super::{Case, own};
+use crate::acts::Counts;
+use crate::harness::agent::Options;
+use crate::harness::child::Running;
+use crate::harness::event::Event;
+use crate::harness::ledger::equal;
+use crate::harness::places;
+use crate::harness::servers::{Server, V4};
+use crate::harness::session::{Session, Told};
+use crate::harness::setting::{CREDENTIALS, Setting};
+use crate::outcome::{During, Outcome, failed};
+
+const OPENS: u64 = 5_000;
+const CONNECTS: u64 = 5_000;
+/// One record in so many is dropped: a prime, so that attempts and outcomes are hit alike.
+const DROP_EVERY: u32 = 7;
+/// On a host where others act too, what was dropped of them cannot be told from what was dropped of us: try again.
+const TRIES: u32 = 5;
+
+/// All of them.
+pub(super) fn cases() -> Vec<Case> {
+    vec![own("ledger/all-told", all_told), own("ledger/forced-drops", forced_drops)]
+}
+
+/// What a generator counted, and what was told of it.
+struct Flood {
+    counted: Counts,
+    told: Told,
+}
+
+impl Flood {
+    fn run(setting: &Setting, options: &Options) -> Outcome<Self> {
+        let session = Session::start(setting, options)?;
+        let server = Server::start(V4)?;
+        let file = setting.places.get("ext4")?.join("flood").join(CREDENTIALS).join("key");
+        places::write(&file, "secret\n")?;
+        let mut command = Command::new(&setting.me);
+        command.args(["act", "flood", "--path"]).arg(&file).arg("--to").arg(server.address.to_string());
+        command.args(["--opens", &OPENS.to_string(), "--connects", &CONNECTS.to_string()]);
+        let finished = Running::start(&mut command)?.finish(setting.limit)?.well()?;
+        let counted = serde_json::from_str(&finished.stdout).during("read the generator's count")?;
+        // The stop ends the wait: before it, the agent tells all that it has seen.
+        Ok(Self { counted, told: session.stop(setting)? })
+    }
+
+    fn events(&self, kind: &str) -> u64 {
+        self.told.count(|event| event.kind() == kind && event.pid() == Some(self.counted.pid))
+    }
+
+    /// Acts of others in the families that are counted.
+    fn noise(&self) -> Outcome<u64> {
+        let others = |event: &Event| {
+            matches!(event.kind(), "connection" | "credential_access") && event.pid() != Some(self.counted.pid)
+        };
+        Ok(self.told.count(others) + self.told.counter("record.not_a_credential")?)
+    }
+}
+
+fn all_told(setting: &Setting) -> Outcome {
+    let flood = Flood::run(setting, &Options::default())?;
+    flood.told.balanced()?;
+    equal("opens", flood.counted.opens, flood.events("credential_access"))?;
+    equal("connections", flood.counted.connects, flood.events("connection"))?;
+    let known = |event: &Event| event.kind() == "connection" && event.text("outcome") == "established";
+    let established = flood.told.count(|event| known(event) && event.pid() == Some(flood.counted.pid));
+    equal("established connections", flood.counted.connects, established)
+}
+
+fn forced_drops(setting: &Setting) -> Outcome {
+    let options = Options { drop_every: Some(DROP_EVERY), ..Options::default() };
+    for _ in 0..TRIES {
+        let flood = Flood::run(setting, &options)?;
+        flood.told.balanced()?;
+        if flood.noise()? == 0 {
+            return accounted(&flood);
+        }
+    }
+    failed(format!("others on this host opened credentials or connected during each of {TRIES} tries"))
+}
+
+/// The generator's count against the events that came and the losses that were told.
+fn accounted(flood: &Flood) -> Outcome {
+    let told = &flood.told;
+    let (files, connections) = (told.gaps("kernel", Some("file")), told.gaps("kernel", Some("connection")));
+    if files == 0 || connections == 0 {
+        return failed("nothing was dropped");
+    }
+    equal("opens = events + lost", flood.counted.opens, flood.events("credential_access") + files)?;
+
+    // A connection is two records. One whose outcome was dropped is an event without an outcome; one whose attempt was
+    // dropped leaves an outcome without an attempt; what is left of the losses are pairs.
+    let unknown = |event: &Event| event.kind() == "connection" && event.text("outcome") == "unknown";
+    let without_outcome = told.count(unknown);
+    let without_attempt = told.counter("join.outcome_without_attempt")?;
+    let pairs = connections.saturating_sub(without_outcome + without_attempt);
+    equal("losses that are whole connections come in pairs", pairs % 2, 0)?;
+    equal(
+        "connects = events + lost attempts",
+        flood.counted.connects,
+        flood.events("connection") + without_attempt + pairs / 2,
+    )
+}

@@ -1,0 +1,62 @@
+//! The tests: one file a behaviour.
+
+mod bad_input;
+mod connections;
+mod credentials;
+mod datagrams;
+mod identities;
+mod kills;
+mod ledger;
+mod lineage;
+mod pid_reuse;
+mod programs;
+mod recording;
+mod rungs;
+mod secrets;
+
+use crate::harness::scene::Scene;
+use crate::harness::setting::Setting;
+use crate::outcome::Outcome;
+
+/// A test.
+pub(crate) struct Case {
+    /// `behaviour/what`.
+    pub(crate) name: String,
+    /// What it does.
+    pub(crate) run: Run,
+}
+
+/// How a test runs.
+pub(crate) enum Run {
+    /// In a session shared with others, on every rung.
+    Shared(Box<dyn Fn(&mut Scene<'_>) -> Outcome>),
+    /// With agents of its own.
+    Own(Box<dyn Fn(&Setting) -> Outcome>),
+}
+
+/// All tests, in the order in which they run.
+pub(crate) fn all() -> Vec<Case> {
+    let mut all = Vec::new();
+    all.extend(connections::cases());
+    all.extend(datagrams::cases());
+    all.extend(credentials::cases());
+    all.extend(programs::cases());
+    all.extend(lineage::cases());
+    all.extend(identities::cases());
+    all.extend(rungs::cases());
+    all.extend(ledger::cases());
+    all.extend(secrets::cases());
+    all.extend(recording::cases());
+    all.extend(bad_input::cases());
+    all.extend(kills::cases());
+    all.extend(pid_reuse::cases());
+    all
+}
+
+fn shared(name: impl Into<String>, run: impl Fn(&mut Scene<'_>) -> Outcome + 'static) -> Case {
+    Case { name: name.into(), run: Run::Shared(Box::new(run)) }
+}
+
+fn own(name: impl Into<String>, run: impl Fn(&Setting) -> Outcome + 'static) -> Case {
+    Case { name: name.into(), run: Run::Own(Box::new(run)) }
+}

@@ -1,0 +1,160 @@
+//! Real programs, which know nothing of being looked at.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{Case, shared};
+use crate::harness::child;
+use crate::harness::expect::{Deed, object};
+use crate::harness::places;
+use crate::harness::scene::Scene;
+use crate::harness::servers::{Server, V4, V6};
+use crate::harness::who::Who;
+use crate::outcome::{During, Outcome, Verdict, ensure};
+
+/// Connects twice with asyncio, reads the answers, and prints the local ends.
+const ASYNCIO: &str = "
+import asyncio, sys
+async def one(host, port):
+    reader, writer = await asyncio.open_connection(host, int(port))
+    local = writer.get_extra_info('sockname')
+    writer.write(b'GET / HTTP/1.0\\r\\n\\r\\n')
+    await reader.read()
+    writer.close()
+    return local[1]
+async def main():
+    ends = zip(sys.argv[1::2], sys.argv[2::2])
+    for port in await asyncio.gather(*(one(*end) for end in ends)):
+        print(port)
+asyncio.run(main())
+";
+
+/// All of them.
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = vec![shared("program/curl", curl), shared("program/asyncio", asyncio)];
+    for place in ["ext4", "overlay", "tmpfs"] {
+        cases.push(shared(format!("program/cat/{place}"), move |scene| cat(scene, place)));
+        cases.push(shared(format!("program/one-liner/{place}"), move |scene| one_liner(scene, place)));
+    }
+    cases.push(shared("program/shell-child", shell_child));
+    cases.push(shared("program/script", script));
+    cases
+}
+
+/// What should be told of a connection that a program made, whose local port it said, or not.
+fn connected(scene: &mut Scene<'_>, who: Who, server: &Server, local_port: Option<u16>) {
+    let (ip, port) = (server.address.ip(), server.address.port());
+    let (family, hook) = if ip.is_ipv4() { ("ipv4", "cgroup/connect4") } else { ("ipv6", "cgroup/connect6") };
+    let mut facts = object(json!({
+        "hook": hook, "v4_mapped": null, "outcome": "established", "errno": null, "errno_number": null,
+        "connected_address": ip, "connected_port": port, "local_address": ip,
+    }));
+    if let Some(port) = local_port {
+        facts.insert("local_port".to_owned(), port.into());
+    }
+    let deed = Deed {
+        tid: who.pid,
+        who,
+        event: Some("connection".to_owned()),
+        target: object(json!({
+            "protocol": "tcp", "family": family, "remote_address": ip, "remote_port": port,
+        })),
+        facts,
+        repeats: 0,
+    };
+    let expected = scene.expected(deed);
+    scene.expect([expected]);
+}
+
+fn curl(scene: &mut Scene<'_>) -> Outcome {
+    for ip in [V4, V6] {
+        let server = Server::start(ip)?;
+        scene.claim_port(server.address.port());
+        let url = format!("http://{}/", server.address);
+        let (who, finished) =
+            scene.run_program("curl", &["-q", "--silent", "--noproxy", "*", "--write-out", "%{local_port}", &url])?;
+        let port = finished.stdout.lines().last().unwrap_or_default().parse().during("read curl's local port")?;
+        connected(scene, who, &server, Some(port));
+    }
+    Ok(())
+}
+
+fn asyncio(scene: &mut Scene<'_>) -> Outcome {
+    let (v4, v6) = (Server::start(V4)?, Server::start(V6)?);
+    let ends = [&v4, &v6].map(|server| (server.address.ip().to_string(), server.address.port().to_string()));
+    let [(v4_ip, v4_port), (v6_ip, v6_port)] = &ends;
+    for server in [&v4, &v6] {
+        scene.claim_port(server.address.port());
+    }
+    let (who, finished) =
+        scene.run_program("python3", &["-I", "-c", ASYNCIO, v4_ip, v4_port, v6_ip, v6_port])?;
+    let ports = finished.stdout.lines().map(str::parse).collect::<Result<Vec<u16>, _>>()?;
+    ensure(ports.len() == 2, || format!("asyncio said {:?}", finished.stdout))?;
+    for (server, port) in [&v4, &v6].into_iter().zip(ports) {
+        connected(scene, who.clone(), server, Some(port));
+    }
+    Ok(())
+}
+
+fn cat(scene: &mut Scene<'_>, place: &str) -> Outcome {
+    // A credential of the shipped catalogue, by the rules for homes.
+    let path = scene.directory(place)?.join("home/.aws/credentials");
+    places::write(&path, "[default]\n")?;
+    let (who, _) = scene.run_program("cat", &[&path.to_string_lossy()])?;
+    let expected = scene.opened(who, &path)?;
+    scene.expect([expected
+        .key("credential", "aws-credentials")
+        .key("credential_kind", "cloud")
+        .key("sensitivity", 5)]);
+    Ok(())
+}
+
+/// A shell that lives for a millisecond: it opens the file itself and ends.
+fn one_liner(scene: &mut Scene<'_>, place: &str) -> Outcome {
+    let path = scene.credential(place, "key")?;
+    for _ in 0..5 {
+        let (who, _) = scene.run_program("sh", &["-c", &format!(": <{}", path.display())])?;
+        let expected = scene.opened(who, &path)?;
+        scene.expect([expected]);
+    }
+    Ok(())
+}
+
+/// A child of a shell: its lineage has the shell in it.
+fn shell_child(scene: &mut Scene<'_>) -> Outcome {
+    let path = scene.credential("ext4", "key")?;
+    let script = format!("cat {} >/dev/null & echo $! && wait", path.display());
+    let (shell, finished) = scene.run_program("sh", &["-c", &script])?;
+    let pid = finished.stdout.trim().parse().during("read the child's number")?;
+    let cat = child::find("cat").map_err(|error| Verdict::Skipped(error.to_string()))?;
+    let mut ancestors = vec![shell.as_ancestor()];
+    ancestors.extend(shell.ancestors.clone());
+    let who = Who {
+        pid,
+        ppid: shell.pid,
+        exe: cat.to_string_lossy().into_owned(),
+        argv: vec!["cat".to_owned(), path.display().to_string()],
+        ancestors,
+        ..shell
+    };
+    // Nobody could read when it began: it has ended. That it began with its shell, or soon after, is looked at.
+    let expected = scene.opened(who, &path)?.with_start_within(scene.setting.limit);
+    scene.expect([expected]);
+    Ok(())
+}
+
+/// A script runs as its interpreter; its own path is told beside.
+fn script(scene: &mut Scene<'_>) -> Outcome {
+    let path = scene.credential("ext4", "key")?;
+    let script = scene.directory("ext4")?.join("script");
+    places::write(&script, &format!("#!/bin/sh\n: <{}\n", path.display()))?;
+    rustix::fs::chmod(&script, rustix::fs::Mode::from_raw_mode(0o755)).during("make a script executable")?;
+    let script = script.to_string_lossy().into_owned();
+    let (who, _) = scene.run_program(&script, &[])?;
+    let sh = child::find("sh")?.to_string_lossy().into_owned();
+    let who = Who { exe: sh, argv: vec!["/bin/sh".to_owned(), script.clone()], ..who };
+    let expected = scene.opened(who, Path::new(&path))?;
+    scene.expect([expected.key("script", script.clone()).key("filename", script)]);
+    Ok(())
+}

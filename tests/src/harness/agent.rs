@@ -1,0 +1,139 @@
+//! The agent as a program: started, watched, ended.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use super::child::{Finished, Running};
+use super::event::Event;
+use super::setting::{Rung, Setting};
+use super::stream::Stream;
+use crate::outcome::{During, Outcome, ensure, failed};
+
+/// How an agent is started.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    /// `--collector`: the port on loopback.
+    pub(crate) collector: Option<u16>,
+    /// `--rung`.
+    pub(crate) rung: Option<Rung>,
+    /// `--drop-every`.
+    pub(crate) drop_every: Option<u32>,
+    /// `--record`.
+    pub(crate) record: Option<PathBuf>,
+}
+
+/// An agent that was started.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    running: Running,
+    /// What it prints.
+    pub(crate) events: Stream<Event>,
+    /// What it says beside.
+    pub(crate) messages: Stream<String>,
+}
+
+/// How an agent ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    /// Exit code; `None` after a signal.
+    pub(crate) code: Option<i32>,
+    /// What it said.
+    pub(crate) messages: String,
+}
+
+impl Agent {
+    /// The command that starts one with the tests' catalogue.
+    pub(crate) fn command(setting: &Setting, options: &Options) -> Command {
+        let Options { collector, rung, drop_every, record } = options;
+        let mut command = Command::new(&setting.telltale);
+        command.args(["run", "--json", "--catalogue"]).arg(&setting.catalogue);
+        if let Some(port) = collector {
+            command.arg("--collector").arg(format!("http://127.0.0.1:{port}"));
+        }
+        if let Some(rung) = rung.or(setting.rung) {
+            command.args(["--rung", rung.name()]);
+        }
+        if let Some(every) = drop_every {
+            command.arg("--drop-every").arg(every.to_string());
+        }
+        if let Some(path) = record {
+            command.arg("--record").arg(path);
+        }
+        command
+    }
+
+    /// Starts one, ready or not.
+    pub(crate) fn spawn(setting: &Setting, options: &Options) -> Outcome<Self> {
+        let mut running = Running::start(&mut Self::command(setting, options))?;
+        let (stdout, stderr) = running.outputs()?;
+        let events = Stream::reading("the agent", stdout, Event::read);
+        let messages = Stream::reading("the agent", stderr, |line| line);
+        Ok(Self { running, events, messages })
+    }
+
+    /// Starts one and waits until it says that it sees.
+    pub(crate) fn start(setting: &Setting, options: &Options) -> Outcome<Self> {
+        let agent = Self::spawn(setting, options)?;
+        agent.ready(setting)?;
+        Ok(agent)
+    }
+
+    /// Waits until it says that it sees; the event by which it does.
+    pub(crate) fn ready(&self, setting: &Setting) -> Outcome<Event> {
+        let start = |event: &Event| event.is_phase("start").then(|| event.clone());
+        self.events.wait("its start event", 0, setting.limit, start).or_else(|verdict| {
+            // It has ended, or will not be heard: what it said tells why.
+            let _ = self.messages.wait_end(setting.limit / 4);
+            Err(verdict.during(format!("start the agent ({})", self.said())))
+        })
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.running.pid()
+    }
+
+    /// Ends it as an operator does.
+    pub(crate) fn stop(mut self, setting: &Setting) -> Outcome<Ended> {
+        self.running.signal(Signal::TERM)?;
+        let ended = self.wait(setting)?;
+        ensure(ended.code == Some(0), || format!("the agent ended with {:?} after SIGTERM: {}", ended.code, ended.messages))?;
+        Ok(ended)
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(mut self, setting: &Setting) -> Outcome<Ended> {
+        self.running.signal(Signal::KILL)?;
+        self.wait(setting)
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(&mut self, setting: &Setting) -> Outcome<Ended> {
+        let status = self.running.reap(setting.limit).during("the agent")?;
+        // Its threads' last lines; a child of its own would hold the pipe and be found by this.
+        self.events.wait_end(setting.limit)?;
+        self.messages.wait_end(setting.limit)?;
+        let messages = self.said();
+        if messages.contains("panicked") {
+            return failed(format!("the agent panicked: {messages}"));
+        }
+        Ok(Ended { code: status.code(), messages })
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn runs(&self) -> bool {
+        self.running.wait_exit(std::time::Duration::ZERO).is_err()
+    }
+
+    /// What it has said beside its events.
+    pub(crate) fn said(&self) -> String {
+        self.messages.all().join("\n")
+    }
+}
+
+/// Runs a command of `telltale` that ends by itself.
+pub(crate) fn command(setting: &Setting, args: &[&str]) -> Outcome<Finished> {
+    Running::start(Command::new(&setting.telltale).args(args))?.finish(setting.limit)
+}

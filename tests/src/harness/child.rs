@@ -1,0 +1,155 @@
+//! Programs that the harness starts, and ends whatever happens.
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, set_parent_process_death_signal,
+    waitid,
+};
+
+use super::who;
+use crate::outcome::{During, Outcome, failed};
+
+/// A program that runs. Dropped, it is killed and waited for: nothing outlives the harness, not even after a panic or
+/// the harness's own death.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    name: String,
+}
+
+/// A program that has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Finished {
+    /// Its process id.
+    pub(crate) pid: u32,
+    /// Its start since boot, in clock ticks.
+    pub(crate) start_ticks: u64,
+    /// How it ended.
+    pub(crate) status: ExitStatus,
+    /// What it printed.
+    pub(crate) stdout: String,
+    /// What it printed as errors.
+    pub(crate) stderr: String,
+}
+
+impl Running {
+    /// Starts a program whose output is taken, with nothing to read.
+    pub(crate) fn start(command: &mut Command) -> Outcome<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // SAFETY: one system call, which allocates nothing and takes no lock.
+        unsafe {
+            command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+        }
+        let child = command.spawn().during(format!("start {name}"))?;
+        Ok(Self { child, name })
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its output, once.
+    pub(crate) fn outputs(&mut self) -> Outcome<(ChildStdout, ChildStderr)> {
+        match (self.child.stdout.take(), self.child.stderr.take()) {
+            (Some(stdout), Some(stderr)) => Ok((stdout, stderr)),
+            _ => failed(format!("the output of {} was taken before", self.name)),
+        }
+    }
+
+    fn raw_pid(&self) -> Outcome<Pid> {
+        i32::try_from(self.pid()).ok().and_then(Pid::from_raw).map_or_else(|| failed("no process id"), Ok)
+    }
+
+    /// Sends a signal. The process is not waited for yet, so its id is its own.
+    pub(crate) fn signal(&self, signal: Signal) -> Outcome {
+        kill_process(self.raw_pid()?, signal).during(format!("signal {}", self.name))
+    }
+
+    /// Waits until it ends; it stays a zombie until [`Running::reap`] or the drop.
+    pub(crate) fn wait_exit(&self, limit: Duration) -> Outcome {
+        let pid = self.raw_pid()?;
+        let handle = pidfd_open(pid, PidfdFlags::empty()).during(format!("open {}", self.name))?;
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now()))?;
+            match poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&left)) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error).during(format!("wait for {}", self.name)),
+                Ok(0) => return failed(format!("{} did not end within {limit:.0?}", self.name)),
+                Ok(_) => break,
+            }
+        }
+        waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
+        Ok(())
+    }
+
+    /// Takes its exit status.
+    pub(crate) fn reap(&mut self, limit: Duration) -> Outcome<ExitStatus> {
+        self.wait_exit(limit)?;
+        self.child.wait().during(format!("wait for {}", self.name))
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn finish(mut self, limit: Duration) -> Outcome<Finished> {
+        let (stdout, stderr) = self.outputs()?;
+        let (stdout, stderr) = (read_all(stdout), read_all(stderr));
+        self.wait_exit(limit)?;
+        // Still a zombie: its number and its start are still to be read.
+        let (pid, start_ticks) = (self.pid(), who::start_ticks(self.pid())?);
+        let status = self.child.wait().during(format!("wait for {}", self.name))?;
+        let text = |thread: thread::JoinHandle<String>| thread.join().unwrap_or_default();
+        Ok(Finished { pid, start_ticks, status, stdout: text(stdout), stderr: text(stderr) })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error says that it has been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Finished {
+    /// Fails unless it ended well.
+    pub(crate) fn well(self) -> Outcome<Self> {
+        if self.status.success() {
+            return Ok(self);
+        }
+        failed(format!("process {} ended with {}: {}{}", self.pid, self.status, self.stdout, self.stderr))
+    }
+
+    /// The exit code; `None` after a signal.
+    pub(crate) fn code(&self) -> Option<i32> {
+        if self.status.signal().is_some() { None } else { self.status.code() }
+    }
+}
+
+fn read_all(mut source: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = source.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// Finds a program as a shell would, links resolved.
+pub(crate) fn find(name: &str) -> io::Result<std::path::PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
+    // System directories first: a version manager's shim is a shell script of its own doings.
+    let system = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].map(std::path::PathBuf::from);
+    let found = system.into_iter().chain(std::env::split_paths(&path)).map(|dir| dir.join(name));
+    match found.into_iter().find(|path| path.is_file()) {
+        Some(path) => fs::canonicalize(path),
+        None => Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no {name} on the PATH"))),
+    }
+}

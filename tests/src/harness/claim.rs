@@ -1,0 +1,54 @@
+//! Which events of the stream are a test's own.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::event::Event;
+
+/// What belongs to a test: processes with all their descendants, and targets that nobody else has. So an event that
+/// names the wrong process is found by its target, and one that names the wrong target by its process.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Claim {
+    pids: HashSet<u32>,
+    ports: HashSet<u16>,
+    directories: Vec<String>,
+}
+
+impl Claim {
+    /// A process, and what descends of it.
+    pub(crate) fn process(&mut self, pid: u32) {
+        self.pids.insert(pid);
+    }
+
+    /// A port that is the test's alone.
+    pub(crate) fn port(&mut self, port: u16) {
+        self.ports.insert(port);
+    }
+
+    /// A directory that is the test's alone.
+    pub(crate) fn directory(&mut self, path: &str) {
+        self.directories.push(format!("{}/", path.trim_end_matches('/')));
+    }
+
+    /// Whether an event that a process caused is the test's.
+    pub(crate) fn holds(&self, event: &Event) -> bool {
+        event.is_activity() && (self.by_process(event) || self.by_target(event))
+    }
+
+    fn by_process(&self, event: &Event) -> bool {
+        let own = event.pid().is_some_and(|pid| self.pids.contains(&pid));
+        own || event.lineage().iter().filter_map(pid).any(|pid| self.pids.contains(&pid))
+    }
+
+    fn by_target(&self, event: &Event) -> bool {
+        let port = event.number("remote_port").and_then(|port| u16::try_from(port).ok());
+        port.is_some_and(|port| self.ports.contains(&port))
+            || self.directories.iter().any(|directory| event.text("path").starts_with(directory))
+    }
+}
+
+/// The process of a lineage's entry.
+pub(crate) fn pid(ancestor: &Value) -> Option<u32> {
+    ancestor.get("pid")?.as_u64()?.try_into().ok()
+}

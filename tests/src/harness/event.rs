@@ -1,0 +1,87 @@
+//! One line of the agent's or the collector's JSON (docs/events.md).
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+/// A line, as text and as what it holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    /// As it was printed.
+    pub(crate) line: Arc<str>,
+    value: Arc<Value>,
+}
+
+impl Event {
+    /// Reads a line. One that is no JSON object has no keys: [`Event::is_object`].
+    pub(crate) fn read(line: String) -> Self {
+        let value = serde_json::from_str(&line).unwrap_or(Value::Null);
+        Self { line: line.into(), value: Arc::new(value) }
+    }
+
+    /// Whether the line was a JSON object.
+    pub(crate) fn is_object(&self) -> bool {
+        self.value.is_object()
+    }
+
+    /// A key's value.
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        self.value.get(key)
+    }
+
+    /// A key's text; empty where it has none.
+    pub(crate) fn text(&self, key: &str) -> &str {
+        self.get(key).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// A key's number.
+    pub(crate) fn number(&self, key: &str) -> Option<u64> {
+        self.get(key).and_then(Value::as_u64)
+    }
+
+    /// What kind of event it is.
+    pub(crate) fn kind(&self) -> &str {
+        self.text("event")
+    }
+
+    /// Whether a process did something.
+    pub(crate) fn is_activity(&self) -> bool {
+        matches!(self.kind(), "connection" | "datagram_flow" | "credential_access")
+    }
+
+    /// The process that did it.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.number("pid").and_then(|pid| pid.try_into().ok())
+    }
+
+    /// The processes of its lineage, parent first.
+    pub(crate) fn lineage(&self) -> &[Value] {
+        self.get("lineage").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// A counter of an `agent_status`.
+    pub(crate) fn counter(&self, name: &str) -> Option<u64> {
+        let counters = self.get("counters")?.as_array()?;
+        let counter = counters.iter().find(|counter| counter.get("name").and_then(Value::as_str) == Some(name));
+        counter?.get("value")?.as_u64()
+    }
+
+    /// All counters of an `agent_status`.
+    pub(crate) fn counters(&self) -> impl Iterator<Item = (&str, u64)> {
+        let counters = self.get("counters").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        counters.iter().filter_map(|counter| Some((counter.get("name")?.as_str()?, counter.get("value")?.as_u64()?)))
+    }
+
+    /// The hook that serves a capability, by an `agent_status`.
+    pub(crate) fn serving(&self, capability: &str) -> Option<&str> {
+        let serving = self.get("serving")?.as_array()?;
+        let found =
+            serving.iter().find(|one| one.get("capability").and_then(Value::as_str) == Some(capability));
+        found?.get("hook")?.as_str()
+    }
+
+    /// Whether this is an `agent_status` of that phase.
+    pub(crate) fn is_phase(&self, phase: &str) -> bool {
+        self.kind() == "agent_status" && self.text("phase") == phase
+    }
+}

@@ -1,0 +1,18 @@
+//! What tests stand on: programs started and ended, streams read, truths compared.
+
+pub(crate) mod agent;
+pub(crate) mod child;
+pub(crate) mod claim;
+pub(crate) mod collector;
+pub(crate) mod event;
+pub(crate) mod expect;
+pub(crate) mod identity;
+pub(crate) mod ledger;
+pub(crate) mod places;
+pub(crate) mod programs;
+pub(crate) mod scene;
+pub(crate) mod servers;
+pub(crate) mod session;
+pub(crate) mod setting;
+pub(crate) mod stream;
+pub(crate) mod who;

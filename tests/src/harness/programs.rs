@@ -1,0 +1,72 @@
+//! Kernel programs: whose they are, and whether they have gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::child::{self, Running};
+use super::setting::Setting;
+use crate::outcome::{During, Outcome, Verdict, failed};
+
+/// A program, as `bpftool prog` lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Program {
+    /// `tracing`, `lsm`, `cgroup_sock_addr`, …
+    pub(crate) kind: String,
+    /// Its name, cut at 15 bytes by the kernel.
+    pub(crate) name: String,
+}
+
+/// All programs of this kernel, by id.
+pub(crate) fn listed(setting: &Setting) -> Outcome<BTreeMap<u64, Program>> {
+    let bpftool = child::find("bpftool").map_err(|error| Verdict::Skipped(error.to_string()))?;
+    let list = Running::start(Command::new(bpftool).args(["--json", "prog", "show"]))?;
+    let list = list.finish(setting.limit)?.well()?;
+    let programs: Vec<Value> = serde_json::from_str(&list.stdout).during("read bpftool's list")?;
+    let text = |program: &Value, key: &str| {
+        program.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let read = |program: &Value| {
+        let listed = Program { kind: text(program, "type"), name: text(program, "name") };
+        Some((program.get("id")?.as_u64()?, listed))
+    };
+    Ok(programs.iter().filter_map(read).collect())
+}
+
+/// Ids of the programs whose descriptors, or whose links' descriptors, a process holds.
+pub(crate) fn of_process(pid: u32) -> BTreeSet<u64> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+    let texts = entries.filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    texts.flat_map(|text| program_ids(&text).collect::<Vec<_>>()).collect()
+}
+
+fn program_ids(text: &str) -> impl Iterator<Item = u64> {
+    text.lines().filter_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok())
+}
+
+/// Ids of programs that some living process holds.
+fn held() -> BTreeSet<u64> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.flat_map(of_process).collect()
+}
+
+/// Waits until all programs that were not there `before` have gone, but for those of other living processes. The kernel
+/// frees programs some time after their last holder has gone, and tells nobody.
+pub(crate) fn wait_gone(setting: &Setting, before: &BTreeMap<u64, Program>) -> Outcome {
+    let deadline = Instant::now() + setting.limit;
+    loop {
+        let mut now = listed(setting)?;
+        let held = held();
+        now.retain(|id, _| !before.contains_key(id) && !held.contains(id));
+        if now.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return failed(format!("programs were left over: {now:?}"));
+        }
+    }
+}

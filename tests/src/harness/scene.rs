@@ -1,0 +1,205 @@
+//! A test's view of a session that several tests share: what it did, and which events are its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::child::{self, Finished, Running};
+use super::claim::Claim;
+use super::event::Event;
+use super::expect::{Deed, Expected, compare, object};
+use super::places;
+use super::session::Session;
+use super::setting::{CREDENTIALS, ENTRY, Setting};
+use super::who::Who;
+use crate::outcome::{During, Outcome, Verdict, ensure, failed};
+
+/// What a test did, and what should be told of it.
+#[derive(Debug)]
+pub(crate) struct Scene<'a> {
+    /// The run.
+    pub(crate) setting: &'a Setting,
+    /// The agent and its collector.
+    pub(crate) session: &'a Session,
+    name: &'a str,
+    known: Known,
+}
+
+/// What a test leaves for the check at the session's end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    claim: Claim,
+    expected: Vec<Expected>,
+}
+
+impl Known {
+    /// Compares with all events of the session; what is wrong.
+    pub(crate) fn compare(&self, all: &[Event]) -> String {
+        let mine: Vec<Event> = all.iter().filter(|event| self.claim.holds(event)).cloned().collect();
+        compare(&self.expected, &mine, all)
+    }
+
+    /// Whether an event is this test's.
+    pub(crate) fn holds(&self, event: &Event) -> bool {
+        self.claim.holds(event)
+    }
+}
+
+impl<'a> Scene<'a> {
+    /// Nothing done yet.
+    pub(crate) fn new(setting: &'a Setting, session: &'a Session, name: &'a str) -> Self {
+        Self { setting, session, name, known: Known::default() }
+    }
+
+    /// What it did so far.
+    pub(crate) fn known(self) -> Known {
+        self.known
+    }
+
+    /// Claims a port of the test's own.
+    pub(crate) fn claim_port(&mut self, port: u16) {
+        self.known.claim.port(port);
+    }
+
+    /// A directory of the test's own on a file system.
+    pub(crate) fn directory(&mut self, place: &str) -> Outcome<PathBuf> {
+        // Several sessions run the same test.
+        let name = format!("{}-{}", self.name.replace('/', "-"), self.session.agent.pid());
+        let path = self.setting.places.get(place)?.join(name);
+        fs::create_dir_all(&path).during(path.display())?;
+        self.known.claim.directory(&path.to_string_lossy());
+        Ok(path)
+    }
+
+    /// A new credential of the test's own on a file system.
+    pub(crate) fn credential(&mut self, place: &str, name: &str) -> Outcome<PathBuf> {
+        let path = self.directory(place)?.join(CREDENTIALS).join(name);
+        places::write(&path, "secret\n")?;
+        Ok(path)
+    }
+
+    /// The command that has this program do something.
+    pub(crate) fn actor(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.setting.me);
+        command.arg("act").args(args);
+        command
+    }
+
+    /// Has this program do something; what should be told of it, each once.
+    pub(crate) fn act(&mut self, args: &[&str]) -> Outcome<Vec<Expected>> {
+        self.perform(&mut self.actor(args)).during(args.join(" "))
+    }
+
+    /// Has this program do something, and expects what it says it did.
+    pub(crate) fn act_and_expect(&mut self, args: &[&str]) -> Outcome {
+        let expected = self.act(args)?;
+        self.expect(expected);
+        Ok(())
+    }
+
+    /// Runs a command that prints its deeds.
+    pub(crate) fn perform(&mut self, command: &mut Command) -> Outcome<Vec<Expected>> {
+        let finished = self.run(command)?;
+        let deeds = finished.stdout.lines().map(serde_json::from_str);
+        let deeds = deeds.collect::<Result<Vec<Deed>, _>>().during("read what was done")?;
+        ensure(!deeds.is_empty(), || "it says nothing of what it did".to_owned())?;
+        Ok(deeds.into_iter().map(|deed| self.expected(deed)).collect())
+    }
+
+    /// Runs a program to its end; its process and descendants are the test's.
+    pub(crate) fn run(&mut self, command: &mut Command) -> Outcome<Finished> {
+        let running = Running::start(command)?;
+        self.known.claim.process(running.pid());
+        running.finish(self.setting.limit)?.well()
+    }
+
+    /// Runs a program that does not tell of itself; who it was, as far as the harness knows.
+    pub(crate) fn run_program(&mut self, program: &str, args: &[&str]) -> Outcome<(Who, Finished)> {
+        let exe = child::find(program).map_err(|error| Verdict::Skipped(error.to_string()))?;
+        let finished = self.run(Command::new(program).args(args))?;
+        let me = Who::me()?;
+        let mut ancestors = vec![me.as_ancestor()];
+        ancestors.extend(me.ancestors.clone());
+        let who = Who {
+            pid: finished.pid,
+            start_ticks: finished.start_ticks,
+            ppid: me.pid,
+            exe: exe.to_string_lossy().into_owned(),
+            argv: std::iter::once(program).chain(args.iter().copied()).map(str::to_owned).collect(),
+            ancestors,
+            ..me
+        };
+        Ok((who, finished))
+    }
+
+    /// What should be told of a deed: with the hook that serves it on this rung, and the catalogue's words.
+    pub(crate) fn expected(&mut self, deed: Deed) -> Expected {
+        self.known.claim.process(deed.who.pid);
+        let credential = deed.event.as_deref() == Some("credential_access");
+        let expected = Expected::of(deed);
+        if !credential {
+            return expected;
+        }
+        let serving = self.session.start.serving("credential_open").unwrap_or_default();
+        let hooks = ["lsm/file_open", "fentry/security_file_open", "tp_btf/sys_exit"];
+        let hooks: Vec<&str> = hooks.into_iter().filter(|hook| serving.contains(hook)).collect();
+        expected
+            .seen_by(&hooks)
+            .key("credential", ENTRY)
+            .key("credential_kind", "test")
+            .key("sensitivity", 3)
+            .key("matched_by", "path")
+    }
+
+    /// Expects these, each once.
+    pub(crate) fn expect(&mut self, expected: impl IntoIterator<Item = Expected>) {
+        self.known.expected.extend(expected);
+    }
+
+    /// What should be told of a credential that a program opened for reading.
+    pub(crate) fn opened(&mut self, who: Who, path: &Path) -> Outcome<Expected> {
+        let facts = file_facts(path)?;
+        let deed = Deed {
+            tid: who.pid,
+            who,
+            event: Some("credential_access".to_owned()),
+            target: object(serde_json::json!({ "path": path })),
+            facts,
+            repeats: 0,
+        };
+        Ok(self.expected(deed))
+    }
+
+    /// Waits until all is told, and compares.
+    pub(crate) fn check(&self) -> Outcome {
+        self.session.settle(self.setting)?;
+        let events = &self.session.collector.events;
+        let mut seen = events.len();
+        loop {
+            let wrong = self.known.compare(&events.all());
+            if wrong.is_empty() {
+                return Ok(());
+            }
+            // Counts of repeats are told when the agent sweeps, not when they happen.
+            let repeats = self.known.expected.iter().any(Expected::has_repeats);
+            let repeat = |event: &Event| (event.kind() == "repeat").then_some(());
+            if !repeats || events.wait("a repeat", seen, self.setting.limit, repeat).is_err() {
+                return failed(wrong);
+            }
+            seen = events.len();
+        }
+    }
+}
+
+/// What an open for reading tells of a file.
+pub(crate) fn file_facts(path: &Path) -> Outcome<serde_json::Map<String, serde_json::Value>> {
+    let data = rustix::fs::stat(path).during(path.display())?;
+    Ok(object(serde_json::json!({
+        "device": format!("{}:{}", rustix::fs::major(data.st_dev), rustix::fs::minor(data.st_dev)),
+        "inode": data.st_ino,
+        "file_links": data.st_nlink,
+        "file_mode": format!("{:06o}", data.st_mode),
+        "access": "read",
+        "truncate": false,
+    })))
+}

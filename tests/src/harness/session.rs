@@ -1,0 +1,133 @@
+//! An agent that ships to a collector, and the way to know that all was seen.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+use super::agent::{Agent, Ended, Options};
+use super::collector::Collector;
+use super::event::Event;
+use super::setting::{Rung, Setting};
+use crate::outcome::{During, Outcome, ensure};
+
+/// A running pair.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// The agent.
+    pub(crate) agent: Agent,
+    /// The collector.
+    pub(crate) collector: Collector,
+    /// By which the agent said that it sees.
+    pub(crate) start: Event,
+}
+
+/// What is left of a pair: all that was seen, everywhere.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// Lines of the collector.
+    pub(crate) collected: Vec<Event>,
+    /// Lines of the agent.
+    pub(crate) printed: Vec<Event>,
+    /// The last status.
+    pub(crate) stop: Event,
+    /// How the agent ended.
+    pub(crate) ended: Ended,
+    /// `GET /status` at the end.
+    pub(crate) status: serde_json::Value,
+}
+
+impl Session {
+    /// Starts a pair, and waits until the collector has heard of the agent.
+    pub(crate) fn start(setting: &Setting, options: &Options) -> Outcome<Self> {
+        let collector = Collector::start(setting, 0)?;
+        let options = Options { collector: Some(collector.port), ..options.clone() };
+        let agent = Agent::spawn(setting, &options)?;
+        agent.ready(setting)?;
+        let is_start = |event: &Event| event.is_phase("start").then(|| event.clone());
+        let start = collector.events.wait("the agent's start", 0, setting.limit, is_start)?;
+        Ok(Self { agent, collector, start })
+    }
+
+    /// The rung that serves opens.
+    pub(crate) fn rung(&self) -> Option<Rung> {
+        rung_of(&self.start)
+    }
+
+    /// Does a harmless act that is known by its port, and waits until the collector tells it: all that was done before
+    /// and has an end has been told too, for the kernel keeps the order.
+    pub(crate) fn settle(&self, setting: &Setting) -> Outcome {
+        let from = self.collector.events.len();
+        let port = mark()?;
+        let mark = |event: &Event| is_mark(event, port).then_some(());
+        self.collector.events.wait("the marking connection", from, setting.limit, mark).map_err(|verdict| {
+            verdict.during(format!("settle (the agent said: {})", self.agent.said()))
+        })
+    }
+
+    /// Ends the pair: first the agent, which tells all it has; then the collector.
+    pub(crate) fn stop(self, setting: &Setting) -> Outcome<Told> {
+        let Self { agent, collector, start: _ } = self;
+        let printed = agent.events.clone();
+        let ended = agent.stop(setting)?;
+        let is_stop = |event: &Event| event.is_phase("stop").then(|| event.clone());
+        let stop = collector.events.wait("the agent's stop", 0, setting.limit, is_stop)?;
+        let status = collector.status(setting)?;
+        let collected = collector.stop(setting)?;
+        let told = Told { collected, printed: printed.all(), stop, ended, status };
+        told.check()?;
+        Ok(told)
+    }
+}
+
+impl Told {
+    /// What must hold of every pair: lines are objects, numbers have no holes, both streams tell the same.
+    fn check(&self) -> Outcome {
+        for event in self.collected.iter().chain(&self.printed) {
+            ensure(event.is_object(), || format!("a line that is no object: {}", event.line))?;
+        }
+        for key in ["missing", "duplicates", "refused", "failed_writes"] {
+            let number = self.status.get(key).and_then(serde_json::Value::as_u64);
+            ensure(number == Some(0), || format!("the collector's {key} is {number:?}: {}", self.status))?;
+        }
+        let mut expected = 1;
+        for event in &self.collected {
+            let seq = event.number("seq");
+            ensure(seq == Some(expected), || format!("number {seq:?} where {expected} should be: {}", event.line))?;
+            expected += 1;
+        }
+        let ids = |events: &[Event]| events.iter().map(|event| event.text("id").to_owned()).collect::<Vec<_>>();
+        let (printed, collected) = (ids(&self.printed), ids(&self.collected));
+        ensure(printed == collected, || {
+            let missing = printed.iter().filter(|id| !collected.contains(id)).count();
+            format!(
+                "the agent printed {} events, the collector {}; {missing} of the former were not collected",
+                printed.len(),
+                collected.len()
+            )
+        })
+    }
+}
+
+/// The rung that an `agent_status` tells of.
+pub(crate) fn rung_of(status: &Event) -> Option<Rung> {
+    let serving = status.serving("credential_open")?;
+    let hooks = [
+        ("lsm/file_open", Rung::Lsm),
+        ("fentry/security_file_open", Rung::Fentry),
+        ("tp_btf/sys_exit", Rung::Tracepoint),
+    ];
+    hooks.into_iter().find(|(hook, _)| serving.contains(hook)).map(|(_, rung)| rung)
+}
+
+/// Connects to a port of our own; which.
+pub(crate) fn mark() -> Outcome<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("listen for a mark")?;
+    let port = listener.local_addr()?.port();
+    drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).during("connect for a mark")?);
+    Ok(port)
+}
+
+/// Whether an event is the connection of [`mark`].
+pub(crate) fn is_mark(event: &Event, port: u16) -> bool {
+    event.kind() == "connection"
+        && event.pid() == Some(std::process::id())
+        && event.number("remote_port") == Some(port.into())
+}

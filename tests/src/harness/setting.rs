@@ -1,0 +1,116 @@
+//! Where and how a run happens.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::child;
+use super::places::{self, Places};
+use crate::outcome::{During, Outcome};
+
+/// How long anything is waited for. It is spent only where a test fails; emulated machines are slow.
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
+
+/// Directory whose files are credentials by the tests' catalogue.
+pub(crate) const CREDENTIALS: &str = "telltale-test-credentials";
+/// The entry for them.
+pub(crate) const ENTRY: &str = "telltale-test";
+/// The entry for files that are named by their whole path, and so known by inode from the start.
+pub(crate) const FIXED_ENTRY: &str = "telltale-test-fixed";
+
+/// A rung of the ladder of hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rung {
+    /// LSM programs.
+    Lsm,
+    /// Trampolines without LSM programs.
+    Fentry,
+    /// Neither.
+    Tracepoint,
+}
+
+impl Rung {
+    /// Its name on the agent's command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Lsm => "lsm",
+            Self::Fentry => "fentry",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
+
+/// Where and how a run happens. Dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// The agent's program.
+    pub(crate) telltale: PathBuf,
+    /// This program, where every user may run it.
+    pub(crate) me: PathBuf,
+    /// The rung that the run is confined to.
+    pub(crate) rung: Option<Rung>,
+    /// How long anything is waited for.
+    pub(crate) limit: Duration,
+    /// The tests' catalogue.
+    pub(crate) catalogue: PathBuf,
+    /// File systems.
+    pub(crate) places: Places,
+    /// A directory of the run.
+    pub(crate) scratch: tempfile::TempDir,
+}
+
+impl Setting {
+    /// Prepares a run.
+    pub(crate) fn prepare(telltale: Option<&Path>, rung: Option<Rung>) -> Outcome<Self> {
+        let telltale = match telltale {
+            Some(path) => fs::canonicalize(path).during(path.display())?,
+            None => child::find("telltale").during("find the agent (or name it with --telltale)")?,
+        };
+        let scratch = tempfile::Builder::new().prefix("telltale-tests-").tempdir().during("make a directory")?;
+        fs::set_permissions(scratch.path(), Permissions::from_mode(0o755))?;
+        let copy = |from: &Path| -> Outcome<PathBuf> {
+            let to = scratch.path().join(from.file_name().unwrap_or_default());
+            fs::copy(from, &to).during(format!("copy {}", from.display()))?;
+            fs::set_permissions(&to, Permissions::from_mode(0o755))?;
+            Ok(to)
+        };
+        let (me, telltale) = (copy(&std::env::current_exe()?)?, copy(&telltale)?);
+        let places = Places::prepare(scratch.path());
+        let catalogue = scratch.path().join("catalogue.toml");
+        write_catalogue(&catalogue, &places)?;
+        Ok(Self { telltale, me, rung, limit: LIMIT, catalogue, places, scratch })
+    }
+
+    /// A path of the run that nothing else uses.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+}
+
+/// The file on a file system that the catalogue names by its whole path.
+pub(crate) fn fixed(directory: &Path) -> PathBuf {
+    directory.join("fixed/credential")
+}
+
+fn write_catalogue(path: &Path, places: &Places) -> Outcome {
+    let mut paths = Vec::new();
+    for directory in places.all().iter().flat_map(|place| &place.directory) {
+        let file = fixed(directory);
+        places::write(&file, "secret\n")?;
+        paths.push(format!("{:?}", file.display().to_string()));
+    }
+    let entry = |name: &str, paths: &str| {
+        format!(
+            "[[credential]]\nname = \"{name}\"\nkind = \"test\"\nsensitivity = 3\npaths = [{paths}]\n\
+             comment = \"Files that tests make.\"\n\n"
+        )
+    };
+    let mut text = format!("version = 1\n\n{}", entry(ENTRY, &format!("\"**/{CREDENTIALS}/*\"")));
+    if !paths.is_empty() {
+        text.push_str(&entry(FIXED_ENTRY, &paths.join(", ")));
+    }
+    places::write(path, &text)
+}

@@ -1,0 +1,172 @@
+//! Runs tests, prints one line each, and counts.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+
+use crate::cases::{self, Case, Run};
+use crate::harness::agent::Options;
+use crate::harness::claim::Claim;
+use crate::harness::event::Event;
+use crate::harness::scene::{Known, Scene};
+use crate::harness::session::Session;
+use crate::harness::setting::{Rung, Setting};
+use crate::outcome::{During, Outcome, Verdict, ensure, failed, skipped};
+
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    /// The agent's program; else the one on the PATH.
+    #[arg(long, value_name = "PATH")]
+    telltale: Option<PathBuf>,
+    /// Run on this rung of the ladder alone, instead of on all that this kernel has.
+    #[arg(long)]
+    rung: Option<Rung>,
+    /// Run tests whose name contains one of these.
+    filters: Vec<String>,
+}
+
+/// Prints the names of all tests.
+pub(crate) fn list() {
+    for case in cases::all() {
+        println!("{}", case.name);
+    }
+}
+
+/// Runs tests; the last line is the count.
+pub(crate) fn run(args: &RunArgs) -> ExitCode {
+    let mut tally = Tally::default();
+    match selected(&args.filters).and_then(|cases| Ok((cases, prepare(args)?))) {
+        Ok((cases, setting)) => all(&setting, &cases, &mut tally),
+        Err(verdict) => tally.count("prepare", Instant::now(), Err(verdict)),
+    }
+    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
+    if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn selected(filters: &[String]) -> Outcome<Vec<Case>> {
+    let mut cases = cases::all();
+    cases.retain(|case| filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter)));
+    ensure(!cases.is_empty(), || format!("no test's name contains one of {filters:?}"))?;
+    Ok(cases)
+}
+
+fn prepare(args: &RunArgs) -> Outcome<Setting> {
+    ensure(rustix::process::geteuid().is_root(), || "loading kernel programs needs root".to_owned())?;
+    Setting::prepare(args.telltale.as_deref(), args.rung)
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Tally {
+    fn count(&mut self, name: &str, begun: Instant, outcome: Outcome) {
+        let took = begun.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => {
+                self.passed += 1;
+                println!("ok       {name}  {took:.2} s");
+            }
+            Err(Verdict::Skipped(reason)) => {
+                self.skipped += 1;
+                println!("skipped  {name}  {took:.2} s: {reason}");
+            }
+            Err(Verdict::Failed(text)) => {
+                self.failed += 1;
+                println!("FAILED   {name}  {took:.2} s\n  {}", text.trim_end().replace('\n', "\n  "));
+            }
+        }
+    }
+}
+
+fn all(setting: &Setting, cases: &[Case], tally: &mut Tally) {
+    let shared: Vec<&Case> = cases.iter().filter(|case| matches!(case.run, Run::Shared(_))).collect();
+    if !shared.is_empty() {
+        let best = on_rung(setting, &shared, None, tally);
+        if setting.rung.is_none() {
+            for rung in [Rung::Lsm, Rung::Fentry, Rung::Tracepoint] {
+                if best != Some(rung) {
+                    on_rung(setting, &shared, Some(rung), tally);
+                }
+            }
+        }
+    }
+    for case in cases {
+        if let Run::Own(run) = &case.run {
+            let begun = Instant::now();
+            tally.count(&case.name, begun, run(setting));
+        }
+    }
+}
+
+/// Runs the tests that share a session, on a rung or on the best one; which that was.
+fn on_rung(setting: &Setting, cases: &[&Case], rung: Option<Rung>, tally: &mut Tally) -> Option<Rung> {
+    let begun = Instant::now();
+    let session = Session::start(setting, &Options { rung, ..Options::default() });
+    let label = |rung: Option<Rung>| rung.or(setting.rung).map_or("best", Rung::name);
+    let session = match (session, rung) {
+        (Ok(session), _) => session,
+        (Err(Verdict::Failed(text)), Some(rung)) if text.contains("does not serve") => {
+            let reason = text.lines().next().unwrap_or_default();
+            tally.count(&format!("session[{rung:?}]"), begun, skipped(format!("this kernel has no such rung: {reason}")));
+            return None;
+        }
+        (Err(verdict), _) => {
+            tally.count(&format!("session[{}]", label(rung)), begun, Err(verdict));
+            return None;
+        }
+    };
+    let found = session.rung();
+    let label = found.map_or(label(rung), Rung::name);
+    tally.count(&format!("session[{label}]"), begun, rung_is(&session, found, rung.or(setting.rung)));
+    let mut known = Vec::new();
+    for case in cases {
+        let Run::Shared(run) = &case.run else { continue };
+        let begun = Instant::now();
+        let mut scene = Scene::new(setting, &session, &case.name);
+        let outcome = run(&mut scene).and_then(|()| scene.check());
+        tally.count(&format!("{}[{label}]", case.name), begun, outcome);
+        known.push((case.name.clone(), scene.known()));
+    }
+    let begun = Instant::now();
+    tally.count(&format!("session-end[{label}]"), begun, end(setting, session, &known));
+    found
+}
+
+fn rung_is(session: &Session, found: Option<Rung>, asked: Option<Rung>) -> Outcome {
+    ensure(found.is_some() && (asked.is_none() || asked == found), || {
+        format!("the rung is {found:?}, asked for was {asked:?}: {}", session.start.line)
+    })
+}
+
+/// Ends a session, and looks at all of it again: nothing came late, and nothing of our processes is unaccounted for.
+fn end(setting: &Setting, session: Session, known: &[(String, Known)]) -> Outcome {
+    let mut ours = Claim::default();
+    ours.process(std::process::id());
+    let collector = session.collector.port;
+    let told = session.stop(setting)?;
+    let mut wrong = String::new();
+    for (name, known) in known {
+        let late = known.compare(&told.collected);
+        if !late.is_empty() {
+            wrong.push_str(&format!("{name}, at the end:\n{late}"));
+        }
+    }
+    let is_own = |event: &Event| {
+        // The harness's own: marks, and questions to the collector.
+        event.pid() == Some(std::process::id()) && event.kind() == "connection"
+            || event.number("remote_port") == Some(collector.into())
+    };
+    for event in told.collected.iter().filter(|event| ours.holds(event) && !is_own(event)) {
+        if !known.iter().any(|(_, known)| known.holds(event)) {
+            wrong.push_str(&format!("an event of nobody's doing: {}\n", event.line));
+        }
+    }
+    told.balanced().during("the ledger")?;
+    if wrong.is_empty() { Ok(()) } else { failed(wrong) }
+}
