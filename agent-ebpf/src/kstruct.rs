@@ -243,10 +243,11 @@ impl<A: Access> Task<A> {
     /// Its id in the innermost pid namespace.
     #[inline(always)]
     pub fn namespaced_pid(self) -> Option<u32> {
-        let pid = self.pointer(offset!(task_thread_pid))?;
-        // SAFETY: loaded from a pointer of kind `A`; the array's element is chosen at run time, so probed.
+        // SAFETY: probed from the start: the array's element is chosen at run time, and no offset but a constant may be
+        // added to a typed pointer.
         unsafe {
-            let level: u32 = A::load(pid, offset!(pid_level)?)?;
+            let pid: u64 = Probed::load(self.0, offset!(task_thread_pid)?)?;
+            let level: u32 = Probed::load(pid, offset!(pid_level)?)?;
             if level > 32 {
                 return None;
             }

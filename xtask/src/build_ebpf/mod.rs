@@ -138,6 +138,7 @@ fn compile(request: &Request<'_>, toolchain: &Toolchain) -> Result<PathBuf, Erro
         .envs(PROFILE)
         .stdin(Stdio::null());
     if request.show {
+        eprintln!("Building the kernel programs (the first time with `core`: about 2 minutes) …");
         cargo.stdout(Stdio::inherit()).stderr(Stdio::inherit());
     }
     let output = cargo.output().map_err(Error::io("start", &toolchain.cargo))?;

@@ -1,0 +1,158 @@
+//! Secrets that one command writes for the next to read: `echo user:password | chpasswd`.
+
+use super::name::kind;
+use super::program::mark_literal;
+use super::shell::{Lead, Word};
+use super::text::{Marks, Text, among, at, cut, ends_with_any, run_end};
+
+/// Programs that read passwords, and nothing else of weight, from their input.
+const READERS: &[&str] = &[
+    "passwd",
+    "smbpasswd",
+    "kinit",
+    "cryptsetup",
+    "ldappasswd",
+    "ykman",
+    "vncpasswd",
+    "tigervncpasswd",
+    "saslpasswd2",
+    "realm",
+    "adcli",
+    "veracrypt",
+    "gocryptfs",
+    "encfs",
+    "ecryptfs-add-passphrase",
+    "mkpasswd",
+    "wpa_passphrase",
+    "ssh-add",
+    "age-keygen",
+    "keyctl",
+    "systemd-creds",
+    "systemd-tty-ask-password-agent",
+    "secret-tool",
+    "x11vnc",
+    "grub-mkpasswd-pbkdf2",
+    "htpasswd",
+    "clevis",
+    "bioctl",
+    "geli",
+    "fscrypt",
+    "zfs",
+];
+
+/// Programs that read `user:password` lines.
+const USER_READERS: &[&str] = &["chpasswd", "newusers", "chgpasswd"];
+
+/// Flags and words of a command that say that it reads a secret.
+const READING: &[&str] = &[
+    "-S",
+    "--stdin",
+    "--password-stdin",
+    "--with-token",
+    "--passphrase-fd",
+    "--passwd-on-stdin",
+    "--pwstdin",
+    "password_stdin",
+    "--token-stdin",
+    "--pass-stdin",
+    "--password-from-stdin",
+    "--api-key-stdin",
+    "--stdin-password",
+    "--key-file=-",
+    "--data-file=-",
+    "--value-stdin",
+    "--from-stdin",
+    "--passphrase-file=-",
+    "--stdinpass",
+    "-stdin",
+    "--api-token-stdin",
+];
+
+/// Commands of two words that store what they read.
+const STORING: &[(&str, &str)] = &[
+    ("docker", "secret"),
+    ("podman", "secret"),
+    ("gh", "secret"),
+    ("wrangler", "secret"),
+    ("pass", "insert"),
+    ("gopass", "insert"),
+    ("vault", "login"),
+    ("gh", "auth"),
+    ("gcloud", "secrets"),
+    ("vercel", "env"),
+    ("flyctl", "secrets"),
+    ("fly", "secrets"),
+    ("pulumi", "config"),
+    ("ansible-vault", "encrypt_string"),
+    ("kubeseal", "--raw"),
+    ("op", "item"),
+];
+
+/// Marks what `command` reads: of `previous`, where a pipe joins them, of a here-string, of the lines of a
+/// here-document, which are among `all`.
+pub(super) fn scan(previous: &[Word<'_>], command: &[Word<'_>], all: &[Word<'_>], marks: &mut Marks) {
+    if command.iter().any(|word| is_program(word, USER_READERS)) {
+        for word in all {
+            mark_user_line(&word.text, marks);
+        }
+    }
+    let piped = command.first().is_some_and(|word| word.lead == Lead::Pipe);
+    if !reads_secret(command) {
+        return;
+    }
+    for word in command.iter().filter(|word| word.lead == Lead::Here) {
+        mark_literal(&word.text, 0, marks);
+    }
+    if piped
+        && previous.iter().any(|word| is_program(word, &["echo", "printf", "print", "Write-Output", "yes"]))
+    {
+        mark_written(previous, marks);
+    }
+}
+
+fn is_program(word: &Word<'_>, names: &[&str]) -> bool {
+    let bytes = word.text.bytes.as_ref();
+    among(bytes.rsplit(|&byte| byte == b'/').next().unwrap_or(bytes), names)
+}
+
+fn reads_secret(command: &[Word<'_>]) -> bool {
+    let has = |text: &str| command.iter().any(|word| word.text.bytes.as_ref() == text.as_bytes());
+    let stores = STORING.iter().any(|(program, verb)| has(program) && has(verb));
+    let sudo = has("sudo") || has("doas");
+    stores
+        || command.iter().any(|word| {
+            let bytes = word.text.bytes.as_ref();
+            is_program(word, READERS)
+                || (among(bytes, READING) && (bytes != b"-S" || sudo))
+                || ends_with_any(bytes, &["-stdin", "_stdin"])
+        })
+        || (command.iter().any(|word| ends_with_any(&word.text.bytes, &["-passin", "-pass", "-passout"]))
+            && has("stdin"))
+}
+
+/// Marks the words that `echo` and its kin write, after their flags and formats.
+fn mark_written(command: &[Word<'_>], marks: &mut Marks) {
+    let start = command
+        .iter()
+        .position(|word| is_program(word, &["echo", "printf", "print", "Write-Output", "yes"]))
+        .map_or(0, |position| position + 1);
+    for word in command.iter().skip(start).filter(|word| word.lead == Lead::Space) {
+        let bytes = word.text.bytes.as_ref();
+        let flag = at(bytes, 0) == b'-' && bytes.len() <= 3;
+        let format = at(bytes, 0) == b'%';
+        if !flag && !format && kind(bytes).is_none() {
+            mark_literal(&word.text, 0, marks);
+        }
+    }
+}
+
+/// `user:password`, alone on a line.
+fn mark_user_line(text: &Text<'_>, marks: &mut Marks) {
+    let bytes = text.bytes.as_ref();
+    let user = run_end(bytes, 0, |byte| byte.is_ascii_alphanumeric() || b"_-.$".contains(&byte));
+    if user > 0 && at(bytes, user) == b':' && cut(bytes, user..user + 3) != b"://" {
+        let end = run_end(bytes, user + 1, |byte| byte != b'\n' && byte != b'\\');
+        let literal = text.part(0..end);
+        mark_literal(&literal, user + 1, marks);
+    }
+}
