@@ -102,7 +102,7 @@ fn attach_all(
     for program in serving.programs {
         let loaded = ebpf
             .program_mut(program.name)
-            .ok_or_else(|| format!("the object has no program {}", program.name))?;
+            .ok_or_else(|| format!("{} needs inode storage, which the kernel refuses", program.attach))?;
         if loaded.fd().is_ok() {
             // Another capability was here before: one program may serve two.
             continue;

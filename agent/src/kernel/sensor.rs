@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use agent_common::keys::{FlowCount, FlowKey, InodeKey};
-use aya::maps::{MapData, RingBuf};
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::maps::{MapData, MapError, RingBuf};
+use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use zerocopy::IntoBytes;
 
 use super::btf::{BtfError, KernelTypes};
@@ -20,6 +20,11 @@ use super::selftest::{self, Own, Records};
 
 /// The object that `agent/build.rs` built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TELLTALE_EBPF_OBJECT"));
+/// The same without LSM programs: where `bpf` is not among the LSMs, the kernel refuses to make their inode storage,
+/// and a loader makes all maps of an object.
+static OBJECT_WITHOUT_LSM: &[u8] = aya::include_bytes_aligned!(env!("TELLTALE_EBPF_OBJECT_WITHOUT_LSM"));
+/// The map that tells the two apart.
+const INODE_STORAGE: &str = "VERDICTS";
 
 /// Where the kernel shows its types.
 const BTF_DIRECTORY: &str = "/sys/kernel/btf";
@@ -110,7 +115,12 @@ impl Sensor {
         // aya has no userspace handle for inode storage; the programs alone use it.
         loader.allow_unsupported_maps().btf(Some(&btf));
         loader.override_global("OFFSETS", resolved.offsets.as_bytes(), true);
-        let mut ebpf = loader.load(OBJECT)?;
+        let mut ebpf = match loader.load(OBJECT) {
+            Err(EbpfError::MapError(MapError::CreateError { name, .. })) if name == INODE_STORAGE => {
+                loader.load(OBJECT_WITHOUT_LSM)?
+            }
+            loaded => loaded?,
+        };
         let mut ring = RingBuf::try_from(ebpf.take_map("EVENTS").ok_or(MapFailure::Missing("EVENTS"))?)
             .map_err(|source| MapFailure::Refused { map: "EVENTS", source })?;
         let mut maps = Maps::take(&mut ebpf, &config.filters)?;
