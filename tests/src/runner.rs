@@ -113,7 +113,11 @@ fn on_rung(setting: &Setting, cases: &[&Case], rung: Option<Rung>, tally: &mut T
         (Ok(session), _) => session,
         (Err(Verdict::Failed(text)), Some(rung)) if text.contains("does not serve") => {
             let reason = text.lines().next().unwrap_or_default();
-            tally.count(&format!("session[{rung:?}]"), begun, skipped(format!("this kernel has no such rung: {reason}")));
+            tally.count(
+                &format!("session[{rung:?}]"),
+                begun,
+                skipped(format!("this kernel has no such rung: {reason}")),
+            );
             return None;
         }
         (Err(verdict), _) => {

@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendFlags, SocketFlags, SocketType, bind, connect, getpeername, getsockname, listen, sendto,
-    socket_with, sockopt,
+    AddressFamily, SendFlags, SocketFlags, SocketType, bind, connect, getpeername, getsockname, listen,
+    sendto, socket_with, sockopt,
 };
 use serde_json::{Value, json};
 
@@ -77,9 +77,7 @@ pub(super) fn attempt(to: SocketAddr, how: How) -> Outcome<Deed> {
     let socket = stream(to, nonblocking)?;
     let result = match how {
         How::Nonblocking | How::Asked => waited(&socket, to, how == How::Asked),
-        How::FastOpen => {
-            sendto(&socket, b"GET /", SendFlags::from_bits_retain(MSG_FASTOPEN), &to).map(drop)
-        }
+        How::FastOpen => sendto(&socket, b"GET /", SendFlags::from_bits_retain(MSG_FASTOPEN), &to).map(drop),
         How::Uring => uring::connect(&socket, to, false)?,
         How::Sqpoll => uring::connect(&socket, to, true)?,
         How::Blocking | How::Thread | How::Abandoned => connect(&socket, &to),
@@ -113,7 +111,8 @@ fn waited(socket: &OwnedFd, to: SocketAddr, ask_again: bool) -> Result<(), Errno
 /// What the program knows of its attempt.
 fn told(socket: &OwnedFd, to: SocketAddr, result: Result<(), Errno>) -> Outcome<Deed> {
     let hook = if to.is_ipv4() { "cgroup/connect4" } else { "cgroup/connect6" };
-    let mut facts = object(json!({ "v4_mapped": v4_mapped(to), "hook": hook, "outcome_reason": Value::Null }));
+    let mut facts =
+        object(json!({ "v4_mapped": v4_mapped(to), "hook": hook, "outcome_reason": Value::Null }));
     let remote = to.ip().to_canonical().to_string();
     match result {
         Ok(()) => {

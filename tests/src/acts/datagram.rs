@@ -46,7 +46,8 @@ pub(super) fn perform(args: &DatagramArgs) -> Outcome {
             }
             for to in &args.to {
                 // A mapped address is sent by the IPv4 half of the kernel, where its form is no longer known.
-                let hook = if to.ip().to_canonical().is_ipv4() { "cgroup/sendmsg4" } else { "cgroup/sendmsg6" };
+                let hook =
+                    if to.ip().to_canonical().is_ipv4() { "cgroup/sendmsg4" } else { "cgroup/sendmsg6" };
                 tell(*to, hook, args.times - 1)?;
             }
         }

@@ -91,7 +91,11 @@ fn child(args: &ReuseArgs, serial: u64) -> Outcome {
         return act(&args.directory, serial, false);
     }
     let mut command = Command::new("/proc/self/exe");
-    command.args(["act", "touch", "--directory"]).arg(&args.directory).arg("--serial").arg(serial.to_string());
+    command
+        .args(["act", "touch", "--directory"])
+        .arg(&args.directory)
+        .arg("--serial")
+        .arg(serial.to_string());
     failed(command.exec().to_string())
 }
 

@@ -16,7 +16,8 @@ const POLL_IDLE_MS: u32 = 100;
 /// Connects; what the kernel gave.
 pub(super) fn connect(socket: &OwnedFd, to: SocketAddr, polled: bool) -> Outcome<Result<(), Errno>> {
     let (address, length) = raw(to);
-    let entry = opcode::Connect::new(types::Fd(socket.as_raw_fd()), (&raw const address).cast(), length).build();
+    let entry =
+        opcode::Connect::new(types::Fd(socket.as_raw_fd()), (&raw const address).cast(), length).build();
     let result = submit(&entry, polled).during("connect by io_uring")?;
     Ok(if result < 0 { Err(Errno::from_raw_os_error(-result)) } else { Ok(()) })
 }

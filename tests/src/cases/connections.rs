@@ -50,9 +50,9 @@ const TABLE: [(&str, &str, Peer); 22] = [
 
 /// All of them.
 pub(super) fn cases() -> Vec<Case> {
-    let rows = TABLE.iter().map(|(name, how, peer)| {
-        shared(format!("connect/{name}"), move |scene| row(scene, how, *peer))
-    });
+    let rows = TABLE
+        .iter()
+        .map(|(name, how, peer)| shared(format!("connect/{name}"), move |scene| row(scene, how, *peer)));
     let mut cases: Vec<Case> = rows.collect();
     cases.push(shared("connect/abandoned", |scene| scene.act_and_expect(&["connect", "--how", "abandoned"])));
     cases.push(shared("connect/many", many));
@@ -73,7 +73,9 @@ fn row(scene: &mut Scene<'_>, how: &str, peer: Peer) -> Outcome {
     }
     let unreachable = matches!(peer, Peer::Unreachable(_));
     if unreachable && how == "uring" && scene.session.rung() == Some(Rung::Tracepoint) {
-        return skipped("a named gap of this rung: an attempt through io_uring without a route ends as unknown");
+        return skipped(
+            "a named gap of this rung: an attempt through io_uring without a route ends as unknown",
+        );
     }
     let expected = scene.act(&["connect", "--how", how, "--to", &address.to_string()])?;
     // The thread that polls for a program is not the program's own.

@@ -113,9 +113,9 @@ fn hard_link(scene: &mut Scene<'_>, place: &'static str) -> Outcome {
     let expected = scene.act(&["open", "--path", &link.to_string_lossy()])?;
     // The next run of this test finds it as it was.
     fs::remove_file(&link).during("remove a link")?;
-    scene.expect(expected.into_iter().map(|one| {
-        one.key("credential", FIXED_ENTRY).key("matched_by", "inode")
-    }));
+    scene.expect(
+        expected.into_iter().map(|one| one.key("credential", FIXED_ENTRY).key("matched_by", "inode")),
+    );
     Ok(())
 }
 

@@ -54,7 +54,8 @@ impl Flood {
     /// Acts of others in the families that are counted.
     fn noise(&self) -> Outcome<u64> {
         let others = |event: &Event| {
-            matches!(event.kind(), "connection" | "credential_access") && event.pid() != Some(self.counted.pid)
+            matches!(event.kind(), "connection" | "credential_access")
+                && event.pid() != Some(self.counted.pid)
         };
         Ok(self.told.count(others) + self.told.counter("record.not_a_credential")?)
     }

@@ -72,9 +72,12 @@ fn curl(scene: &mut Scene<'_>) -> Outcome {
         let server = Server::start(ip)?;
         scene.claim_port(server.address.port());
         let url = format!("http://{}/", server.address);
-        let (who, finished) =
-            scene.run_program("curl", &["-q", "--silent", "--noproxy", "*", "--write-out", "%{local_port}", &url])?;
-        let port = finished.stdout.lines().last().unwrap_or_default().parse().during("read curl's local port")?;
+        let (who, finished) = scene.run_program(
+            "curl",
+            &["-q", "--silent", "--noproxy", "*", "--write-out", "%{local_port}", &url],
+        )?;
+        let port =
+            finished.stdout.lines().last().unwrap_or_default().parse().during("read curl's local port")?;
         connected(scene, who, &server, Some(port));
     }
     Ok(())

@@ -99,7 +99,9 @@ impl Agent {
     pub(crate) fn stop(mut self, setting: &Setting) -> Outcome<Ended> {
         self.running.signal(Signal::TERM)?;
         let ended = self.wait(setting)?;
-        ensure(ended.code == Some(0), || format!("the agent ended with {:?} after SIGTERM: {}", ended.code, ended.messages))?;
+        ensure(ended.code == Some(0), || {
+            format!("the agent ended with {:?} after SIGTERM: {}", ended.code, ended.messages)
+        })?;
         Ok(ended)
     }
 

@@ -34,7 +34,8 @@ impl Collector {
         let (stdout, stderr) = running.outputs()?;
         let events = Stream::reading("the collector", stdout, Event::read);
         let messages = Stream::reading("the collector", stderr, |line| line);
-        let port = messages.wait("the address it listens on", 0, setting.limit, |line: &String| port_of(line))?;
+        let port =
+            messages.wait("the address it listens on", 0, setting.limit, |line: &String| port_of(line))?;
         Ok(Self { running, events, messages, port })
     }
 

@@ -62,14 +62,17 @@ impl Event {
     /// A counter of an `agent_status`.
     pub(crate) fn counter(&self, name: &str) -> Option<u64> {
         let counters = self.get("counters")?.as_array()?;
-        let counter = counters.iter().find(|counter| counter.get("name").and_then(Value::as_str) == Some(name));
+        let counter =
+            counters.iter().find(|counter| counter.get("name").and_then(Value::as_str) == Some(name));
         counter?.get("value")?.as_u64()
     }
 
     /// All counters of an `agent_status`.
     pub(crate) fn counters(&self) -> impl Iterator<Item = (&str, u64)> {
         let counters = self.get("counters").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        counters.iter().filter_map(|counter| Some((counter.get("name")?.as_str()?, counter.get("value")?.as_u64()?)))
+        counters
+            .iter()
+            .filter_map(|counter| Some((counter.get("name")?.as_str()?, counter.get("value")?.as_u64()?)))
     }
 
     /// The hook that serves a capability, by an `agent_status`.

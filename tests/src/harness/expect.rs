@@ -45,7 +45,8 @@ impl Expected {
     /// What is to be expected of a deed.
     pub(crate) fn of(deed: Deed) -> Self {
         let Who { pid: _, start_ticks: _, ppid, uid, gid, euid, egid, .. } = deed.who.clone();
-        let Who { capabilities, login_uid, session_id, cgroup, exe, argv, cwd, namespaces, .. } = deed.who.clone();
+        let Who { capabilities, login_uid, session_id, cgroup, exe, argv, cwd, namespaces, .. } =
+            deed.who.clone();
         let [mount, network, pid_namespace, user] = namespaces;
         let (identity, identity_kind) = identity::of(&deed.who);
         let mut keys = object(serde_json::json!({
@@ -132,14 +133,18 @@ fn lineage_differences(event: &Event, truth: &[Ancestor]) -> Vec<String> {
     let lineage = event.lineage();
     let harness = std::process::id();
     let mut wrong = Vec::new();
-    let to_harness = truth.iter().position(|ancestor| ancestor.pid == harness).map_or(truth.len(), |at| at + 1);
+    let to_harness =
+        truth.iter().position(|ancestor| ancestor.pid == harness).map_or(truth.len(), |at| at + 1);
     if lineage.len() < to_harness || lineage.len() > truth.len() {
         wrong.push(format!("lineage has {} entries, of {} true ones", lineage.len(), truth.len()));
     }
     for (at, (told, is)) in lineage.iter().zip(truth).enumerate() {
         let start = told.get("start_ns").and_then(Value::as_u64).map(who::ticks_of_ns);
         if claim::pid(told) != Some(is.pid) || start != Some(is.start_ticks) {
-            wrong.push(format!("lineage[{at}] is {told}, should be pid {} at {} ticks", is.pid, is.start_ticks));
+            wrong.push(format!(
+                "lineage[{at}] is {told}, should be pid {} at {} ticks",
+                is.pid, is.start_ticks
+            ));
             continue;
         }
         let exe = told.get("exe").and_then(Value::as_str).unwrap_or_default();

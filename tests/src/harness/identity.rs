@@ -54,7 +54,9 @@ fn container<'a>(name: &'a str, parent: Option<&str>) -> Option<(&'static str, &
     let name = name.strip_suffix(".scope").unwrap_or(name);
     let is_id = |id: &str| id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     let named = PREFIXES.iter().find_map(|(prefix, engine)| Some((*engine, name.strip_prefix(prefix)?)));
-    named.or_else(|| Some((if parent == Some("docker") { "docker" } else { "oci" }, name))).filter(|(_, id)| is_id(id))
+    named
+        .or_else(|| Some((if parent == Some("docker") { "docker" } else { "oci" }, name)))
+        .filter(|(_, id)| is_id(id))
 }
 
 /// Percent-encodes a segment.

@@ -30,7 +30,8 @@ impl Told {
 
     /// What gap events tell as lost, of a stage and family.
     pub(crate) fn gaps(&self, stage: &str, family: Option<&str>) -> u64 {
-        let gaps = self.collected.iter().filter(|event| event.kind() == "gap" && event.text("stage") == stage);
+        let gaps =
+            self.collected.iter().filter(|event| event.kind() == "gap" && event.text("stage") == stage);
         let gaps = gaps.filter(|event| family.is_none_or(|family| event.text("hook_family") == family));
         gaps.filter_map(|event| event.number("lost")).sum()
     }

@@ -74,7 +74,9 @@ impl Places {
         let made = (|| -> Outcome {
             fs::File::create(&image)?.set_len(64 << 20)?;
             fs::create_dir(&target)?;
-            let made = Running::start(Command::new(child::find("mke2fs")?).args(["-q", "-F", "-t", "ext4"]).arg(&image));
+            let made = Running::start(
+                Command::new(child::find("mke2fs")?).args(["-q", "-F", "-t", "ext4"]).arg(&image),
+            );
             made?.finish(LIMIT)?.well()?;
             Running::start(Command::new(child::find("mount")?).args(["-o", "loop"]).args([&image, &target]))?
                 .finish(LIMIT)?

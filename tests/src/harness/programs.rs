@@ -26,9 +26,8 @@ pub(crate) fn listed(setting: &Setting) -> Outcome<BTreeMap<u64, Program>> {
     let list = Running::start(Command::new(bpftool).args(["--json", "prog", "show"]))?;
     let list = list.finish(setting.limit)?.well()?;
     let programs: Vec<Value> = serde_json::from_str(&list.stdout).during("read bpftool's list")?;
-    let text = |program: &Value, key: &str| {
-        program.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
+    let text =
+        |program: &Value, key: &str| program.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let read = |program: &Value| {
         let listed = Program { kind: text(program, "type"), name: text(program, "name") };
         Some((program.get("id")?.as_u64()?, listed))

@@ -34,7 +34,8 @@ impl Server {
                 thread::spawn(move || {
                     // Whoever connects may as well hang up: nothing depends on the answer but their own status.
                     let _ = stream.read(&mut [0; 4096]);
-                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n");
+                    let _ = stream
+                        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n");
                 });
             }
         });

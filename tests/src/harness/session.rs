@@ -57,9 +57,10 @@ impl Session {
         let from = self.collector.events.len();
         let port = mark()?;
         let mark = |event: &Event| is_mark(event, port).then_some(());
-        self.collector.events.wait("the marking connection", from, setting.limit, mark).map_err(|verdict| {
-            verdict.during(format!("settle (the agent said: {})", self.agent.said()))
-        })
+        self.collector
+            .events
+            .wait("the marking connection", from, setting.limit, mark)
+            .map_err(|verdict| verdict.during(format!("settle (the agent said: {})", self.agent.said())))
     }
 
     /// Ends the pair: first the agent, which tells all it has; then the collector.
@@ -90,10 +91,13 @@ impl Told {
         let mut expected = 1;
         for event in &self.collected {
             let seq = event.number("seq");
-            ensure(seq == Some(expected), || format!("number {seq:?} where {expected} should be: {}", event.line))?;
+            ensure(seq == Some(expected), || {
+                format!("number {seq:?} where {expected} should be: {}", event.line)
+            })?;
             expected += 1;
         }
-        let ids = |events: &[Event]| events.iter().map(|event| event.text("id").to_owned()).collect::<Vec<_>>();
+        let ids =
+            |events: &[Event]| events.iter().map(|event| event.text("id").to_owned()).collect::<Vec<_>>();
         let (printed, collected) = (ids(&self.printed), ids(&self.collected));
         ensure(printed == collected, || {
             let missing = printed.iter().filter(|id| !collected.contains(id)).count();

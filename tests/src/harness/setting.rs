@@ -69,7 +69,8 @@ impl Setting {
             Some(path) => fs::canonicalize(path).during(path.display())?,
             None => child::find("telltale").during("find the agent (or name it with --telltale)")?,
         };
-        let scratch = tempfile::Builder::new().prefix("telltale-tests-").tempdir().during("make a directory")?;
+        let scratch =
+            tempfile::Builder::new().prefix("telltale-tests-").tempdir().during("make a directory")?;
         fs::set_permissions(scratch.path(), Permissions::from_mode(0o755))?;
         let copy = |from: &Path| -> Outcome<PathBuf> {
             let to = scratch.path().join(from.file_name().unwrap_or_default());

@@ -127,6 +127,10 @@ impl<T: Clone + Send + 'static> Stream<T> {
         let state = self.shared.lock();
         let waiting = self.shared.changed.wait_timeout_while(state, limit, |state| !state.ended);
         let (state, _) = waiting.unwrap_or_else(PoisonError::into_inner);
-        if state.ended { Ok(()) } else { failed(format!("{} did not close its output within {limit:.0?}", self.name)) }
+        if state.ended {
+            Ok(())
+        } else {
+            failed(format!("{} did not close its output within {limit:.0?}", self.name))
+        }
     }
 }

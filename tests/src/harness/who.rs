@@ -153,5 +153,7 @@ fn cgroup(text: &str) -> String {
 /// Where cgroup v2 is mounted: by itself, or beside v1.
 pub(crate) fn cgroup_root() -> Option<&'static Path> {
     let candidates = [Path::new("/sys/fs/cgroup"), Path::new("/sys/fs/cgroup/unified")];
-    candidates.into_iter().find(|path| path.join("cgroup.procs").exists() && path.join("cgroup.controllers").exists())
+    candidates
+        .into_iter()
+        .find(|path| path.join("cgroup.procs").exists() && path.join("cgroup.controllers").exists())
 }

@@ -123,7 +123,9 @@ fn separator(bytes: &[u8], sign: usize) -> Result<Separator, usize> {
         b':' if cut(bytes, sign + 1..sign + 3) == b"//" => Err(sign + 3),
         // `${NAME:-value}` and `${NAME:=value}` of a shell, `name := value` of Go and make.
         b':' if next == b'=' => Ok(Separator { end: sign + 2, colon: false, encoded: false }),
-        b':' if next == b'-' && is_default(bytes, sign) => Ok(Separator { end: sign + 2, colon: false, encoded: false }),
+        b':' if next == b'-' && is_default(bytes, sign) => {
+            Ok(Separator { end: sign + 2, colon: false, encoded: false })
+        }
         b':' => Ok(Separator { end: sign + 1, colon: true, encoded: false }),
         _ => {
             let start = if cut(bytes, sign + 1..sign + 3) == b"25" { sign + 3 } else { sign + 1 };

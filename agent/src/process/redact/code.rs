@@ -202,7 +202,10 @@ fn scan_call(text: &Text<'_>, open: usize, marks: &mut Marks) {
         return;
     }
     let logs_in = among(name, LOGINS);
-    let place = CONNECTIONS.iter().find(|(call, _)| name.eq_ignore_ascii_case(call.as_bytes())).map(|(_, place)| *place);
+    let place = CONNECTIONS
+        .iter()
+        .find(|(call, _)| name.eq_ignore_ascii_case(call.as_bytes()))
+        .map(|(_, place)| *place);
     if !logs_in && place.is_none() && !matches!(kind(name), Some(Kind::Secret | Kind::Key)) {
         return;
     }
@@ -225,7 +228,8 @@ fn scan_call(text: &Text<'_>, open: usize, marks: &mut Marks) {
     let Some(literal) = last else { return };
     let content = cut(bytes, literal.clone());
     let named = matches!(kind(name), Some(Kind::Secret | Kind::Key));
-    let fits = if logs_in && !named { literals > 1 || is_passwordish(content) } else { !content.contains(&b' ') };
+    let fits =
+        if logs_in && !named { literals > 1 || is_passwordish(content) } else { !content.contains(&b' ') };
     if fits && !is_stand_in(content) {
         marks.add(text, literal);
     }

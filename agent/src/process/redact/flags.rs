@@ -365,7 +365,8 @@ fn is_named_list(bytes: &[u8]) -> bool {
 fn is_flag_like(operand: &[u8]) -> bool {
     let rest = cut(operand, 1..operand.len());
     at(operand, 0) == b'-'
-        && (rest.iter().all(|&byte| byte.is_ascii_alphabetic() || b"-_:=.".contains(&byte)) || !is_passwordish(rest))
+        && (rest.iter().all(|&byte| byte.is_ascii_alphabetic() || b"-_:=.".contains(&byte))
+            || !is_passwordish(rest))
 }
 
 /// The value flag of the same command.
@@ -400,8 +401,7 @@ fn mark_user(words: &[Word<'_>], index: usize, next: &Text<'_>, running: &Runnin
         let near = position.abs_diff(index) <= 8;
         let bytes = word.text.bytes.as_ref();
         if near && matches!(bytes, b"-p" | b"-P" | b"-w" | b"-pw" | b"-pass") {
-            if let Some(content) =
-                words.get(position + 1).filter(|content| is_plausible(&content.text.bytes))
+            if let Some(content) = words.get(position + 1).filter(|content| is_plausible(&content.text.bytes))
             {
                 mark_literal(&content.text, 0, marks);
             }
@@ -411,7 +411,8 @@ fn mark_user(words: &[Word<'_>], index: usize, next: &Text<'_>, running: &Runnin
 
 /// Whether an operand beside a user can be a password: not a number, a mapping, a list or a path.
 fn is_plausible(operand: &[u8]) -> bool {
-    let word = operand.len() >= 6 && operand.iter().all(|&byte| byte.is_ascii_alphabetic() || b"-_".contains(&byte));
+    let word =
+        operand.len() >= 6 && operand.iter().all(|&byte| byte.is_ascii_alphabetic() || b"-_".contains(&byte));
     is_passwordish(operand) || (word && at(operand, 0) != b'-' && !is_stand_in(operand))
 }
 
@@ -490,7 +491,12 @@ fn positional(words: &[Word<'_>], index: usize, next: &Text<'_>, top: bool, mark
         }
         return;
     }
-    if bytes == b"user" && words.len() == 3 && index == 0 && !among(operand, ASKERS) && !among(operand, SETTERS) {
+    if bytes == b"user"
+        && words.len() == 3
+        && index == 0
+        && !among(operand, ASKERS)
+        && !among(operand, SETTERS)
+    {
         // FTP: `user name password`.
         if let Some(password) = words.get(2).filter(|password| is_plausible(&password.text.bytes)) {
             marks.add_all(&password.text);
@@ -532,8 +538,7 @@ fn positional(words: &[Word<'_>], index: usize, next: &Text<'_>, top: bool, mark
     let setter = |word: &Word<'_>| {
         among(&word.text.bytes, SETTERS) || ends_with_any(&word.text.bytes, &[":set", ":add", ":put"])
     };
-    let sets = earlier.iter().any(setter)
-        && !words.iter().any(|word| among(&word.text.bytes, ASKERS));
+    let sets = earlier.iter().any(setter) && !words.iter().any(|word| among(&word.text.bytes, ASKERS));
     let after_flag = before(1).is_some_and(|word| at(&word.text.bytes, 0) == b'-');
     if after_user || (sets && (is_passwordish(operand) || (top && !after_flag && index >= 2))) {
         marks.add_all(next);
