@@ -1,7 +1,7 @@
 # A Debian with systemd, and Telltale installed in it as a package would; sourced, never run.
 # shellcheck shell=bash
-# shellcheck source-path=SCRIPTDIR source=lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=system.sh
+source "$(dirname "${BASH_SOURCE[0]}")/system.sh"
 
 guest=$packaging/tests/guest
 
@@ -17,34 +17,9 @@ find_agent() {
     cannot "no telltale is built: cargo build"
 }
 
-# Sets $system: the unpacked base system, from the cache or from Debian.
-find_system() {
-    local made kept
-    kept=$cache/system-$(digest "${BASH_SOURCE[0]}")
-    lock_cache
-    if [[ ! -d $kept ]]; then
-        need debootstrap debootstrap
-        say "fetching a Debian 12 with systemd (debootstrap)"
-        made=$(mktemp -d "$cache/half-made-XXXXXX")
-        debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,bpftool bookworm "$made/system" \
-            http://deb.debian.org/debian >"$cache/debootstrap.log" 2>&1 ||
-            cannot "debootstrap fails: $(tail -n 1 "$cache/debootstrap.log") ($cache/debootstrap.log)"
-        # What nobody reads here only makes the machine slow to start.
-        rm -rf "$made"/system/var/{cache/apt,lib/apt/lists,log}/* \
-            "$made"/system/usr/share/{doc,man,info,locale,zoneinfo,bash-completion} \
-            "$made"/system/etc/systemd/system/{timers,getty}.target.wants
-        : >"$made/system/etc/machine-id"
-        rm -rf "$cache"/system-*
-        mv "$made/system" "$kept"
-        rmdir "$made"
-    fi
-    system=$kept
-    unlock_cache
-}
-
-# install_all ROOT: as a package would, and what the proof needs.
+# install_all ROOT PROOF: as a package would, and what the proof of that name (guest/PROOF.sh) needs.
 install_all() {
-    local root=$1 name
+    local root=$1 proof=$2 name
     cp -a "$system/." "$root"
     install -D -m 755 "$agent" "$root/usr/bin/telltale"
     strip --strip-debug "$root/usr/bin/telltale" 2>/dev/null || say "no strip: the machine gets the agent as it is"
@@ -53,7 +28,8 @@ install_all() {
     mkdir -p "$root/etc/telltale"
     echo 'collector = "http://127.0.0.1:4319"' >"$root/etc/telltale/telltale.toml"
 
-    install -D -m 755 "$guest/proof.sh" "$root/root/proof.sh"
+    install -D -m 755 "$guest/$proof.sh" "$root/root/proof"
+    install -m 644 "$guest/checks.sh" "$root/root/"
     for name in acts collector proof; do
         install -m 644 "$guest/$name.service" "$root/etc/systemd/system/"
     done

@@ -31,7 +31,8 @@ find_system
 scratch=$(mktemp -d "$cache/run-XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 mkdir "$scratch/root"
-install_all "$scratch/root"
+install_all "$scratch/root" unit
+ln -s dev/ttyS1 "$scratch/root/proof-says"
 (cd "$scratch/root" && find . -print0 | cpio --null --create --format newc --quiet) >"$scratch/system.cpio"
 rm -rf "$scratch/root"
 

@@ -3,64 +3,8 @@
 # proves what the unit promises. Says what held, then `N passed, M failed`, and powers off.
 # shellcheck disable=SC2317 # `check` calls most functions by their names.
 set -uo pipefail
-
-# Emulated processors are slow; nothing here takes a tenth of it on a real one.
-readonly patience_s=90
-readonly unit=telltale.service
-
-passed=0
-failed=0
-work=$(mktemp -d)
-
-# check WHAT COMMAND...: it holds if the command succeeds.
-check() {
-    local what=$1
-    shift
-    if "$@" >"$work/said" 2>&1; then
-        passed=$((passed + 1))
-        echo "ok      $what"
-    else
-        failed=$((failed + 1))
-        echo "FAILED  $what"
-        tail -n 20 "$work/said"
-    fi
-}
-
-same() { [[ $1 == "$2" ]] || { echo "$1 instead of $2"; return 1; }; }
-
-not() { ! "$@"; }
-
-property() { systemctl show --value --property "$2" "$1"; }
-
-# await UNIT PATTERN: until the unit's journal has such a line. (In a pipe journalctl would wait for its next line
-# before it sees that nobody reads any more.)
-await() {
-    local status
-    coproc exec journalctl --follow --no-tail --output cat --unit "$1"
-    local journal=$COPROC_PID
-    timeout "$patience_s" grep --max-count 1 --extended-regexp -- "$2" <&"${COPROC[0]}"
-    status=$?
-    kill "$journal"
-    wait "$journal" 2>/dev/null
-    return "$status"
-}
-
-
-# The kernel's numbers of the programs that a process holds.
-programs_of() { sed -n 's/^prog_id:\s*//p' "/proc/$1/fdinfo/"* | sort -nu; }
-
-# none_left FILE: whether none of the programs listed there is loaded. The kernel frees them a little after their last
-# holder has gone, and tells nobody.
-none_left() {
-    local left
-    for _ in {1..500}; do
-        bpftool --json prog show | grep --only-matching '"id":[0-9]*' | cut -d: -f2 | sort -nu >"$work/loaded"
-        left=$(sort -n "$1" "$work/loaded" | uniq -d)
-        [[ -z $left ]] && return 0
-    done
-    echo "left: $left"
-    return 1
-}
+# shellcheck source-path=SCRIPTDIR source=checks.sh
+source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 
 # pings_go_on: the time of the last watchdog ping moves.
 pings_go_on() {
@@ -77,16 +21,6 @@ pings_go_on() {
 read_only() {
     ! nsenter --target "$main" --mount -- "$@" 2>"$work/refused" || return 1
     grep 'Read-only file system' "$work/refused" || { cat "$work/refused"; return 1; }
-}
-
-field() { sed -n "s/^$1:\s*//p" "/proc/$main/status"; }
-
-# caps NAME...: the mask of these capabilities, as /proc shows it.
-caps() {
-    local mask=0 name
-    local -A number=([net_admin]=12 [dac_read_search]=2 [sys_ptrace]=19 [perfmon]=38 [bpf]=39)
-    for name; do mask=$((mask | 1 << number[$name])); done
-    printf '%016x' "$mask"
 }
 
 prove_start() {
@@ -107,10 +41,10 @@ prove_start() {
 prove_confinement() {
     check "a user of its own" same "$(stat --format %U "/proc/$main")" telltale
     check "no way to more capabilities" \
-        same "$(field CapBnd)" "$(caps bpf perfmon net_admin sys_ptrace dac_read_search)"
-    check "those for loading given up" same "$(field CapPrm)" "$(caps bpf dac_read_search)"
-    check "no new privileges" same "$(field NoNewPrivs)" 1
-    check "a filter of system calls" same "$(field Seccomp)" 2
+        same "$(field "$main" CapBnd)" "$(caps bpf perfmon net_admin sys_ptrace dac_read_search)"
+    check "those for loading given up" same "$(field "$main" CapPrm)" "$(caps bpf dac_read_search)"
+    check "no new privileges" same "$(field "$main" NoNewPrivs)" 1
+    check "a filter of system calls" same "$(field "$main" Seccomp)" 2
     for path in /etc /usr /root /home/alice /var/lib /tmp /sys/fs/cgroup; do
         check "cannot write $path" read_only mkdir "$path/made-by-telltale"
     done
@@ -162,17 +96,6 @@ prove_refusal() {
     check "with the status for it" same "$(property "$unit" ExecMainStatus)" 2
     check "without trying again" same "$(property "$unit" ActiveState)" failed
     check "and the reason" await "$unit" colector
-}
-
-# Whatever came before, the last line is the sum.
-finish() {
-    if ((failed > 0)); then
-        journalctl --no-pager --output short-monotonic --unit "$unit" --lines 60
-    fi
-    echo "$passed passed, $failed failed"
-    # Nothing here is worth an orderly end.
-    systemctl poweroff --force --force
-    exit
 }
 
 echo "$(uname -r), $(systemctl --version | head -n 1), $(</sys/kernel/security/lsm)"
