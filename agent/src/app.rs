@@ -8,4 +8,5 @@ mod privileges;
 mod start;
 
 pub use live::run;
+pub use lock::LockError;
 pub use start::{StartError, StartOptions};

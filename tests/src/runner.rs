@@ -156,7 +156,7 @@ fn end(setting: &Setting, session: Session, known: &[(String, Known)]) -> Outcom
     let told = session.stop(setting)?;
     let mut wrong = String::new();
     for (name, known) in known {
-        let late = known.compare(&told.collected);
+        let late = known.compare(&told.collected).text();
         if !late.is_empty() {
             wrong.push_str(&format!("{name}, at the end:\n{late}"));
         }
@@ -168,7 +168,7 @@ fn end(setting: &Setting, session: Session, known: &[(String, Known)]) -> Outcom
     };
     for event in told.collected.iter().filter(|event| ours.holds(event) && !is_own(event)) {
         if !known.iter().any(|(_, known)| known.holds(event)) {
-            wrong.push_str(&format!("an event of nobody's doing: {}\n", event.line));
+            wrong.push_str(&format!("an event of nobody's doing: {}\n", event.brief()));
         }
     }
     told.balanced().during("the ledger")?;

@@ -48,7 +48,11 @@ pub(super) fn perform(args: &DatagramArgs) -> Outcome {
                 // A mapped address is sent by the IPv4 half of the kernel, where its form is no longer known.
                 let hook =
                     if to.ip().to_canonical().is_ipv4() { "cgroup/sendmsg4" } else { "cgroup/sendmsg6" };
+<<<<<<< HEAD
                 tell(*to, hook, args.times - 1)?;
+=======
+                tell(*to, hook, Some(args.times - 1))?;
+>>>>>>> tests
             }
         }
         How::Connected => {
@@ -58,7 +62,7 @@ pub(super) fn perform(args: &DatagramArgs) -> Outcome {
                 for _ in 0..args.times {
                     send(&socket, b"datagram", SendFlags::empty()).during(format!("send to {to}"))?;
                 }
-                tell(*to, "cgroup_skb/egress", 0)?;
+                tell(*to, "cgroup_skb/egress", None)?;
             }
         }
         How::Silent => {
@@ -76,7 +80,7 @@ fn datagram_socket(to: SocketAddr) -> Outcome<OwnedFd> {
     socket(family, SocketType::DGRAM, None).during("make a socket")
 }
 
-fn tell(to: SocketAddr, hook: &str, repeats: u64) -> Outcome {
+fn tell(to: SocketAddr, hook: &str, repeats: Option<u64>) -> Outcome {
     let facts = json!({ "v4_mapped": v4_mapped(to), "hook": hook });
     let mut done = deed(Some("datagram_flow"), Value::Object(target("udp", to)), facts)?;
     done.repeats = repeats;

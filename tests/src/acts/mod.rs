@@ -61,7 +61,7 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
 fn deed(event: Option<&str>, target: Value, facts: Value) -> io::Result<Deed> {
     let (target, facts) = (object(target), object(facts));
     let event = event.map(str::to_owned);
-    Ok(Deed { who: Who::me()?, tid: thread_id()?, event, target, facts, repeats: 0 })
+    Ok(Deed { who: Who::me()?, tid: thread_id()?, event, target, facts, repeats: None })
 }
 
 /// Prints a line in one write, so that processes may share the output.

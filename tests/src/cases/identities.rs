@@ -1,4 +1,179 @@
+<<<<<<< HEAD
 use super::Case;
 pub(super) fn cases() -> Vec<Case> {
     Vec::new()
+=======
+//! Who: identities by login, by cgroup, by executable, from what the kernel knows of the process.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Gid, Uid};
+
+use super::{Case, shared};
+use crate::harness::expect::Expected;
+use crate::harness::identity;
+use crate::harness::scene::Scene;
+use crate::harness::servers::{Server, V4};
+use crate::harness::who::{self, Who};
+use crate::outcome::{During, Outcome, ensure, skipped};
+
+/// An ordinary user.
+const USER: u32 = 1000;
+/// An account that no human has.
+const NOBODY: &[u8] = b"65534";
+/// 64 hex digits, as engines name their containers.
+const CONTAINER: &str = "7e117a1e0123456789abcdef0123456789abcdef0123456789abcdef01234567";
+
+/// All of them.
+pub(super) fn cases() -> Vec<Case> {
+    let scope = format!("telltale-tests.slice/docker-{CONTAINER}.scope");
+    vec![
+        shared("identity/executable", |scene| connect(scene, || Ok(()))),
+        shared("identity/user", user),
+        shared("identity/login", |scene| login(scene, USER)),
+        shared("identity/login-root", |scene| login(scene, 0)),
+        shared("identity/system-account", system_account),
+        shared("identity/unit", |scene| in_cgroup(scene, "telltale-tests.slice/telltale-tests.service")),
+        shared("identity/container", move |scene| in_cgroup(scene, &scope)),
+        shared("identity/mount-namespace", mount_namespace),
+        shared("identity/switched-user", switched_user),
+    ]
+}
+
+/// Connects in a process that was prepared before its exec; what it says of itself is what is expected.
+fn connect(
+    scene: &mut Scene<'_>,
+    prepare: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static,
+) -> Outcome {
+    let expected = connected(scene, prepare)?;
+    scene.expect(expected);
+    Ok(())
+}
+
+fn connected(
+    scene: &mut Scene<'_>,
+    prepare: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static,
+) -> Outcome<Vec<Expected>> {
+    let server = Server::start(V4)?;
+    scene.claim_port(server.address.port());
+    let mut command = scene.actor(&["connect", "--to", &server.address.to_string()]);
+    // SAFETY: what is prepared makes system calls alone, on values that were made before.
+    unsafe { command.pre_exec(prepare) };
+    scene.perform(&mut command)
+}
+
+fn user(scene: &mut Scene<'_>) -> Outcome {
+    let server = Server::start(V4)?;
+    scene.claim_port(server.address.port());
+    let mut command = scene.actor(&["connect", "--to", &server.address.to_string()]);
+    let expected = scene.perform(command.uid(USER).gid(USER))?;
+    scene.expect(expected);
+    Ok(())
+}
+
+/// The real user differs from the effective one, as with sudo's kin.
+fn switched_user(scene: &mut Scene<'_>) -> Outcome {
+    connect(scene, || {
+        rustix::thread::set_thread_res_gid(Gid::from_raw(USER), Gid::ROOT, Gid::ROOT)?;
+        rustix::thread::set_thread_res_uid(Uid::from_raw(USER), Uid::ROOT, Uid::ROOT)?;
+        Ok(())
+    })
+}
+
+fn login(scene: &mut Scene<'_>, uid: u32) -> Outcome {
+    may_set_login()?;
+    let human =
+        format!("human/{}", identity::encode(&identity::user_name(uid).unwrap_or(format!("uid:{uid}"))));
+    let number = uid.to_string();
+    let expected = connected(scene, move || set_login(number.as_bytes()))?;
+    scene.expect(expected.into_iter().map(|one| {
+        // The lineage ends where the session began: with whoever logged in.
+        one.key("human", human.clone()).lineage_of_session()
+    }));
+    Ok(())
+}
+
+/// A login of an account that is no human's: jobs of system accounts have one too.
+fn system_account(scene: &mut Scene<'_>) -> Outcome {
+    may_set_login()?;
+    let expected = connected(scene, || set_login(NOBODY))?;
+    scene.expect(
+        expected.into_iter().map(|one| one.key("human", serde_json::Value::Null).lineage_of_session()),
+    );
+    Ok(())
+}
+
+fn may_set_login() -> Outcome {
+    if !Path::new("/proc/self/loginuid").exists() {
+        return skipped("this kernel has no audit, so no login uid");
+    }
+    if Who::me()?.login_uid.is_some() {
+        return skipped("a login uid is set and cannot be set again: run this outside a login session");
+    }
+    Ok(())
+}
+
+/// Between fork and exec: no allocation.
+fn set_login(uid: &[u8]) -> std::io::Result<()> {
+    let file = rustix::fs::open(c"/proc/self/loginuid", OFlags::WRONLY, Mode::empty())?;
+    rustix::io::write(&file, uid)?;
+    Ok(())
+}
+
+/// In a cgroup of a shape that an init system or an engine makes.
+fn in_cgroup(scene: &mut Scene<'_>, path: &str) -> Outcome {
+    let Some(root) = who::cgroup_root() else { return skipped("cgroup v2 is not mounted") };
+    let cgroup = Cgroup::make(root, path)?;
+    let procs = fs::File::options().write(true).open(root.join(path).join("cgroup.procs")).during(path)?;
+    let enter = move || {
+        rustix::io::write(&procs, b"0")?;
+        Ok(())
+    };
+    let expected = connected(scene, enter)?;
+    drop(cgroup);
+    let (want, _) = identity::of(&Who { cgroup: format!("/{path}"), ..Who::me()? });
+    ensure(!want.starts_with("exe"), || format!("the test itself takes {path} for {want}"))?;
+    scene.expect(expected.into_iter().map(|one| one.key("identity", want.clone())));
+    Ok(())
+}
+
+/// Cgroups of the test's own, removed with it.
+struct Cgroup {
+    directories: Vec<PathBuf>,
+}
+
+impl Cgroup {
+    fn make(root: &Path, path: &str) -> Outcome<Self> {
+        let mut made = Self { directories: Vec::new() };
+        let mut directory = root.to_owned();
+        for name in path.split('/') {
+            directory.push(name);
+            fs::create_dir(&directory).during(directory.display())?;
+            made.directories.push(directory.clone());
+        }
+        Ok(made)
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        for directory in self.directories.iter().rev() {
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
+/// In a mount namespace of its own a path says nothing of the host's files.
+fn mount_namespace(scene: &mut Scene<'_>) -> Outcome {
+    let expected = connected(scene, || {
+        // SAFETY: one system call; there is one thread.
+        let done = unsafe { libc::unshare(libc::CLONE_NEWNS) };
+        if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    })?;
+    scene.expect(expected.into_iter().map(|one| one.identity_begins("exe-ns/", "namespaced_executable")));
+    Ok(())
+>>>>>>> tests
 }

@@ -61,7 +61,7 @@ fn connected(scene: &mut Scene<'_>, who: Who, server: &Server, local_port: Optio
             "protocol": "tcp", "family": family, "remote_address": ip, "remote_port": port,
         })),
         facts,
-        repeats: 0,
+        repeats: None,
     };
     let expected = scene.expected(deed);
     scene.expect([expected]);

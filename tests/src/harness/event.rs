@@ -19,6 +19,15 @@ impl Event {
         Self { line: line.into(), value: Arc::new(value) }
     }
 
+    /// The event without what its processes' ancestors are: for people.
+    pub(crate) fn brief(&self) -> String {
+        let mut value = (*self.value).clone();
+        if let Value::Object(keys) = &mut value {
+            keys.remove("lineage");
+        }
+        value.to_string()
+    }
+
     /// Whether the line was a JSON object.
     pub(crate) fn is_object(&self) -> bool {
         self.value.is_object()

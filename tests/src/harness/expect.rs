@@ -1,6 +1,5 @@
 //! Truths compared with events: each act is exactly one event, with the right values, and there is no other.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -24,9 +23,8 @@ pub(crate) struct Deed {
     pub(crate) target: Map<String, Value>,
     /// Other keys with their values; null for a key that must not be there.
     pub(crate) facts: Map<String, Value>,
-    /// Further datagrams of the same flow.
-    #[serde(default)]
-    pub(crate) repeats: u64,
+    /// Further datagrams of the same flow; none where they are not to be looked at.
+    pub(crate) repeats: Option<u64>,
 }
 
 /// A deed, and what the harness knows of it besides.
@@ -37,6 +35,12 @@ pub(crate) struct Expected {
     keys: Map<String, Value>,
     /// Hooks that may have seen it; empty for any.
     hooks: Vec<String>,
+    /// What the identity begins with, where the whole cannot be known.
+    identity_begins: String,
+    /// Whether the lineage ends with the harness, because the process began a session of its own.
+    session_begins: bool,
+    /// Whether it is told only when the agent sweeps.
+    late: bool,
     /// How much later than said the process may have started.
     start_within: Duration,
 }
@@ -49,15 +53,24 @@ impl Expected {
             deed.who.clone();
         let [mount, network, pid_namespace, user] = namespaces;
         let (identity, identity_kind) = identity::of(&deed.who);
+        let human = identity::human(&deed.who);
         let mut keys = object(serde_json::json!({
             "tid": deed.tid, "ppid": ppid, "uid": uid, "gid": gid, "euid": euid, "egid": egid,
             "capabilities": capabilities, "login_uid": login_uid, "session_id": session_id, "cgroup": cgroup,
             "exe": exe, "argv": argv, "cwd": cwd, "mount_namespace": mount, "network_namespace": network,
             "pid_namespace": pid_namespace, "user_namespace": user, "identity": identity,
-            "identity_kind": identity_kind, "origin": "observed", "lineage_truncated": false,
+            "identity_kind": identity_kind, "origin": "observed", "human": human, "lineage_truncated": false,
         }));
         keys.extend(deed.facts.clone());
-        Self { deed, keys, hooks: Vec::new(), start_within: Duration::ZERO }
+        Self {
+            deed,
+            keys,
+            hooks: Vec::new(),
+            identity_begins: String::new(),
+            session_begins: false,
+            late: false,
+            start_within: Duration::ZERO,
+        }
     }
 
     /// Sets a key; null for one that must not be there.
@@ -78,15 +91,28 @@ impl Expected {
         self
     }
 
+    /// Of the identity only the kind and the beginning are known.
+    pub(crate) fn identity_begins(mut self, with: &str, kind: &str) -> Self {
+        with.clone_into(&mut self.identity_begins);
+        self.without("identity").key("identity_kind", kind)
+    }
+
+    /// The process began a session of its own: whoever started it is the last of its lineage.
+    pub(crate) const fn lineage_of_session(mut self) -> Self {
+        self.session_begins = true;
+        self
+    }
+
+    /// It is told only when the agent sweeps, not in the order of acts.
+    pub(crate) const fn late(mut self) -> Self {
+        self.late = true;
+        self
+    }
+
     /// Names the hooks that may have seen it.
     pub(crate) fn seen_by(mut self, hooks: &[&str]) -> Self {
         self.hooks = hooks.iter().map(|hook| (*hook).to_owned()).collect();
         self
-    }
-
-    /// Whether something was done again that is only counted.
-    pub(crate) const fn has_repeats(&self) -> bool {
-        self.deed.repeats > 0
     }
 
     fn is_about(&self, event: &Event) -> bool {
@@ -115,6 +141,17 @@ impl Expected {
         }
         if !self.hooks.is_empty() && !self.hooks.iter().any(|hook| hook == event.text("hook")) {
             wrong.push(format!("hook is {}, should be of {:?}", event.text("hook"), self.hooks));
+        }
+        if !event.text("identity").starts_with(&self.identity_begins) {
+            wrong.push(format!(
+                "identity is {}, should begin with {}",
+                event.text("identity"),
+                self.identity_begins
+            ));
+        }
+        let lineage = event.lineage();
+        if self.session_begins && lineage.last().and_then(claim::pid) != Some(std::process::id()) {
+            wrong.push(format!("lineage has {} entries, should end with the harness", lineage.len()));
         }
         wrong.extend(lineage_differences(event, &self.deed.who.ancestors));
         wrong
@@ -159,31 +196,61 @@ fn lineage_differences(event: &Event, truth: &[Ancestor]) -> Vec<String> {
     wrong
 }
 
-/// Compares all that a test expects with all events that are its own; what is wrong, empty if nothing.
-pub(crate) fn compare(expected: &[Expected], mine: &[Event], all: &[Event]) -> String {
-    let mut wrong = String::new();
+/// Findings that are printed of one comparison: a defect often shows in each of many events.
+const SHOWN: usize = 4;
+
+/// What a comparison found.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    wrong: Vec<String>,
+    /// What may still come: counts of repeats, and what has no end of its own, are told when the agent sweeps.
+    pending: Vec<String>,
+}
+
+impl Findings {
+    /// Whether nothing is wrong but what may still come.
+    pub(crate) const fn may_still_come(&self) -> bool {
+        self.wrong.is_empty() && !self.pending.is_empty()
+    }
+
+    /// All, for people; empty if there are none.
+    pub(crate) fn text(&self) -> String {
+        let mut all: Vec<&str> = self.wrong.iter().chain(&self.pending).map(String::as_str).collect();
+        let more = format!("and {} more", all.len().saturating_sub(SHOWN));
+        if all.len() > SHOWN {
+            all.truncate(SHOWN);
+            all.push(&more);
+        }
+        all.join("\n")
+    }
+}
+
+/// Compares all that a test expects with all events that are its own.
+pub(crate) fn compare(expected: &[Expected], mine: &[Event], all: &[Event]) -> Findings {
+    let mut findings = Findings::default();
+    let Findings { wrong, pending } = &mut findings;
     let mut left: Vec<&Event> = mine.iter().collect();
     for one in expected.iter().filter(|one| one.deed.event.is_some()) {
         let about = left.iter().enumerate().filter(|(_, event)| one.is_about(event));
         let best = about.map(|(at, event)| (at, one.differences(event))).min_by_key(|(_, wrong)| wrong.len());
         let Some((at, differences)) = best else {
-            let _ = writeln!(wrong, "no event: {}", one.describe());
+            let finding = format!("no event: {}", one.describe());
+            if one.late { &mut *pending } else { &mut *wrong }.push(finding);
             continue;
         };
         let event = left.swap_remove(at);
         if !differences.is_empty() {
             let list = differences.join("\n    ");
-            let _ = writeln!(wrong, "{}:\n    {list}\n  in {}", one.describe(), event.line);
+            wrong.push(format!("{}:\n    {list}\n  in {}", one.describe(), event.brief()));
         }
-        let repeats = repeats_of(event, all);
-        if repeats != one.deed.repeats {
-            let _ = writeln!(wrong, "{}: {repeats} repeats, should be {}", one.describe(), one.deed.repeats);
+        let (repeats, should) = (repeats_of(event, all), one.deed.repeats);
+        if let Some(should) = should.filter(|should| *should != repeats) {
+            let finding = format!("{}: {repeats} repeats, should be {should}", one.describe());
+            if repeats < should { &mut *pending } else { &mut *wrong }.push(finding);
         }
     }
-    for event in left {
-        let _ = writeln!(wrong, "an event too much: {}", event.line);
-    }
-    wrong
+    wrong.extend(left.into_iter().map(|event| format!("an event too much: {}", event.brief())));
+    findings
 }
 
 /// How often a flow was repeated, by all `repeat` events about it.

@@ -3,7 +3,6 @@
 //! Written anew and narrow: it knows the shapes of cgroups that tests make, and those of hosts that tests run on.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 
 use super::who::Who;
 
@@ -31,7 +30,7 @@ pub(crate) fn of(who: &Who) -> (String, &'static str) {
 /// `human/NAME` of the login uid, where that is a person's.
 pub(crate) fn human(who: &Who) -> Option<String> {
     let login = who.login_uid.filter(|uid| *uid == 0 || (1000..60_000).contains(uid))?;
-    Some(format!("human/{}", encode(&user_name(login).unwrap_or_else(|| login.to_string()))))
+    Some(format!("human/{}", encode(&user_name(login).unwrap_or_else(|| format!("uid:{login}")))))
 }
 
 /// The name of a user in `/etc/passwd`.
@@ -40,12 +39,6 @@ pub(crate) fn user_name(uid: u32) -> Option<String> {
     let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let found = users.find(|fields| fields.get(2).and_then(|field| field.parse().ok()) == Some(uid))?;
     found.first().map(|name| (*name).to_owned())
-}
-
-/// Whether this process is in the host's own mount namespace, where paths of executables are names.
-pub(crate) fn in_host_mounts() -> bool {
-    let inode = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/mnt")).map(|data| data.ino()).ok();
-    inode("self") == inode("1")
 }
 
 fn container<'a>(name: &'a str, parent: Option<&str>) -> Option<(&'static str, &'a str)> {

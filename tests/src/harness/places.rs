@@ -10,7 +10,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::child::{self, Running};
 use super::setting::LIMIT;
-use crate::outcome::{During, Outcome, skipped};
+use crate::outcome::{During, Outcome, failed, skipped};
 
 /// Magic numbers of linux/magic.h.
 const EXT4: u64 = 0xef53;
@@ -150,11 +150,13 @@ fn is(path: &Path, magic: u64) -> bool {
     statfs(path).is_ok_and(|found| u64::try_from(found.f_type).ok() == Some(magic))
 }
 
-/// Makes a file, and the directories above it.
+/// Makes a file, and the directories above it. It is written under a harmless name and then moved: whoever opens a
+/// credential to write it is told of too.
 pub(crate) fn write(path: &Path, content: &str) -> Outcome {
     let what = || format!("make {}", path.display());
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).during(what())?;
-    }
-    fs::write(path, content).during(what())
+    let Some(parent) = path.parent() else { return failed(what()) };
+    fs::create_dir_all(parent).during(what())?;
+    let aside = parent.parent().unwrap_or(parent).join("written-aside");
+    fs::write(&aside, content).during(what())?;
+    fs::rename(&aside, path).during(what())
 }

@@ -1,13 +1,14 @@
 //! A test's view of a session that several tests share: what it did, and which events are its own.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::child::{self, Finished, Running};
 use super::claim::Claim;
 use super::event::Event;
-use super::expect::{Deed, Expected, compare, object};
+use super::expect::{Deed, Expected, Findings, compare, object};
 use super::places;
 use super::session::Session;
 use super::setting::{CREDENTIALS, ENTRY, Setting};
@@ -34,7 +35,7 @@ pub(crate) struct Known {
 
 impl Known {
     /// Compares with all events of the session; what is wrong.
-    pub(crate) fn compare(&self, all: &[Event]) -> String {
+    pub(crate) fn compare(&self, all: &[Event]) -> Findings {
         let mine: Vec<Event> = all.iter().filter(|event| self.claim.holds(event)).cloned().collect();
         compare(&self.expected, &mine, all)
     }
@@ -116,7 +117,7 @@ impl<'a> Scene<'a> {
     /// Runs a program that does not tell of itself; who it was, as far as the harness knows.
     pub(crate) fn run_program(&mut self, program: &str, args: &[&str]) -> Outcome<(Who, Finished)> {
         let exe = child::find(program).map_err(|error| Verdict::Skipped(error.to_string()))?;
-        let finished = self.run(Command::new(program).args(args))?;
+        let finished = self.run(Command::new(&exe).arg0(program).args(args))?;
         let me = Who::me()?;
         let mut ancestors = vec![me.as_ancestor()];
         ancestors.extend(me.ancestors.clone());
@@ -165,7 +166,7 @@ impl<'a> Scene<'a> {
             event: Some("credential_access".to_owned()),
             target: object(serde_json::json!({ "path": path })),
             facts,
-            repeats: 0,
+            repeats: None,
         };
         Ok(self.expected(deed))
     }
@@ -176,17 +177,16 @@ impl<'a> Scene<'a> {
         let events = &self.session.collector.events;
         let mut seen = events.len();
         loop {
-            let wrong = self.known.compare(&events.all());
-            if wrong.is_empty() {
-                return Ok(());
+            let findings = self.known.compare(&events.all());
+            if findings.may_still_come() {
+                events
+                    .wait("another event", seen, self.setting.limit, |_| Some(()))
+                    .during(findings.text())?;
+                seen = events.len();
+                continue;
             }
-            // Counts of repeats are told when the agent sweeps, not when they happen.
-            let repeats = self.known.expected.iter().any(Expected::has_repeats);
-            let repeat = |event: &Event| (event.kind() == "repeat").then_some(());
-            if !repeats || events.wait("a repeat", seen, self.setting.limit, repeat).is_err() {
-                return failed(wrong);
-            }
-            seen = events.len();
+            let text = findings.text();
+            return if text.is_empty() { Ok(()) } else { failed(text) };
         }
     }
 }

@@ -135,8 +135,10 @@ impl Stat {
     }
 }
 
+/// Where a link of `/proc` leads; what it says of a file without a name is no part of the path.
 fn link(path: &str) -> String {
-    fs::read_link(path).map(|target| target.to_string_lossy().into_owned()).unwrap_or_default()
+    let target = fs::read_link(path).map(|target| target.to_string_lossy().into_owned()).unwrap_or_default();
+    target.strip_suffix(" (deleted)").map(str::to_owned).unwrap_or(target)
 }
 
 fn argv(pid: u32) -> Vec<String> {
