@@ -559,13 +559,12 @@ impl<A: Access> Sock<A> {
 #[inline(always)]
 pub fn syscall_number(registers: u64) -> Option<u64> {
     // SAFETY: the tracepoint's argument is typed.
-    unsafe { Typed::load::<SyscallNumber>(registers, offset!(regs_syscall)?).map(|number| number as u64) }
+    #[cfg(bpf_target_arch = "x86_64")]
+    return unsafe { Typed::load(registers, offset!(regs_syscall)?) };
+    // SAFETY: as above; a negative number is no call.
+    #[cfg(not(bpf_target_arch = "x86_64"))]
+    return unsafe { Typed::load::<i32>(registers, offset!(regs_syscall)?).map(|number| number as u64) };
 }
-
-#[cfg(bpf_target_arch = "x86_64")]
-type SyscallNumber = u64;
-#[cfg(not(bpf_target_arch = "x86_64"))]
-type SyscallNumber = i32;
 
 /// First argument of that system call.
 #[inline(always)]

@@ -13,21 +13,13 @@ use crate::kstruct::{Access, Dentry, Inode, Probed};
 use crate::maps;
 use crate::path::{Place, Step};
 
-/// Generation of everything that a cached verdict rests on.
-#[inline(always)]
-pub fn generation() -> u64 {
-    let catalogue = maps::CONTROL.get(0).map_or(0, |control| u64::from(control.catalogue_generation));
-    let tree = maps::TREE_GENERATION.get(0).copied().unwrap_or(0);
-    catalogue + tree
-}
-
 /// Flags of `file_flag` for a file, 0 for an innocent one.
 #[inline(always)]
 pub fn judge<A: Access>(inode: Inode<A>, mount: u64, dentry: u64) -> u32 {
     let mut flags = 0;
     if let Some(key) = inode.key() {
         // SAFETY: the value is copied at once.
-        if unsafe { maps::CREDENTIAL_FILES.get(&key) }.is_some() {
+        if unsafe { maps::CREDENTIAL_FILES.get(key) }.is_some() {
             flags |= file_flag::BY_INODE;
         }
     }
@@ -49,7 +41,7 @@ fn flags_of(name: u64) -> u32 {
         return 0;
     }
     // SAFETY: the value is copied at once.
-    unsafe { maps::NAMES.get(&key) }.copied().unwrap_or(0)
+    unsafe { maps::NAMES.get(key) }.copied().unwrap_or(0)
 }
 
 /// Whether a rule knows the end of a name, from its last dot on.
@@ -84,7 +76,7 @@ fn has_rule_suffix(dentry: Dentry<Probed>, name: u64) -> bool {
     let shifted = tail >> ((8 * from) & 63);
     let suffix = if count >= 8 { shifted } else { shifted & ((1u64 << ((8 * count) & 63)) - 1) };
     // SAFETY: only its presence is asked.
-    unsafe { maps::SUFFIXES.get(&RuleSuffix(suffix.to_le_bytes())) }.is_some()
+    unsafe { maps::SUFFIXES.get(RuleSuffix(suffix.to_le_bytes())) }.is_some()
 }
 
 /// A look at the names of a file and its directories. `bpf_loop` verifies its step once instead of once for each.

@@ -17,6 +17,8 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 pub struct Config {
     /// Address of the collector: `http://HOST:PORT` or `https://HOST:PORT`. Without it nothing is shipped.
     pub collector: Option<String>,
+    /// Print no events: they go to the collector alone. For services, whose journal would otherwise hold them all.
+    pub quiet: bool,
     /// Further files of credential rules.
     pub catalogue: Vec<PathBuf>,
 }

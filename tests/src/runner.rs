@@ -132,10 +132,12 @@ fn on_rung(setting: &Setting, cases: &[&Case], rung: Option<Rung>, tally: &mut T
     for case in cases {
         let Run::Shared(run) = &case.run else { continue };
         let begun = Instant::now();
-        let mut scene = Scene::new(setting, &session, &case.name);
-        let outcome = run(&mut scene).and_then(|()| scene.check());
+        let outcome = Scene::new(setting, &session, &case.name).and_then(|mut scene| {
+            let outcome = run(&mut scene).and_then(|()| scene.check());
+            known.push((case.name.clone(), scene.known()));
+            outcome
+        });
         tally.count(&format!("{}[{label}]", case.name), begun, outcome);
-        known.push((case.name.clone(), scene.known()));
     }
     let begun = Instant::now();
     tally.count(&format!("session-end[{label}]"), begun, end(setting, session, &known));

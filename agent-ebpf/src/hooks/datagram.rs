@@ -52,7 +52,7 @@ fn send(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
         family: asked.family,
         reserved: 0,
     };
-    if let Some(count) = maps::FLOWS.get_ptr_mut(&key) {
+    if let Some(count) = maps::FLOWS.get_ptr_mut(key) {
         // SAFETY: the entry lives until a grace period after its removal.
         unsafe {
             emit::add_one(&raw mut (*count).folded);
@@ -62,7 +62,7 @@ fn send(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
         return;
     }
     // Two threads may race to be first: the one whose insert fails folds nothing, and both are told.
-    if maps::FLOWS.insert(&key, &FlowCount { folded: 0, last_boot_ns: 0 }, BPF_NOEXIST).is_err() {
+    if maps::FLOWS.insert(key, FlowCount { folded: 0, last_boot_ns: 0 }, BPF_NOEXIST).is_err() {
         emit::count(Family::Datagram, Counter::MapFull);
     }
     let _ = emit_connect(Family::Datagram, kind::DATAGRAM, ctx, asked, hook);

@@ -365,7 +365,8 @@ extern "C" fn next_variable(_index: u32, context: *mut Scratch) -> i64 {
     let walk = context.walk();
     let at = state!(walk.at);
     if at >= state!(walk.until) {
-        state!(walk.flags = state!(walk.flags) & !exec_flag::ENVIRONMENT_TRUNCATED);
+        let flags = state!(walk.flags) & !exec_flag::ENVIRONMENT_TRUNCATED;
+        state!(walk.flags = flags);
         return 1;
     }
     // SAFETY: the chunk's place is within the scratch space.
@@ -397,7 +398,8 @@ extern "C" fn next_variable(_index: u32, context: *mut Scratch) -> i64 {
     let length = name.length();
     let Some(kept) = kept else { return 0 };
     if kept & MARKER_PRELOAD != 0 {
-        state!(walk.flags = state!(walk.flags) | exec_flag::PRELOAD);
+        let flags = state!(walk.flags) | exec_flag::PRELOAD;
+        state!(walk.flags = flags);
     }
     let end = state!(walk.end);
     if end.wrapping_sub(state!(walk.start)) > (MARKER_BYTES - CHUNK - 1) as u64 {

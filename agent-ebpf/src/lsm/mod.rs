@@ -7,9 +7,9 @@ use aya_ebpf::programs::LsmContext;
 
 use agent_common::records::hook;
 
+use crate::emit;
 use crate::hooks::file::{first_sight, opened};
 use crate::kstruct::{File, Typed};
-use crate::{emit, verdict};
 use maps::CachedVerdict;
 
 const S_IFMT: u16 = 0o170_000;
@@ -26,7 +26,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
 fn try_file_open(file: File<Typed>) -> Option<()> {
     let inode = file.inode()?;
     let (mount, dentry) = file.place()?;
-    let generation = verdict::generation();
+    let generation = generation();
     // SAFETY: the inode is a typed pointer of the kernel; storage lives as long as it.
     let cached = unsafe { maps::VERDICTS.get_ptr_mut(inode.raw() as *mut _).as_ref() };
     let flags = match cached {
@@ -100,4 +100,12 @@ fn names_moved() {
         // SAFETY: the map's memory outlives the program.
         unsafe { emit::add_one(generation) };
     }
+}
+
+/// Generation of everything that a cached verdict rests on.
+#[inline(always)]
+fn generation() -> u64 {
+    let catalogue = crate::maps::CONTROL.get(0).map_or(0, |control| u64::from(control.catalogue_generation));
+    let tree = crate::maps::TREE_GENERATION.get(0).copied().unwrap_or(0);
+    catalogue + tree
 }

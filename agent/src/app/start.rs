@@ -98,7 +98,7 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Collector(_) => 2,
-            Self::Host { name: "capabilities", .. } => 4,
+            Self::Host { name: "load_capabilities", .. } => 4,
             Self::Host { name: "lockdown", .. } => 7,
             Self::Host { name: "cgroup_v2", .. } | Self::Sensor(SensorError::Cgroup { .. }) => 6,
             Self::Host { .. } | Self::Sensor(SensorError::Types(_) | SensorError::LoaderTypes(_)) => 5,

@@ -18,7 +18,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub json: bool,
     /// Print no events: they go to the collector alone.
-    #[arg(long, requires = "collector")]
+    #[arg(long)]
     pub quiet: bool,
     /// Ship to this collector, such as http://127.0.0.1:4319.
     #[arg(long, value_name = "URL")]
@@ -61,6 +61,6 @@ pub fn run(args: &RunArgs) -> Result<(), StartError> {
         drop_every,
         record,
         json,
-        quiet,
+        quiet: quiet || config.quiet,
     })
 }

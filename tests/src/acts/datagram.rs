@@ -48,11 +48,7 @@ pub(super) fn perform(args: &DatagramArgs) -> Outcome {
                 // A mapped address is sent by the IPv4 half of the kernel, where its form is no longer known.
                 let hook =
                     if to.ip().to_canonical().is_ipv4() { "cgroup/sendmsg4" } else { "cgroup/sendmsg6" };
-<<<<<<< HEAD
-                tell(*to, hook, args.times - 1)?;
-=======
                 tell(*to, hook, Some(args.times - 1))?;
->>>>>>> tests
             }
         }
         How::Connected => {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{Case, shared};
 use crate::harness::expect::Expected;
 use crate::harness::scene::Scene;
-use crate::harness::servers::{Refusing, Server, V4, V6, mapped};
+use crate::harness::servers::{V4, V6, mapped};
 use crate::harness::setting::Rung;
 use crate::outcome::{Outcome, skipped};
 
@@ -61,17 +61,13 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn row(scene: &mut Scene<'_>, how: &str, peer: Peer) -> Outcome {
-    let (mut server, mut refusing) = (None, None);
     let address = match peer {
-        Peer::Answers(ip) => server.insert(Server::start(ip)?).address,
-        Peer::AnswersMapped => server.insert(Server::start(V4)?).mapped(),
-        Peer::Refuses(ip) => refusing.insert(Refusing::start(ip)?).address,
-        Peer::RefusesMapped => mapped(refusing.insert(Refusing::start(V4)?).address),
+        Peer::Answers(ip) => scene.server(ip)?,
+        Peer::AnswersMapped => mapped(scene.server(V4)?),
+        Peer::Refuses(ip) => scene.refusing(ip)?,
+        Peer::RefusesMapped => mapped(scene.refusing(V4)?),
         Peer::Unreachable(address) => address.parse::<SocketAddr>()?,
     };
-    if server.is_some() || refusing.is_some() {
-        scene.claim_port(address.port());
-    }
     let unreachable = matches!(peer, Peer::Unreachable(_));
     if unreachable && how == "uring" && scene.session.rung() == Some(Rung::Tracepoint) {
         return skipped(
@@ -95,9 +91,8 @@ fn abandoned(scene: &mut Scene<'_>) -> Outcome {
 /// Sockets that come and go quickly stay apart.
 fn many(scene: &mut Scene<'_>) -> Outcome {
     for ip in [V4, V6] {
-        let server = Server::start(ip)?;
-        scene.claim_port(server.address.port());
-        scene.act_and_expect(&["connect", "--times", "50", "--to", &server.address.to_string()])?;
+        let address = scene.server(ip)?.to_string();
+        scene.act_and_expect(&["connect", "--times", "50", "--to", &address])?;
     }
     Ok(())
 }

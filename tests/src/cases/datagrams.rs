@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{Case, shared};
 use crate::harness::scene::Scene;
-use crate::harness::servers::{V4, V6, datagrams, mapped};
+use crate::harness::servers::{V4, V6, mapped};
 use crate::outcome::Outcome;
 
 const TABLE: [(&str, &str, &str, &[IpAddr]); 8] = [
@@ -30,22 +30,20 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn row(scene: &mut Scene<'_>, how: &str, times: &str, ips: &[IpAddr]) -> Outcome {
-    let peers = ips.iter().map(|ip| datagrams(*ip)).collect::<Outcome<Vec<_>>>()?;
-    let addresses: Vec<SocketAddr> = peers.iter().map(|(_, address)| *address).collect();
+    let addresses = ips.iter().map(|ip| scene.datagrams(*ip)).collect::<Outcome<Vec<_>>>()?;
     send(scene, how, times, &addresses)
 }
 
 fn send(scene: &mut Scene<'_>, how: &str, times: &str, addresses: &[SocketAddr]) -> Outcome {
     let mut args = vec!["datagram", "--how", how, "--times", times];
     let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    for (text, address) in texts.iter().zip(addresses) {
-        scene.claim_port(address.port());
+    for text in &texts {
         args.extend(["--to", text]);
     }
     scene.act_and_expect(&args)
 }
 
 fn v4_mapped(scene: &mut Scene<'_>, how: &str) -> Outcome {
-    let (_socket, address) = datagrams(V4)?;
-    send(scene, how, "2", &[mapped(address)])
+    let address = mapped(scene.datagrams(V4)?);
+    send(scene, how, "2", &[address])
 }

@@ -1,8 +1,3 @@
-<<<<<<< HEAD
-use super::Case;
-pub(super) fn cases() -> Vec<Case> {
-    Vec::new()
-=======
 //! Who: identities by login, by cgroup, by executable, from what the kernel knows of the process.
 
 use std::fs;
@@ -16,7 +11,7 @@ use super::{Case, shared};
 use crate::harness::expect::Expected;
 use crate::harness::identity;
 use crate::harness::scene::Scene;
-use crate::harness::servers::{Server, V4};
+use crate::harness::servers::V4;
 use crate::harness::who::{self, Who};
 use crate::outcome::{During, Outcome, ensure, skipped};
 
@@ -57,18 +52,16 @@ fn connected(
     scene: &mut Scene<'_>,
     prepare: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static,
 ) -> Outcome<Vec<Expected>> {
-    let server = Server::start(V4)?;
-    scene.claim_port(server.address.port());
-    let mut command = scene.actor(&["connect", "--to", &server.address.to_string()]);
+    let address = scene.server(V4)?.to_string();
+    let mut command = scene.actor(&["connect", "--to", &address]);
     // SAFETY: what is prepared makes system calls alone, on values that were made before.
     unsafe { command.pre_exec(prepare) };
     scene.perform(&mut command)
 }
 
 fn user(scene: &mut Scene<'_>) -> Outcome {
-    let server = Server::start(V4)?;
-    scene.claim_port(server.address.port());
-    let mut command = scene.actor(&["connect", "--to", &server.address.to_string()]);
+    let address = scene.server(V4)?.to_string();
+    let mut command = scene.actor(&["connect", "--to", &address]);
     let expected = scene.perform(command.uid(USER).gid(USER))?;
     scene.expect(expected);
     Ok(())
@@ -175,5 +168,4 @@ fn mount_namespace(scene: &mut Scene<'_>) -> Outcome {
     })?;
     scene.expect(expected.into_iter().map(|one| one.identity_begins("exe-ns/", "namespaced_executable")));
     Ok(())
->>>>>>> tests
 }

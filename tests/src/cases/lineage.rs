@@ -2,7 +2,7 @@
 
 use super::{Case, shared};
 use crate::harness::scene::Scene;
-use crate::harness::servers::{Server, V4};
+use crate::harness::servers::V4;
 use crate::outcome::Outcome;
 
 /// All of them.
@@ -12,9 +12,7 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// A process whose parent has gone is still known by it.
 fn daemon(scene: &mut Scene<'_>) -> Outcome {
-    let server = Server::start(V4)?;
-    scene.claim_port(server.address.port());
-    let address = server.address.to_string();
+    let address = scene.server(V4)?.to_string();
     let expected = scene.perform(&mut scene.actor(&["daemon", "--to", &address]))?;
     scene.expect(expected);
     Ok(())

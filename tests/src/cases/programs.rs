@@ -1,5 +1,6 @@
 //! Real programs, which know nothing of being looked at.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::json;
@@ -9,7 +10,7 @@ use crate::harness::child;
 use crate::harness::expect::{Deed, object};
 use crate::harness::places;
 use crate::harness::scene::Scene;
-use crate::harness::servers::{Server, V4, V6};
+use crate::harness::servers::{V4, V6};
 use crate::harness::who::Who;
 use crate::outcome::{During, Outcome, Verdict, ensure};
 
@@ -43,8 +44,8 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// What should be told of a connection that a program made, whose local port it said, or not.
-fn connected(scene: &mut Scene<'_>, who: Who, server: &Server, local_port: Option<u16>) {
-    let (ip, port) = (server.address.ip(), server.address.port());
+fn connected(scene: &mut Scene<'_>, who: Who, server: SocketAddr, local_port: Option<u16>) {
+    let (ip, port) = (server.ip(), server.port());
     let (family, hook) = if ip.is_ipv4() { ("ipv4", "cgroup/connect4") } else { ("ipv6", "cgroup/connect6") };
     let mut facts = object(json!({
         "hook": hook, "v4_mapped": null, "outcome": "established", "errno": null, "errno_number": null,
@@ -69,32 +70,28 @@ fn connected(scene: &mut Scene<'_>, who: Who, server: &Server, local_port: Optio
 
 fn curl(scene: &mut Scene<'_>) -> Outcome {
     for ip in [V4, V6] {
-        let server = Server::start(ip)?;
-        scene.claim_port(server.address.port());
-        let url = format!("http://{}/", server.address);
+        let server = scene.server(ip)?;
+        let url = format!("http://{server}/");
         let (who, finished) = scene.run_program(
             "curl",
             &["-q", "--silent", "--noproxy", "*", "--write-out", "%{local_port}", &url],
         )?;
         let port =
             finished.stdout.lines().last().unwrap_or_default().parse().during("read curl's local port")?;
-        connected(scene, who, &server, Some(port));
+        connected(scene, who, server, Some(port));
     }
     Ok(())
 }
 
 fn asyncio(scene: &mut Scene<'_>) -> Outcome {
-    let (v4, v6) = (Server::start(V4)?, Server::start(V6)?);
-    let ends = [&v4, &v6].map(|server| (server.address.ip().to_string(), server.address.port().to_string()));
-    let [(v4_ip, v4_port), (v6_ip, v6_port)] = &ends;
-    for server in [&v4, &v6] {
-        scene.claim_port(server.address.port());
-    }
+    let servers = [scene.server(V4)?, scene.server(V6)?];
+    let [(v4_ip, v4_port), (v6_ip, v6_port)] =
+        &servers.map(|server| (server.ip().to_string(), server.port().to_string()));
     let (who, finished) =
         scene.run_program("python3", &["-I", "-c", ASYNCIO, v4_ip, v4_port, v6_ip, v6_port])?;
     let ports = finished.stdout.lines().map(str::parse).collect::<Result<Vec<u16>, _>>()?;
     ensure(ports.len() == 2, || format!("asyncio said {:?}", finished.stdout))?;
-    for (server, port) in [&v4, &v6].into_iter().zip(ports) {
+    for (server, port) in servers.into_iter().zip(ports) {
         connected(scene, who.clone(), server, Some(port));
     }
     Ok(())

@@ -1,8 +1,3 @@
-<<<<<<< HEAD
-use super::Case;
-pub(super) fn cases() -> Vec<Case> {
-    Vec::new()
-=======
 //! A recording told again is what was told before.
 
 use std::collections::BTreeSet;
@@ -19,8 +14,9 @@ use crate::harness::session::Session;
 use crate::harness::setting::{CREDENTIALS, Setting};
 use crate::outcome::{Outcome, ensure};
 
-/// Keys whose values belong to the telling, not to what is told.
-const OF_THE_TELLING: [&str; 5] = ["id", "seq", "epoch", "host", "host_id"];
+/// Keys whose values belong to the telling, not to what is told. The wall time is made of `boot_ns` and of what the
+/// clocks showed then, or show now.
+const OF_THE_TELLING: [&str; 6] = ["id", "seq", "epoch", "host", "host_id", "time"];
 
 /// All of them.
 pub(super) fn cases() -> Vec<Case> {
@@ -80,5 +76,4 @@ fn no_recording(setting: &Setting) -> Outcome {
     ensure(other.code() == Some(1) && !other.stderr.trim().is_empty(), || {
         format!("a file that is no recording gives {:?}: {}", other.code(), other.stderr)
     })
->>>>>>> tests
 }

@@ -1,8 +1,3 @@
-<<<<<<< HEAD
-use super::Case;
-pub(super) fn cases() -> Vec<Case> {
-    Vec::new()
-=======
 //! A secret in a command line leaves the host nowhere: not in an event, not at the collector, not in a recording.
 
 use std::fs;
@@ -73,5 +68,4 @@ fn nowhere(told: &Told, recording: &Path, value: &str) -> Outcome {
     let bytes = fs::read(recording)?;
     let found = bytes.windows(value.len()).any(|window| window == value.as_bytes());
     ensure(!found, || format!("{value} is in the recording"))
->>>>>>> tests
 }

@@ -66,7 +66,12 @@ impl Agent {
 
     /// Starts one, ready or not.
     pub(crate) fn spawn(setting: &Setting, options: &Options) -> Outcome<Self> {
-        let mut running = Running::start(&mut Self::command(setting, options))?;
+        Self::spawn_command(&mut Self::command(setting, options))
+    }
+
+    /// Starts one by a command made elsewhere.
+    pub(crate) fn spawn_command(command: &mut Command) -> Outcome<Self> {
+        let mut running = Running::start(command)?;
         let (stdout, stderr) = running.outputs()?;
         let events = Stream::reading("the agent", stdout, Event::read);
         let messages = Stream::reading("the agent", stderr, |line| line);

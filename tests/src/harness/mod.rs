@@ -9,6 +9,7 @@ pub(crate) mod expect;
 pub(crate) mod identity;
 pub(crate) mod ledger;
 pub(crate) mod places;
+pub(crate) mod privileges;
 pub(crate) mod programs;
 pub(crate) mod scene;
 pub(crate) mod servers;

@@ -1,6 +1,7 @@
 //! A test's view of a session that several tests share: what it did, and which events are its own.
 
 use std::fs;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +11,7 @@ use super::claim::Claim;
 use super::event::Event;
 use super::expect::{Deed, Expected, Findings, compare, object};
 use super::places;
+use super::servers::{Refusing, Server};
 use super::session::Session;
 use super::setting::{CREDENTIALS, ENTRY, Setting};
 use super::who::Who;
@@ -23,14 +25,18 @@ pub(crate) struct Scene<'a> {
     /// The agent and its collector.
     pub(crate) session: &'a Session,
     name: &'a str,
+    me: Who,
     known: Known,
 }
 
 /// What a test leaves for the check at the session's end.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Known {
     claim: Claim,
     expected: Vec<Expected>,
+    servers: Vec<Server>,
+    refusing: Vec<Refusing>,
+    sockets: Vec<UdpSocket>,
 }
 
 impl Known {
@@ -48,8 +54,8 @@ impl Known {
 
 impl<'a> Scene<'a> {
     /// Nothing done yet.
-    pub(crate) fn new(setting: &'a Setting, session: &'a Session, name: &'a str) -> Self {
-        Self { setting, session, name, known: Known::default() }
+    pub(crate) fn new(setting: &'a Setting, session: &'a Session, name: &'a str) -> Outcome<Self> {
+        Ok(Self { setting, session, name, me: Who::me()?, known: Known::default() })
     }
 
     /// What it did so far.
@@ -57,9 +63,32 @@ impl<'a> Scene<'a> {
         self.known
     }
 
-    /// Claims a port of the test's own.
-    pub(crate) fn claim_port(&mut self, port: u16) {
-        self.known.claim.port(port);
+    /// Somebody who answers. Like the next two, the port is the test's own until the session ends: no other test, and
+    /// no mark, gets the same.
+    pub(crate) fn server(&mut self, ip: IpAddr) -> Outcome<SocketAddr> {
+        let server = Server::start(ip)?;
+        let address = server.address;
+        self.known.claim.port(address.port());
+        self.known.servers.push(server);
+        Ok(address)
+    }
+
+    /// Nobody who answers.
+    pub(crate) fn refusing(&mut self, ip: IpAddr) -> Outcome<SocketAddr> {
+        let refusing = Refusing::start(ip)?;
+        let address = refusing.address;
+        self.known.claim.port(address.port());
+        self.known.refusing.push(refusing);
+        Ok(address)
+    }
+
+    /// Somebody who takes datagrams.
+    pub(crate) fn datagrams(&mut self, ip: IpAddr) -> Outcome<SocketAddr> {
+        let socket = UdpSocket::bind((ip, 0)).during(format!("bind on {ip}"))?;
+        let address = socket.local_addr()?;
+        self.known.claim.port(address.port());
+        self.known.sockets.push(socket);
+        Ok(address)
     }
 
     /// A directory of the test's own on a file system.
@@ -118,9 +147,8 @@ impl<'a> Scene<'a> {
     pub(crate) fn run_program(&mut self, program: &str, args: &[&str]) -> Outcome<(Who, Finished)> {
         let exe = child::find(program).map_err(|error| Verdict::Skipped(error.to_string()))?;
         let finished = self.run(Command::new(&exe).arg0(program).args(args))?;
-        let me = Who::me()?;
-        let mut ancestors = vec![me.as_ancestor()];
-        ancestors.extend(me.ancestors.clone());
+        let me = self.me.clone();
+        let ancestors = std::iter::once(me.as_ancestor()).chain(me.ancestors.clone()).collect();
         let who = Who {
             pid: finished.pid,
             start_ticks: finished.start_ticks,
@@ -134,8 +162,15 @@ impl<'a> Scene<'a> {
     }
 
     /// What should be told of a deed: with the hook that serves it on this rung, and the catalogue's words.
-    pub(crate) fn expected(&mut self, deed: Deed) -> Expected {
+    pub(crate) fn expected(&mut self, mut deed: Deed) -> Expected {
         self.known.claim.process(deed.who.pid);
+        // An ordinary user cannot see what the harness and those above it run.
+        let above = deed.who.ancestors.iter().position(|ancestor| ancestor.pid == self.me.pid);
+        if let Some(at) = above {
+            deed.who.ancestors.truncate(at);
+            deed.who.ancestors.push(self.me.as_ancestor());
+            deed.who.ancestors.extend(self.me.ancestors.clone());
+        }
         let credential = deed.event.as_deref() == Some("credential_access");
         let expected = Expected::of(deed);
         if !credential {

@@ -1,7 +1,7 @@
 //! Ends of connections on loopback, each with a port of its own.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::thread;
 
@@ -41,11 +41,6 @@ impl Server {
         });
         Ok(Self { listener, address })
     }
-
-    /// Its address as an IPv6 program writes it.
-    pub(crate) fn mapped(&self) -> SocketAddr {
-        mapped(self.address)
-    }
 }
 
 impl Drop for Server {
@@ -83,11 +78,4 @@ impl Refusing {
 
 fn name(socket: &OwnedFd) -> Outcome<SocketAddrAny> {
     getsockname(socket).during("read a socket's name")
-}
-
-/// A UDP socket that takes what comes.
-pub(crate) fn datagrams(ip: IpAddr) -> Outcome<(UdpSocket, SocketAddr)> {
-    let socket = UdpSocket::bind((ip, 0)).during(format!("bind on {ip}"))?;
-    let address = socket.local_addr()?;
-    Ok((socket, address))
 }

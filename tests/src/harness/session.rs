@@ -1,6 +1,8 @@
 //! An agent that ships to a collector, and the way to know that all was seen.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 
 use super::agent::{Agent, Ended, Options};
 use super::collector::Collector;
@@ -61,6 +63,21 @@ impl Session {
             .events
             .wait("the marking connection", from, setting.limit, mark)
             .map_err(|verdict| verdict.during(format!("settle (the agent said: {})", self.agent.said())))
+    }
+
+    /// As [`Session::settle`], where records are dropped on purpose: opens a credential more often than can be dropped in
+    /// a row, and waits until one open is told; how many it made.
+    pub(crate) fn settle_by_opens(&self, setting: &Setting, credential: &Path) -> Outcome<u64> {
+        const OPENS: u64 = 3;
+        let from = self.collector.events.len();
+        for _ in 0..OPENS {
+            drop(File::open(credential).during(credential.display())?);
+        }
+        let is_mine =
+            |event: &Event| event.kind() == "credential_access" && event.pid() == Some(std::process::id());
+        self.collector
+            .events
+            .wait("the marking open", from, setting.limit, |event| is_mine(event).then_some(OPENS))
     }
 
     /// Ends the pair: first the agent, which tells all it has; then the collector.

@@ -400,11 +400,11 @@ fn mark_user(words: &[Word<'_>], index: usize, next: &Text<'_>, running: &Runnin
     for (position, word) in words.iter().enumerate() {
         let near = position.abs_diff(index) <= 8;
         let bytes = word.text.bytes.as_ref();
-        if near && matches!(bytes, b"-p" | b"-P" | b"-w" | b"-pw" | b"-pass") {
-            if let Some(content) = words.get(position + 1).filter(|content| is_plausible(&content.text.bytes))
-            {
-                mark_literal(&content.text, 0, marks);
-            }
+        if near
+            && matches!(bytes, b"-p" | b"-P" | b"-w" | b"-pw" | b"-pass")
+            && let Some(content) = words.get(position + 1).filter(|content| is_plausible(&content.text.bytes))
+        {
+            mark_literal(&content.text, 0, marks);
         }
     }
 }

@@ -232,7 +232,7 @@ fn is_expansion(value: &[u8]) -> bool {
             index = super::text::run_end(value, index, |byte| byte.is_ascii_alphanumeric() || byte == b'_');
             let name = cut(value, start..index);
             let shouted = !name.iter().any(u8::is_ascii_lowercase);
-            if name.is_empty() || !(shouted || !name.iter().any(u8::is_ascii_digit)) {
+            if name.is_empty() || (!shouted && name.iter().any(u8::is_ascii_digit)) {
                 return false;
             }
         }

@@ -126,11 +126,11 @@ fn set_by_builtin(command: &[Word<'_>], marks: &mut Marks) {
         }
     }
     let into = command.iter().position(|word| word.text.bytes.as_ref() == b"-v").map(|flag| flag + 1);
-    if let (b"printf", Some(name)) = (first.text.bytes.as_ref(), into) {
-        if command.get(name).is_some_and(named) {
-            for word in command.iter().skip(name + 1).filter(|word| at(&word.text.bytes, 0) != b'%') {
-                mark_literal(&word.text, 0, marks);
-            }
+    if let (b"printf", Some(name)) = (first.text.bytes.as_ref(), into)
+        && command.get(name).is_some_and(named)
+    {
+        for word in command.iter().skip(name + 1).filter(|word| at(&word.text.bytes, 0) != b'%') {
+            mark_literal(&word.text, 0, marks);
         }
     }
 }
