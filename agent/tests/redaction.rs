@@ -94,6 +94,58 @@ fn ordinary_command_lines_stay_whole() {
     assert!(changed.len() * 100 <= lines, "more than one in a hundred:\n{}", changed.join("\n"));
 }
 
+/// The limit on the arguments of a record may fall anywhere, also inside a secret.
+#[test]
+fn arguments_may_be_cut_anywhere() {
+    let text = fs::read_to_string(data().join("known.toml")).expect("the corpus is there");
+    let corpus: Corpus = toml::from_str(&text).expect("a corpus is TOML");
+    for case in &corpus.case {
+        let Some(last) = case.argv.last() else { continue };
+        for length in (0..last.len()).step_by(1 + last.len() / 24) {
+            let mut argv = raw(&case.argv);
+            argv.pop();
+            argv.push(RawBytes::from(last.as_bytes().get(..length).expect("within the argument")));
+            let once = redact_argv(&argv);
+            assert_eq!(once.len(), argv.len(), "{}", case.name);
+            assert_eq!(redact_argv(&once), once, "{}", case.name);
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_not_text_are_kept_and_hidden_alike() {
+    let argv = [&b"\xff\xfetool"[..], b"--user=\xfebob", b"--password=\xff\xc3hunter\x80", b"\x80=\xff"];
+    let redacted = redact_argv(&argv.map(RawBytes::from));
+    let expected = [&b"\xff\xfetool"[..], b"--user=\xfebob", b"--password=[redacted]", b"\x80=\xff"];
+    assert_eq!(redacted, expected.map(RawBytes::from));
+}
+
+#[test]
+fn a_single_text_is_read_as_well() {
+    for (text, expected) in [
+        (
+            "https://bob:hunter22@host.example/x?token=Zx81kQ",
+            "https://bob:[redacted]@host.example/x?token=[redacted]",
+        ),
+        ("/srv/secrets/tokens", "/srv/secrets/tokens"),
+        ("", ""),
+    ] {
+        assert_eq!(redact_text(&RawBytes::from(text)), RawBytes::from(expected));
+    }
+}
+
+#[test]
+fn what_holds_no_secret_is_not_copied() {
+    let argv = ["mysql", "-psecret-word", "-e", "select 1"].map(RawBytes::from);
+    let redacted = redact_argv(&argv);
+    let same: Vec<bool> = argv
+        .iter()
+        .zip(&redacted)
+        .map(|(before, after)| std::ptr::eq(before.as_bytes(), after.as_bytes()))
+        .collect();
+    assert_eq!(same, [true, false, true, true]);
+}
+
 /// Bytes that look like command lines, so that the rules are reached.
 fn argument() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![

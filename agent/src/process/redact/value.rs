@@ -84,7 +84,9 @@ fn is_time(value: &[u8]) -> bool {
 /// A password after a user. Groups stand there too, so that it must look chosen.
 fn mark_user(text: &Text<'_>, range: Range<usize>, marks: &mut Marks) {
     let value = cut(&text.bytes, range.clone());
-    let Some(colon) = value.iter().position(|&byte| byte == b':').filter(|_| !has_scheme(value)) else { return };
+    let Some(colon) = value.iter().position(|&byte| byte == b':').filter(|_| !has_scheme(value)) else {
+        return;
+    };
     if is_passwordish(cut(value, colon + 1..value.len())) {
         marks.add(text, range.start + colon + 1..range.end);
     }
