@@ -12,11 +12,10 @@
 //!
 //! Rules that read patterns backwards from a sign, with tables beside them, were chosen over a set of regular
 //! expressions (crate `regex`): most of the decision is in the name, its exceptions and the list around the value,
-//! which alternations express badly, and the cost per argument stays at microseconds. Scanners of secrets such as
-//! gitleaks and detect-secrets were looked at for what issuers' tokens look like.
+//! which alternations express badly, and the cost per argument stays at microseconds.
 //!
-//! Nothing here fails or panics on any input; the work is linear in the input, with fixed limits on what is looked at
-//! around each sign.
+//! Nothing here fails or panics on any input; the work grows linearly with the input, with fixed limits on what is
+//! looked at around each sign.
 
 mod assign;
 mod code;

@@ -110,6 +110,9 @@ fn mark_path(text: &Text<'_>, scheme_end: usize, address: Range<usize>, marks: &
     let host_end = run_end(bytes, address.start, |byte| !matches!(byte, b'/' | b'?' | b'#')).min(address.end);
     let host = cut(bytes, address.start..host_end);
     let path = cut(bytes, host_end..address.end);
+    if host.len() < 3 || path.len() < 6 {
+        return;
+    }
     for (name, marker) in SECRET_PATHS {
         if !super::text::ends_with_any(host, &[name]) {
             continue;
