@@ -3,117 +3,43 @@
 use std::ops::Range;
 
 use super::name::{Kind, kind};
-use super::shape::{is_passwordish, is_stand_in};
+use super::shape::{is_passwordish, is_random, is_stand_in};
 use super::text::{Marks, Text, among, at, before, cut, find, is_quote, run_end, run_start, starts_with_any};
 use super::value;
 
 /// Calls whose last literal is a password.
+#[rustfmt::skip]
 const LOGINS: &[&str] = &[
-    "login",
-    "auth",
-    "authenticate",
-    "basicauth",
-    "httpbasicauth",
-    "basic_auth",
-    "setbasicauth",
-    "set_basic_auth",
-    "httpdigestauth",
-    "simple_bind",
-    "simple_bind_s",
-    "networkcredential",
-    "pscredential",
-    "usernamepassword",
-    "passwordauthentication",
-    "changeuserpassword",
-    "createuser",
-    "setpassword",
-    "set_password",
-    "withcredentials",
-    "with_credentials",
-    "signin",
-    "sign_in",
-    "setcredentials",
-    "set_credentials",
-    "userpass",
-    "credentials",
-    "plainauth",
-    "fernet",
-    "htpasswd",
+    "login", "auth", "authenticate", "basicauth", "httpbasicauth", "basic_auth", "setbasicauth", "set_basic_auth",
+    "httpdigestauth", "simple_bind", "simple_bind_s", "networkcredential", "pscredential", "usernamepassword",
+    "passwordauthentication", "changeuserpassword", "createuser", "setpassword", "set_password", "withcredentials",
+    "with_credentials", "signin", "sign_in", "setcredentials", "set_credentials", "userpass", "credentials",
+    "plainauth", "fernet", "htpasswd",
 ];
 
 /// Calls that open a connection, and which of their literals is the password.
+#[rustfmt::skip]
 const CONNECTIONS: &[(&str, usize)] = &[
-    ("connect", 3),
-    ("mysqli_connect", 3),
-    ("mysql_connect", 3),
-    ("mysqli", 3),
-    ("pdo", 3),
-    ("getconnection", 3),
-    ("oci_connect", 2),
-    ("ssh2_auth_password", 2),
-    ("ftp_login", 2),
-    ("ldap_bind", 2),
-    ("imap_open", 3),
-    ("pgp_sym_encrypt", 1),
-    ("pgp_sym_decrypt", 1),
-    ("encryptbypassphrase", 1),
+    ("connect", 3), ("mysqli_connect", 3), ("mysql_connect", 3), ("mysqli", 3), ("pdo", 3), ("getconnection", 3),
+    ("oci_connect", 2), ("ssh2_auth_password", 2), ("ftp_login", 2), ("ldap_bind", 2), ("imap_open", 3),
+    ("pgp_sym_encrypt", 1), ("pgp_sym_decrypt", 1), ("encryptbypassphrase", 1),
 ];
 
 /// Heads of calls that ask for a secret, look one up or make one, and are given none.
+#[rustfmt::skip]
 const ASKING: &[&str] = &[
-    "get",
-    "ask",
-    "read",
-    "prompt",
-    "check",
-    "has",
-    "is",
-    "find",
-    "delete",
-    "remove",
-    "validate",
-    "verify",
-    "input",
-    "list",
-    "print",
-    "fetch",
-    "load",
-    "gen",
-    "create_token",
-    "token_",
-    "secrets.",
-    "new_",
-    "test",
-    "describe",
-    "it",
-    "expect",
-    "assert",
-    "revoke",
-    "lookup",
-    "search",
+    "get", "ask", "read", "prompt", "check", "has", "is", "find", "delete", "remove", "validate", "verify", "input",
+    "list", "print", "fetch", "load", "gen", "create_token", "token_", "secrets.", "new_", "test", "describe", "it",
+    "expect", "assert", "revoke", "lookup", "search",
 ];
 
 /// Words before a literal that is a secret: `IDENTIFIED BY 'x'`, `ConvertTo-SecureString 'x'`.
+#[rustfmt::skip]
 const BEFORE_LITERAL: &[&str] = &[
-    "identified by",
-    "identified with",
-    "securestring",
-    "securestring -string",
-    "securestring -asplaintext",
-    "identified by password",
-    "encrypted password",
-    "unencrypted password",
-    "encryption by password =",
-    "decryption by password =",
-    "pragma key =",
-    "pragma key=",
-    "pragma rekey =",
-    "pragma rekey=",
-    "requirepass",
-    "masterauth",
-    "masteruser",
-    "replace",
-    "set role",
+    "identified by", "identified with", "securestring", "securestring -string", "securestring -asplaintext",
+    "identified by password", "encrypted password", "unencrypted password", "encryption by password =",
+    "decryption by password =", "pragma key =", "pragma key=", "pragma rekey =", "pragma rekey=", "requirepass",
+    "masterauth", "masteruser", "replace", "set role",
 ];
 
 /// Marks what `text` has of these.
@@ -228,8 +154,13 @@ fn scan_call(text: &Text<'_>, open: usize, marks: &mut Marks) {
     let Some(literal) = last else { return };
     let content = cut(bytes, literal.clone());
     let named = matches!(kind(name), Some(Kind::Secret | Kind::Key));
-    let fits =
-        if logs_in && !named { literals > 1 || is_passwordish(content) } else { !content.contains(&b' ') };
+    let fits = if logs_in && !named {
+        literals > 1
+            || (before(bytes, literal.start - 1) != b'(' && is_passwordish(content))
+            || is_random(content, 20)
+    } else {
+        !content.contains(&b' ')
+    };
     if fits && !is_stand_in(content) {
         marks.add(text, literal);
     }
@@ -248,7 +179,8 @@ fn scan_element(text: &Text<'_>, close: usize, marks: &mut Marks) {
     let name = name.rsplit(|&byte| byte == b':').next().unwrap_or(name);
     let Some(kind) = kind(name) else { return };
     let end = run_end(bytes, close + 1, |byte| byte != b'<');
-    if cut(bytes, end..end + 2) == b"</" || end == bytes.len() {
+    let cut_off = end == bytes.len() && !cut(bytes, close + 1..end).iter().any(u8::is_ascii_whitespace);
+    if cut(bytes, end..end + 2) == b"</" || cut_off {
         value::mark(text, kind, close + 1..end, marks);
     }
 }

@@ -1,7 +1,8 @@
 //! Secrets that a command's words give away: what follows a flag, what a program is known to take, what a script does
 //! with its arguments. The words are an argument vector, or a command line cut by `shell.rs`.
 
-use super::flags;
+use super::flags::{self, Context};
+use super::positional;
 use super::program::Running;
 use super::programs::WRAPPERS;
 use super::shell::{Lead, Word};
@@ -10,10 +11,13 @@ use super::text::{Marks, among, at, cut, run_end};
 
 /// Marks the secrets among `words`. `top` says that they are an argument vector and not cut from a text.
 pub(super) fn scan(words: &[Word<'_>], top: bool, marks: &mut Marks) {
+    if !top {
+        stdin::scan_lines(words, marks);
+    }
     let mut previous: &[Word<'_>] = &[];
     for command in commands(words) {
         scan_command(command, top, marks);
-        stdin::scan(previous, command, words, marks);
+        stdin::scan(previous, command, marks);
         previous = command;
     }
 }
@@ -26,6 +30,7 @@ fn commands<'w, 'a>(words: &'w [Word<'a>]) -> impl Iterator<Item = &'w [Word<'a>
 fn scan_command(words: &[Word<'_>], top: bool, marks: &mut Marks) {
     let mut running = Running::default();
     let mut wrapped = true;
+    let sets = positional::may_set(words);
     for (index, word) in words.iter().enumerate() {
         let bytes = word.text.bytes.as_ref();
         let starts = wrapped && may_be_program(words, index);
@@ -40,7 +45,7 @@ fn scan_command(words: &[Word<'_>], top: bool, marks: &mut Marks) {
         } else if matches!(bytes, b"--" | b"-exec" | b"-execdir" | b"-ok" | b";" | b"+") {
             wrapped = true;
         }
-        flags::scan(words, index, &running, top, marks);
+        flags::scan(words, index, &Context { running: &running, top, sets }, marks);
         running.scan(words, index, marks);
     }
 }

@@ -3,41 +3,29 @@
 
 use std::ops::Range;
 
-use super::assign::is_end;
 use super::name::{Kind, kind};
+use super::positional;
 use super::program::{Running, mark_literal};
 use super::programs::{ASKS_FOR_PASSWORD, NAMES_SECRETS};
-use super::shape::{has_scheme, is_file, is_number, is_passwordish, is_random, is_stand_in, is_uuid};
+use super::shape::{has_scheme, is_passwordish, is_random, is_stand_in};
 use super::shell::{Lead, Word};
-use super::text::{Marks, Text, among, at, cut, ends_with_any, exactly, run_end, run_start, starts_with_any};
+use super::span::is_end;
+use super::text::{Marks, Text, among, at, cut, exactly, run_end, run_start};
 use super::url;
 use super::value;
 
 /// Flags that give a variable to a program: what follows the name is the value, spaces and all.
+#[rustfmt::skip]
 const VARIABLE_FLAGS: &[&str] = &[
-    "-e",
-    "--env",
-    "--build-arg",
-    "-v",
-    "--var",
-    "-var",
-    "--set",
-    "--set-string",
-    "--setenv",
-    "-E",
-    "-D",
-    "--define",
-    "--from-literal",
-    "--secret",
-    "-s",
-    "--add-env",
-    "--property",
-    "-p",
-    "--label",
+    "-e", "--env", "--build-arg", "-v", "--var", "-var", "--set", "--set-string", "--setenv", "-E", "-D",
+    "--define", "--from-literal", "--secret", "-s", "--add-env", "--property", "-p", "--label",
 ];
 
 /// Flags that take a user and a password, or a user alone.
 const USER_FLAGS: &[&str] = &["-u", "--user", "-U", "--username", "-a", "--account", "--proxy-user", "-usr"];
+
+/// How far from a user a password may be given, in words.
+const NEAR: usize = 8;
 
 /// Programs whose `-u` takes a user and a group.
 const USER_AND_GROUP: &[&str] =
@@ -63,73 +51,18 @@ const VALUE_FLAGS: &[&str] =
 /// Flags that take a name and a value as two words.
 const PAIR_FLAGS: &[&str] = &["--arg", "--argjson", "--stringparam", "--setparam"];
 
-/// Words that set a thing to a value, and words that ask for it or take it away.
-const SETTERS: &[&str] = &[
-    "set",
-    "put",
-    "add",
-    "config",
-    "configure",
-    "connect",
-    "modify",
-    "write",
-    "update",
-    "edit",
-    "setenv",
-    "setx",
-    "env:set",
-    "config:set",
-    "set-string",
-    "--set",
-    "set-value",
-    "store",
-    "save",
-    "setconf",
-    "assign",
-];
-const ASKERS: &[&str] = &[
-    "get", "list", "ls", "show", "describe", "lookup", "delete", "rm", "unset", "remove", "find", "grep",
-    "rg", "search", "cat", "generate", "rotate", "read", "view", "revoke", "inspect", "enable", "disable",
-    "man", "which", "echo", "printf", "GET",
-];
-
-/// Words after which a random word is a credential.
-const LOGINS: &[&str] = &[
-    "login",
-    "auth",
-    "authtoken",
-    "add-authtoken",
-    "unseal",
-    "unwrap",
-    "activate",
-    "unlock",
-    "register",
-    "join",
-    "token",
-    "set-token",
-    "authenticate",
-    "apikey",
-    "api-key",
-    "obscure",
-    "setapikey",
-    "authorize",
-    "enroll",
-    "link",
-    "auth:token",
-    "signin",
-    "subscribe",
-    "add-token",
-    "import-key",
-    "authorize-account",
-    "service",
-];
-
-/// Words for a user and for a password that follow each other: `login ci password x`.
-const USER_WORDS: &[&str] = &["login", "user", "username", "account", "name", "machine", "identity"];
-const PASSWORD_WORDS: &[&str] = &["password", "passwd", "passphrase", "secret", "psk"];
+/// What the command around a word is.
+pub(super) struct Context<'r> {
+    pub(super) running: &'r Running,
+    /// Whether the words are an argument vector, and not cut from a text.
+    pub(super) top: bool,
+    /// Whether the command sets something.
+    pub(super) sets: bool,
+}
 
 /// Marks what the word at `index` shows to be secret: in itself, or in the word after it.
-pub(super) fn scan(words: &[Word<'_>], index: usize, running: &Running, top: bool, marks: &mut Marks) {
+pub(super) fn scan(words: &[Word<'_>], index: usize, context: &Context<'_>, marks: &mut Marks) {
+    let Context { running, top, sets } = *context;
     let Some(word) = words.get(index) else { return };
     let bytes = word.text.bytes.as_ref();
     let previous = index.checked_sub(1).and_then(|previous| words.get(previous));
@@ -147,11 +80,11 @@ pub(super) fn scan(words: &[Word<'_>], index: usize, running: &Running, top: boo
         if at(bytes, 0) == b'-' || exactly(bytes, NAME_FLAGS) {
             flag(words, index, &next.text, running, marks);
         } else if bytes.len() < 64 {
-            positional(words, index, &next.text, top, marks);
+            positional::scan(words, index, &next.text, top, sets, marks);
         }
     }
     if index > 0 && at(bytes, 0) != b'-' {
-        after_login(words, index, marks);
+        positional::after_login(words, index, marks);
     }
 }
 
@@ -356,13 +289,13 @@ fn flag(words: &[Word<'_>], index: usize, next: &Text<'_>, running: &Running, ma
 }
 
 /// `a=b,c=d` or `NAME=value`.
-fn is_named_list(bytes: &[u8]) -> bool {
+pub(super) fn is_named_list(bytes: &[u8]) -> bool {
     let end = run_end(bytes, 0, |byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-'));
     end > 1 && at(bytes, end) == b'=' && end + 1 < bytes.len() && at(bytes, end + 1) != b'='
 }
 
 /// Whether an operand is rather the next flag.
-fn is_flag_like(operand: &[u8]) -> bool {
+pub(super) fn is_flag_like(operand: &[u8]) -> bool {
     let rest = cut(operand, 1..operand.len());
     at(operand, 0) == b'-'
         && (rest.iter().all(|&byte| byte.is_ascii_alphabetic() || b"-_:=.".contains(&byte))
@@ -370,7 +303,7 @@ fn is_flag_like(operand: &[u8]) -> bool {
 }
 
 /// The value flag of the same command.
-fn mark_value_flag(words: &[Word<'_>], from: usize, kind: Option<Kind>, marks: &mut Marks) {
+pub(super) fn mark_value_flag(words: &[Word<'_>], from: usize, kind: Option<Kind>, marks: &mut Marks) {
     let Some(kind) = kind else { return };
     for (position, word) in words.iter().enumerate().skip(from) {
         let bytes = word.text.bytes.as_ref();
@@ -394,166 +327,33 @@ fn mark_user(words: &[Word<'_>], index: usize, next: &Text<'_>, running: &Runnin
             marks.add(next, sign + 1..operand.len());
         }
     }
-    if grouped || running.is(ASKS_FOR_PASSWORD) || running.is(OTHER_P) {
+    let other = words.iter().take(4).any(|word| among(&word.text.bytes, OTHER_P));
+    if grouped || other || running.is(ASKS_FOR_PASSWORD) || running.is(OTHER_P) {
         return;
     }
-    for (position, word) in words.iter().enumerate() {
-        let near = position.abs_diff(index) <= 8;
+    for (position, word) in words.iter().enumerate().skip(index.saturating_sub(NEAR)).take(2 * NEAR) {
         let bytes = word.text.bytes.as_ref();
-        if near
-            && matches!(bytes, b"-p" | b"-P" | b"-w" | b"-pw" | b"-pass")
-            && let Some(content) = words.get(position + 1).filter(|content| is_plausible(&content.text.bytes))
-        {
+        let flag = matches!(bytes, b"-p" | b"-P" | b"-w" | b"-pw" | b"-pass");
+        let content = words.get(position + 1).filter(|content| flag && is_plausible(&content.text.bytes));
+        if let Some(content) = content {
             mark_literal(&content.text, 0, marks);
         }
     }
 }
 
 /// Whether an operand beside a user can be a password: not a number, a mapping, a list or a path.
-fn is_plausible(operand: &[u8]) -> bool {
+pub(super) fn is_plausible(operand: &[u8]) -> bool {
     let word =
         operand.len() >= 6 && operand.iter().all(|&byte| byte.is_ascii_alphabetic() || b"-_".contains(&byte));
     is_passwordish(operand) || (word && at(operand, 0) != b'-' && !is_stand_in(operand))
 }
 
 /// Programs that take `-u` and, in `-p`, no password.
+#[rustfmt::skip]
 const OTHER_P: &[&str] = &[
-    "ssh",
-    "scp",
-    "sftp",
-    "sudo",
-    "su",
-    "doas",
-    "rsync",
-    "lsof",
-    "ps",
-    "top",
-    "htop",
-    "pgrep",
-    "pkill",
-    "git",
-    "tar",
-    "systemd-run",
-    "systemctl",
-    "journalctl",
-    "mount",
-    "useradd",
-    "usermod",
-    "conmon",
-    "memcached",
-    "wget",
-    "dig",
-    "logger",
-    "make",
-    "cargo",
-    "go",
-    "docker-compose",
-    "tmux",
-    "strace",
-    "gunicorn",
-    "uvicorn",
-    "dnsmasq",
-    "kcat",
-    "python",
-    "python3",
-    "node",
-    "mkdir",
-    "cp",
-    "gcloud",
-    "find",
-    "xargs",
-    "screen",
+    "[", "[[", "test", "ssh", "scp", "sftp", "sudo", "su", "doas", "rsync", "lsof", "ps", "top", "htop", "pgrep",
+    "pkill", "git", "tar", "systemd-run", "systemctl", "journalctl", "mount", "useradd", "usermod", "conmon",
+    "memcached", "wget", "dig", "logger", "make", "cargo", "go", "docker-compose", "tmux", "strace", "gunicorn",
+    "uvicorn", "dnsmasq", "kcat", "python", "python3", "node", "mkdir", "cp", "gcloud", "find", "xargs", "screen",
     "pytest",
 ];
-
-/// A word that is a name, and the word after it: `set name value`, `login user password value`, `name= value`.
-fn positional(words: &[Word<'_>], index: usize, next: &Text<'_>, top: bool, marks: &mut Marks) {
-    let Some(word) = words.get(index) else { return };
-    let bytes = word.text.bytes.as_ref();
-    let operand = next.bytes.as_ref();
-    if let Some(name) = bytes.strip_suffix(b"=") {
-        // `sc config service password= x`: the program takes the value as a word of its own.
-        if top && kind(name).is_some_and(|kind| value::is_secret(kind, operand)) && !is_flag_like(operand) {
-            marks.add_all(next);
-        }
-        return;
-    }
-    if bytes == b"PASS" {
-        return mark_literal(next, 0, marks);
-    }
-    if (is_file(bytes) && bytes.contains(&b'/')) || starts_with_any(bytes, &["../", "./"]) {
-        return;
-    }
-    if bytes == b"LOGIN" && !top && index <= 1 {
-        // IMAP: a tag, the command, the user and the password.
-        if let Some(password) = words.get(index + 2) {
-            mark_literal(&password.text, 0, marks);
-        }
-        return;
-    }
-    if bytes == b"user"
-        && words.len() == 3
-        && index == 0
-        && !among(operand, ASKERS)
-        && !among(operand, SETTERS)
-    {
-        // FTP: `user name password`.
-        if let Some(password) = words.get(2).filter(|password| is_plausible(&password.text.bytes)) {
-            marks.add_all(&password.text);
-        }
-        return;
-    }
-    let name = bytes.rsplit(|&byte| byte == b'/').next().unwrap_or(bytes);
-    let Some(kind) = kind(name)
-        .filter(|_| bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"_-./:[]\"".contains(&byte)))
-    else {
-        return;
-    };
-    let earlier = words.get(index.saturating_sub(6)..index).unwrap_or_default();
-    let before = |distance: usize| index.checked_sub(distance).and_then(|position| words.get(position));
-    let after_user = among(bytes, PASSWORD_WORDS)
-        && before(2).is_some_and(|word| among(&word.text.bytes, USER_WORDS))
-        && !operand.iter().all(u8::is_ascii_uppercase);
-    let alone = !top && index == 0 && words.len() == 2 && among(bytes, &["password", "passphrase"]);
-    let after_name = among(bytes, PASSWORD_WORDS)
-        && before(1).is_some_and(|word| ends_with_any(&word.text.bytes, &["password", "password_again"]));
-    // A digit between says how the password is encoded, on the consoles of switches.
-    let coded = operand.len() == 1 && operand.iter().all(u8::is_ascii_digit);
-    if let (true, true, Some(content)) = (coded, after_user, words.get(index + 2)) {
-        return mark_literal(&content.text, 0, marks);
-    }
-    if at(operand, 0) == b'-' && earlier.iter().any(|word| ends_with_any(&word.text.bytes, &["set"])) {
-        mark_value_flag(words, index, Some(kind), marks);
-    }
-    if at(operand, 0) == b'-' || !value::is_secret(kind, operand) || is_named_list(operand) {
-        return;
-    }
-    let setenv = before(1).is_some_and(|word| exactly(&word.text.bytes, &["setenv", "setx"]));
-    if after_name || setenv || (alone && is_plausible(operand)) {
-        return marks.add_all(next);
-    }
-    if is_number(operand) {
-        return;
-    }
-    let setter = |word: &Word<'_>| {
-        among(&word.text.bytes, SETTERS) || ends_with_any(&word.text.bytes, &[":set", ":add", ":put"])
-    };
-    let sets = earlier.iter().any(setter) && !words.iter().any(|word| among(&word.text.bytes, ASKERS));
-    let after_flag = before(1).is_some_and(|word| at(&word.text.bytes, 0) == b'-');
-    if after_user || (sets && (is_passwordish(operand) || (top && !after_flag && index >= 2))) {
-        marks.add_all(next);
-    }
-}
-
-/// A random word after one that logs in, joins or unlocks.
-fn after_login(words: &[Word<'_>], index: usize, marks: &mut Marks) {
-    let Some(word) = words.get(index) else { return };
-    let bytes = word.text.bytes.as_ref();
-    if !is_random(bytes, 16) || is_uuid(bytes) || is_stand_in(bytes) || bytes.contains(&b'=') {
-        return;
-    }
-    let earlier = words.get(index.saturating_sub(5)..index).unwrap_or_default();
-    if earlier.iter().any(|word| among(&word.text.bytes, LOGINS)) {
-        marks.add_all(&word.text);
-    }
-}

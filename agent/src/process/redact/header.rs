@@ -7,20 +7,10 @@ use super::shape::{is_random, is_stand_in};
 use super::text::{Marks, Text, among, at, before, cut, find, is_quote, run_end, run_start};
 
 /// Names of schemes, with how long and random what follows must be where no header announces it.
+#[rustfmt::skip]
 const SCHEMES: &[(&str, usize)] = &[
-    ("bearer", 12),
-    ("basic", 10),
-    ("apikey", 12),
-    ("api-key", 12),
-    ("ssws", 16),
-    ("geniekey", 16),
-    ("negotiate", 16),
-    ("ntlm", 16),
-    ("splunk", 16),
-    ("bot", 24),
-    ("oauth", 16),
-    ("jwt", 16),
-    ("auth", 20),
+    ("bearer", 12), ("basic", 10), ("apikey", 12), ("api-key", 12), ("ssws", 16), ("geniekey", 16),
+    ("negotiate", 16), ("ntlm", 16), ("splunk", 16), ("bot", 24), ("oauth", 16), ("jwt", 16), ("auth", 20),
     ("sso-key", 16),
 ];
 
@@ -110,7 +100,7 @@ pub(super) fn mark_cookie(text: &Text<'_>, value: Range<usize>, marks: &mut Mark
 /// Marks passwords that a script of `expect` sends: what follows `send` after it has waited for a prompt.
 pub(super) fn scan_expect(text: &Text<'_>, marks: &mut Marks) {
     let bytes = text.bytes.as_ref();
-    let prompts: [&[u8]; 5] = [b"assword", b"assphrase", b"passcode", b"ogin token", b"PIN"];
+    let prompts: [&[u8]; 6] = [b"word:", b"assword", b"assphrase", b"passcode", b"ogin token", b"PIN"];
     let Some(mut from) = prompts.iter().filter_map(|prompt| find(bytes, 0, prompt)).min() else { return };
     while let Some(found) = find(bytes, from, b"send") {
         from = found + 4;

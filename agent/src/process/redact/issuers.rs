@@ -1,5 +1,5 @@
-//! Heads of the tokens that issuers mark as theirs, from the issuers' own documents and from what secret scanners
-//! publish. Sorted by what is issued.
+//! Heads of the tokens that issuers mark as theirs, as the issuers document them, so that a token can be told
+//! in any text. Sorted by what is issued.
 
 /// What may follow a head.
 #[derive(Clone, Copy)]

@@ -12,11 +12,10 @@
 //!
 //! Rules that read patterns backwards from a sign, with tables beside them, were chosen over a set of regular
 //! expressions (crate `regex`): most of the decision is in the name, its exceptions and the list around the value,
-//! which alternations express badly, and the cost per argument stays at microseconds. Scanners of secrets such as
-//! gitleaks and detect-secrets were looked at for what issuers' tokens look like.
+//! which alternations express badly, and the cost per argument stays at microseconds.
 //!
-//! Nothing here fails or panics on any input; the work is linear in the input, with fixed limits on what is looked at
-//! around each sign.
+//! Nothing here fails or panics on any input; the work grows linearly with the input, with fixed limits on what is
+//! looked at around each sign.
 
 mod assign;
 mod code;
@@ -24,13 +23,16 @@ mod command;
 mod flags;
 mod header;
 mod issuers;
+mod members;
 mod name;
 mod pem;
+mod positional;
 mod program;
 mod programs;
 mod script;
 mod shape;
 mod shell;
+mod span;
 mod stdin;
 mod text;
 mod token;
@@ -39,7 +41,7 @@ mod value;
 mod words;
 
 use crate::model::bytes::RawBytes;
-use text::{Marks, Text};
+use text::{Marks, Signs, Text};
 
 /// What stands in place of a secret.
 const MARKER: &[u8] = b"[redacted]";
@@ -125,13 +127,26 @@ fn mark(arguments: &[RawBytes]) -> Marks {
 
 /// Reads `text` as text, and as a command line where it can be one.
 fn read(text: &Text<'_>, depth: usize, marks: &mut Marks) {
-    token::scan(text, marks);
-    pem::scan(text, marks);
-    url::scan(text, marks);
-    header::scan_schemes(text, marks);
-    assign::scan(text, marks);
-    code::scan(text, marks);
-    header::scan_expect(text, marks);
+    let signs = Signs::of(&text.bytes);
+    token::scan(text, signs, marks);
+    if signs.any(b"-:") && signs.any(b" ") {
+        pem::scan(text, marks);
+    }
+    if signs.any(b":%@") {
+        url::scan(text, signs, marks);
+    }
+    if signs.any(b" %+") {
+        header::scan_schemes(text, marks);
+    }
+    if signs.any(b"=:%") {
+        assign::scan(text, marks);
+    }
+    if signs.any(b"\"'`(>") {
+        code::scan(text, marks);
+    }
+    if signs.all(b" send") && signs.any(b"\"'") {
+        header::scan_expect(text, marks);
+    }
     if depth == MOST_DEPTH || !script::is_line(&text.bytes) {
         return;
     }

@@ -3,6 +3,10 @@
 //! A name is cut into words at signs and at changes of case. The last word that means a secret decides, unless a word
 //! beside it takes the meaning away: `token_ttl` is a time, `password-file` a path, `public-key` no secret.
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
 use super::text::{among, at, cut, ends_with_any};
 use super::words::{
     ALWAYS, COUNTED, GENERATED, JOINED_KEYS, KEY_IDENTIFIERS, KEY_OWNERS, KEY_QUALIFIERS, MEANINGLESS, NEVER,
@@ -36,10 +40,21 @@ const LONGEST: usize = 96;
 /// The most words of a name that are looked at, from its end.
 const MOST_WORDS: usize = 12;
 
+/// All that a name must have a part of to say anything: most names are done with here.
+static TELLING: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    let words = SECRETS.iter().chain(ALWAYS).map(|(word, _)| *word);
+    let endings = PASSWORD_ENDINGS.iter().chain(SHORT_ENDINGS).copied();
+    let parts = words.chain(endings).chain(["key", "code", "phrase", "words"]);
+    AhoCorasick::builder().ascii_case_insensitive(true).build(parts).ok()
+});
+
 /// What `name` says of its value; nothing where the name does not suggest a secret.
 pub(super) fn kind(name: &[u8]) -> Option<Kind> {
     let name = name.get(name.len().saturating_sub(LONGEST)..).unwrap_or(name);
     if name.len() < 2 || among(name, NEVER) {
+        return None;
+    }
+    if !TELLING.as_ref().is_some_and(|telling| telling.is_match(name)) {
         return None;
     }
     if let Some((_, kind)) = ALWAYS.iter().find(|(whole, _)| name.eq_ignore_ascii_case(whole.as_bytes())) {
@@ -104,6 +119,23 @@ fn meaning(word: &[u8], before: &[&[u8]]) -> Option<Kind> {
         let of_keys = ["seed", "recovery", "secret", "backup", "wallet", "mnemonic", "pass"];
         return before.first().is_some_and(|owner| among(owner, &of_keys)).then_some(Kind::Secret);
     }
+    if word.eq_ignore_ascii_case(b"code") {
+        let once = [
+            "token",
+            "mfa",
+            "otp",
+            "totp",
+            "auth",
+            "verification",
+            "sms",
+            "security",
+            "pin",
+            "backup",
+            "recovery",
+        ];
+        let short = before.first().is_some_and(|owner| among(owner, &once));
+        return Some(if short { Kind::Pass } else { Kind::Random });
+    }
     if word.eq_ignore_ascii_case(b"key") {
         return Some(key_meaning(before.first().copied().unwrap_or_default()));
     }
@@ -167,6 +199,11 @@ fn weigh(found: Kind, word: &[u8], before: &[&[u8]], after: &[&[u8]]) -> Option<
 #[cfg(test)]
 mod tests {
     use super::{Kind, kind};
+
+    #[test]
+    fn the_telling_parts_fit_one_automaton() {
+        assert!(super::TELLING.is_some());
+    }
 
     #[test]
     fn a_name_is_read_by_its_last_telling_word() {

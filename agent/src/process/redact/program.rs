@@ -1,5 +1,8 @@
 //! The program whose words are read, and its rules applied to them.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use super::name::kind;
 use super::programs::{PROGRAMS, Program, Rule};
 use super::shape::is_variable;
@@ -7,53 +10,24 @@ use super::shell::{Lead, Word};
 use super::text::{Marks, Text, among, at, cut, starts_with_any};
 
 /// Names of `name=value` pairs that hold no secret even where secrets are stored.
+#[rustfmt::skip]
 const HARMLESS: &[&str] = &[
-    "username",
-    "user",
-    "login",
-    "host",
-    "hostname",
-    "port",
-    "url",
-    "uri",
-    "endpoint",
-    "server",
-    "db",
-    "dbname",
-    "database",
-    "schema",
-    "name",
-    "email",
-    "region",
-    "role",
-    "ttl",
-    "type",
-    "engine",
-    "driver",
-    "mount",
-    "env",
-    "environment",
-    "id",
-    "description",
-    "issuer",
-    "policies",
-    "owner",
-    "account",
-    "namespace",
-    "scheme",
-    "protocol",
-    "address",
-    "domain",
-    "realm",
-    "project",
-    "mode",
-    "path",
-    "version",
-    "enabled",
-    "debug",
-    "log_level",
-    "loglevel",
+    "username", "user", "login", "host", "hostname", "port", "url", "uri", "endpoint", "server", "db", "dbname",
+    "database", "schema", "name", "email", "region", "role", "ttl", "type", "engine", "driver", "mount", "env",
+    "environment", "id", "description", "issuer", "policies", "owner", "account", "namespace", "scheme", "protocol",
+    "address", "domain", "realm", "project", "mode", "path", "version", "enabled", "debug", "log_level", "loglevel",
 ];
+
+/// The lines of the table for each name.
+static BY_NAME: LazyLock<HashMap<&'static [u8], Vec<&'static Program>>> = LazyLock::new(|| {
+    let mut programs: HashMap<&'static [u8], Vec<&'static Program>> = HashMap::new();
+    for program in PROGRAMS {
+        for name in program.names {
+            programs.entry(name.as_bytes()).or_default().push(program);
+        }
+    }
+    programs
+});
 
 /// What is known of the program at work.
 #[derive(Default)]
@@ -71,7 +45,7 @@ impl Running {
     pub(super) fn start(&mut self, name: &[u8], words: &[Word<'_>], index: usize) -> bool {
         let mut known = false;
         let mut rules = Vec::new();
-        for program in PROGRAMS.iter().filter(|program| among(name, program.names)) {
+        for program in BY_NAME.get(name).into_iter().flatten() {
             known = true;
             if applies(program, words.get(index + 1..).unwrap_or_default()) {
                 rules.extend(program.rules);

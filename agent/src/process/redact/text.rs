@@ -32,14 +32,32 @@ pub(super) fn run_start(bytes: &[u8], end: usize, accept: impl Fn(u8) -> bool) -
 
 /// Where `needle` first occurs from `start` on, letters compared without case.
 pub(super) fn find(bytes: &[u8], start: usize, needle: &[u8]) -> Option<usize> {
-    let first = needle.first()?.to_ascii_lowercase();
+    let first = needle.first()?;
     let rest = bytes.get(start..)?;
-    rest.windows(needle.len())
-        .position(|window| {
-            window.first().is_some_and(|byte| byte.to_ascii_lowercase() == first)
-                && window.eq_ignore_ascii_case(needle)
-        })
+    memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), rest)
+        .find(|&found| cut(rest, found..found + needle.len()).eq_ignore_ascii_case(needle))
         .map(|found| start + found)
+}
+
+/// Which ASCII bytes a text has, so that readers whose signs it lacks need not look.
+#[derive(Clone, Copy)]
+pub(super) struct Signs(u128);
+
+impl Signs {
+    /// Those of `bytes`.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self(bytes.iter().filter(|byte| byte.is_ascii()).fold(0, |signs, byte| signs | 1 << byte))
+    }
+
+    /// Whether all of `signs` are there.
+    pub(super) fn all(self, signs: &[u8]) -> bool {
+        signs.iter().all(|sign| self.0 & (1 << (sign & 0x7f)) != 0)
+    }
+
+    /// Whether one of `signs` is there.
+    pub(super) fn any(self, signs: &[u8]) -> bool {
+        signs.iter().any(|sign| self.0 & (1 << (sign & 0x7f)) != 0)
+    }
 }
 
 /// Whether `list` has `word`, letters compared without case.

@@ -9,7 +9,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::issuers::{ISSUERS, Issuer, Letters};
 use super::shape::is_random;
-use super::text::{Marks, Text, at, before, cut, find, run_end, run_start};
+use super::text::{Marks, Signs, Text, at, before, cut, find, run_end, run_start};
 
 /// Nothing where the automaton could not be built, which the table is too small for; a test holds it to that.
 static HEADS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
@@ -25,7 +25,7 @@ const SAMPLE: usize = 64;
 const LONGEST_COMMON: usize = 512;
 
 /// Marks every token in `text`.
-pub(super) fn scan(text: &Text<'_>, marks: &mut Marks) {
+pub(super) fn scan(text: &Text<'_>, signs: Signs, marks: &mut Marks) {
     let bytes = text.bytes.as_ref();
     let mut start = 0;
     while let Some(found) = HEADS.as_ref().and_then(|heads| heads.find(cut(bytes, start..bytes.len()))) {
@@ -39,10 +39,10 @@ pub(super) fn scan(text: &Text<'_>, marks: &mut Marks) {
             None => head + 1,
         };
     }
-    if bytes.contains(&b'$') {
+    if signs.all(b"$") {
         scan_hashes(text, marks);
     }
-    if bytes.len() >= 30 {
+    if bytes.len() >= 30 && signs.any(b".~:") {
         scan_infixes(text, marks);
     }
 }
@@ -131,10 +131,11 @@ fn scan_hashes(text: &Text<'_>, marks: &mut Marks) {
             let end = run_end(bytes, scheme_end, |byte| {
                 byte.is_ascii_alphanumeric() || b"$./,=+-_".contains(&byte)
             });
-            if end - scheme_end >= 12 {
+            let longest = cut(bytes, scheme_end..end).split(|&byte| byte == b'$').map(<[u8]>::len).max();
+            if longest.is_some_and(|longest| longest >= 16) {
                 marks.add(text, start..end);
-                index = end;
             }
+            index = end.max(index);
         }
     }
 }
@@ -156,6 +157,7 @@ fn scan_infixes(text: &Text<'_>, marks: &mut Marks) {
             let end = run_end(bytes, found + infix.len(), |byte| {
                 accepts(Letters::Url, byte) || (!telegram && matches!(byte, b'.' | b'~'))
             });
+            let least_after = if end == bytes.len() && telegram { 4 } else { least_after };
             if found - start >= least_before && end - found - infix.len() >= least_after {
                 // The number of a bot is its public name.
                 marks.add(text, if telegram { found + 1 } else { start }..end);

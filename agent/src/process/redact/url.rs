@@ -3,28 +3,36 @@
 use std::ops::Range;
 
 use super::shape::{is_passwordish, is_random, is_short_number, is_stand_in, is_uuid};
-use super::text::{Marks, Text, at, before, cut, find, is_quote, run_end, run_start, starts_with_any};
+use super::text::{Marks, Signs, Text, at, before, cut, find, is_quote, run_end, run_start, starts_with_any};
 
 /// The most bytes of one address that are looked at, so that the cost of a text full of `://` stays linear.
-const LONGEST: usize = 1024;
+const LONGEST: usize = 512;
 
 /// Marks the secrets of every address in `text`.
-pub(super) fn scan(text: &Text<'_>, marks: &mut Marks) {
+pub(super) fn scan(text: &Text<'_>, signs: Signs, marks: &mut Marks) {
     let bytes = text.bytes.as_ref();
-    let mut from = 0;
+    let mut from = if signs.all(b":/") { 0 } else { bytes.len() };
     while let Some(found) = find(bytes, from, b"://") {
         from = found + 3;
         let window = cut(bytes, 0..bytes.len().min(from + LONGEST));
         let end = run_end(window, from, |byte| {
             !byte.is_ascii_whitespace() && !is_quote(byte) && !matches!(byte, b'<' | b'>' | b'\\')
         });
+        // `file:///…` and what is no address at all.
+        if run_end(bytes, from, |byte| !matches!(byte, b'/' | b'?' | b'#')) < from + 2 {
+            continue;
+        }
         if let Some(userinfo) = userinfo(bytes, from..end) {
             mark_userinfo(text, userinfo, marks);
         }
         mark_path(text, found, from..end, marks);
     }
-    scan_oracle(text, marks);
-    scan_encoded(text, marks);
+    if signs.all(b"@:/") {
+        scan_oracle(text, marks);
+    }
+    if signs.all(b"%") {
+        scan_encoded(text, marks);
+    }
 }
 
 /// The part before the `@`. It ends at the last `@` before the path; a password with a bare `/`, `?` or `#` in it is
@@ -38,8 +46,9 @@ fn userinfo(bytes: &[u8], address: Range<usize>) -> Option<Range<usize>> {
     let authority = cut(bytes, address.start..path);
     let colon = authority.iter().position(|&byte| byte == b':')?;
     let port = cut(authority, colon + 1..authority.len());
-    let plain = !authority.iter().any(|byte| b";=,&".contains(byte)) && at(port, 0).is_ascii_alphanumeric();
-    if path == bytes.len() && plain && !port.iter().all(u8::is_ascii_digit) {
+    let first = port.split(|byte| b";=,&".contains(byte)).next().unwrap_or(port);
+    let literal = at(port, 0).is_ascii_alphanumeric() || at(port, 0) >= 0x80;
+    if path == bytes.len() && literal && !first.iter().all(u8::is_ascii_digit) {
         // Cut in the password.
         return Some(address.start..path);
     }
@@ -72,66 +81,26 @@ fn is_stand_in_in_address(password: &[u8]) -> bool {
 }
 
 /// Hosts (or ends of them) whose paths hold a secret, and what stands before it. Everything after is secret.
+#[rustfmt::skip]
 const SECRET_PATHS: &[(&str, &str)] = &[
-    ("hooks.slack.com", "/services/"),
-    ("hooks.slack.com", "/workflows/"),
-    ("hooks.slack.com", "/triggers/"),
-    ("discord.com", "/webhooks/"),
-    ("discordapp.com", "/webhooks/"),
-    ("webhook.office.com", "/IncomingWebhook/"),
-    ("outlook.office.com", "/IncomingWebhook/"),
-    ("outlook.office365.com", "/IncomingWebhook/"),
-    ("hooks.zapier.com", "/catch/"),
-    ("hook.eu1.make.com", "/"),
-    ("hook.us1.make.com", "/"),
-    ("hook.integromat.com", "/"),
-    ("maker.ifttt.com", "/with/key/"),
-    ("hc-ping.com", "/"),
-    ("open.feishu.cn", "/hook/"),
-    ("open.larksuite.com", "/hook/"),
-    ("infura.io", "/v3/"),
-    ("alchemy.com", "/v2/"),
-    ("alchemyapi.io", "/v2/"),
-    ("quiknode.pro", "/"),
-    ("api.day.app", "/"),
-    ("sctapi.ftqq.com", "/"),
-    ("events.pagerduty.com", "/integration/"),
-    ("webhook.site", "/"),
-    ("api.telegram.org", "/bot"),
-    ("chat.googleapis.com", "/messages?"),
-    ("smee.io", "/"),
-    ("betteruptime.com", "/heartbeat/"),
+    ("hooks.slack.com", "/services/"), ("hooks.slack.com", "/workflows/"), ("hooks.slack.com", "/triggers/"),
+    ("discord.com", "/webhooks/"), ("discordapp.com", "/webhooks/"), ("webhook.office.com", "/IncomingWebhook/"),
+    ("outlook.office.com", "/IncomingWebhook/"), ("outlook.office365.com", "/IncomingWebhook/"),
+    ("hooks.zapier.com", "/catch/"), ("hook.eu1.make.com", "/"), ("hook.us1.make.com", "/"),
+    ("hook.integromat.com", "/"), ("maker.ifttt.com", "/with/key/"), ("hc-ping.com", "/"),
+    ("open.feishu.cn", "/hook/"), ("open.larksuite.com", "/hook/"), ("infura.io", "/v3/"), ("alchemy.com", "/v2/"),
+    ("alchemyapi.io", "/v2/"), ("quiknode.pro", "/"), ("api.day.app", "/"), ("sctapi.ftqq.com", "/"),
+    ("events.pagerduty.com", "/integration/"), ("webhook.site", "/"), ("api.telegram.org", "/bot"),
+    ("chat.googleapis.com", "/messages?"), ("smee.io", "/"), ("betteruptime.com", "/heartbeat/"),
     ("betterstack.com", "/heartbeat/"),
 ];
 
 /// Segments after which a random one is a secret, on any host.
+#[rustfmt::skip]
 const SECRET_SEGMENTS: &[&str] = &[
-    "hook",
-    "hooks",
-    "webhook",
-    "webhooks",
-    "webhookb2",
-    "services",
-    "incomingwebhook",
-    "invite",
-    "magic",
-    "api-key",
-    "apikey",
-    "key",
-    "token",
-    "secret",
-    "auth",
-    "feed",
-    "private",
-    "reset",
-    "reset-password",
-    "password-reset",
-    "verify",
-    "confirm",
-    "share",
-    "rest",
-    "live2",
-    "collect",
+    "hook", "hooks", "webhook", "webhooks", "webhookb2", "services", "incomingwebhook", "invite", "magic",
+    "api-key", "apikey", "key", "token", "secret", "auth", "feed", "private", "reset", "reset-password",
+    "password-reset", "verify", "confirm", "share", "rest", "live2", "collect",
 ];
 
 fn mark_path(text: &Text<'_>, scheme_end: usize, address: Range<usize>, marks: &mut Marks) {
@@ -141,6 +110,9 @@ fn mark_path(text: &Text<'_>, scheme_end: usize, address: Range<usize>, marks: &
     let host_end = run_end(bytes, address.start, |byte| !matches!(byte, b'/' | b'?' | b'#')).min(address.end);
     let host = cut(bytes, address.start..host_end);
     let path = cut(bytes, host_end..address.end);
+    if host.len() < 3 || path.len() < 6 {
+        return;
+    }
     for (name, marker) in SECRET_PATHS {
         if !super::text::ends_with_any(host, &[name]) {
             continue;
@@ -149,7 +121,8 @@ fn mark_path(text: &Text<'_>, scheme_end: usize, address: Range<usize>, marks: &
         let start = host_end + found + marker.len();
         let end = run_end(bytes, start, |byte| byte.is_ascii_alphanumeric() || b"-_/@.".contains(&byte));
         // A bot's token is followed by the method: its own shape marks it.
-        if end - start >= 12 && !marker.ends_with("bot") {
+        let least = if end == bytes.len() { 6 } else { 12 };
+        if end - start >= least && !marker.ends_with("bot") {
             marks.add(text, start..end.min(address.end));
         }
     }
@@ -207,48 +180,12 @@ fn scan_encoded(text: &Text<'_>, marks: &mut Marks) {
 }
 
 /// Words before a colon and an address of mail that do not make a user and a password of them.
+#[rustfmt::skip]
 const NOT_USERS: &[&str] = &[
-    "mailto",
-    "sip",
-    "sips",
-    "xmpp",
-    "acct",
-    "im",
-    "user",
-    "users",
-    "group",
-    "serviceaccount",
-    "domain",
-    "email",
-    "mail",
-    "to",
-    "from",
-    "cc",
-    "bcc",
-    "smtp",
-    "author",
-    "member",
-    "npm",
-    "jsr",
-    "pkg",
-    "git",
-    "ssh",
-    "file",
-    "path",
-    "docker",
-    "http",
-    "https",
-    "image",
-    "owner",
-    "principal",
-    "deleted",
-    "s",
-    "d",
-    "by",
-    "gem",
-    "cargo",
-    "pypi",
-    "golang",
+    "mailto", "sip", "sips", "xmpp", "acct", "im", "user", "users", "group", "serviceaccount", "domain", "email",
+    "mail", "to", "from", "cc", "bcc", "smtp", "author", "member", "npm", "jsr", "pkg", "git", "ssh", "file",
+    "path", "docker", "http", "https", "image", "owner", "principal", "deleted", "s", "d", "by", "gem", "cargo",
+    "pypi", "golang",
 ];
 
 /// Marks the password of a word `user:password@host`, as database drivers and tools of administrators take it.
