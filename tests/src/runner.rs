@@ -11,9 +11,9 @@ use crate::harness::agent::Options;
 use crate::harness::claim::Claim;
 use crate::harness::event::Event;
 use crate::harness::scene::{Known, Scene};
-use crate::harness::session::Session;
+use crate::harness::session::{Session, no_such_rung};
 use crate::harness::setting::{Rung, Setting};
-use crate::outcome::{During, Outcome, Verdict, ensure, failed, skipped};
+use crate::outcome::{During, Outcome, Verdict, ensure, failed};
 
 #[derive(Args)]
 pub(crate) struct RunArgs {
@@ -109,18 +109,11 @@ fn on_rung(setting: &Setting, cases: &[&Case], rung: Option<Rung>, tally: &mut T
     let begun = Instant::now();
     let session = Session::start(setting, &Options { rung, ..Options::default() });
     let label = |rung: Option<Rung>| rung.or(setting.rung).map_or("best", Rung::name);
-    let session = match (session, rung) {
-        (Ok(session), _) => session,
-        (Err(Verdict::Failed(text)), Some(rung)) if text.contains("does not serve") => {
-            let reason = text.lines().next().unwrap_or_default();
-            tally.count(
-                &format!("session[{rung:?}]"),
-                begun,
-                skipped(format!("this kernel has no such rung: {reason}")),
-            );
-            return None;
-        }
-        (Err(verdict), _) => {
+    let session = match session {
+        Ok(session) => session,
+        Err(verdict) => {
+            // Rungs that nobody asked for may be missing.
+            let verdict = if rung.is_some() { no_such_rung(verdict) } else { verdict };
             tally.count(&format!("session[{}]", label(rung)), begun, Err(verdict));
             return None;
         }

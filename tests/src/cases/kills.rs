@@ -1,4 +1,164 @@
-use super::Case;
+//! The agent and the collector killed at random moments under load: no panic, no hang, nothing left over, and nothing
+//! lost without being told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use super::{Case, own};
+use crate::harness::agent::{Agent, Options};
+use crate::harness::child::Running;
+use crate::harness::collector::Collector;
+use crate::harness::event::Event;
+use crate::harness::ledger::equal;
+use crate::harness::places;
+use crate::harness::programs;
+use crate::harness::servers::{Server, V4};
+use crate::harness::session;
+use crate::harness::setting::{CREDENTIALS, Setting};
+use crate::outcome::{Outcome, ensure};
+
+/// How often each is killed.
+const KILLS: u32 = 10;
+/// Events after which one is killed, at most.
+const WITHIN: u64 = 300;
+/// More than the load can do within a test: it is ended with it.
+const ENDLESS: &str = "1000000000";
+
+/// All of them.
 pub(super) fn cases() -> Vec<Case> {
-    Vec::new()
+    vec![own("kill/agent", agent), own("kill/agent-starting", starting), own("kill/collector", collector)]
+}
+
+/// A process that opens and connects until it is dropped.
+struct Load {
+    _server: Server,
+    running: Running,
+}
+
+impl Load {
+    fn start(setting: &Setting) -> Outcome<Self> {
+        let server = Server::start(V4)?;
+        let file = setting.places.get("ext4")?.join("load").join(CREDENTIALS).join("key");
+        places::write(&file, "secret\n")?;
+        let mut command = Command::new(&setting.me);
+        command.args(["act", "flood", "--path"]).arg(&file).arg("--to").arg(server.address.to_string());
+        command.args(["--opens", ENDLESS, "--connects", ENDLESS]);
+        Ok(Self { _server: server, running: Running::start(&mut command)? })
+    }
+}
+
+/// A number below a bound, told in the failure of whatever comes of it.
+fn random(below: u64) -> Outcome<u64> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(u64::from_le_bytes(bytes) % below)
+}
+
+/// Waits until so many more events of a process have come.
+fn after(
+    events: &crate::harness::stream::Stream<Event>,
+    setting: &Setting,
+    pid: u32,
+    number: u64,
+) -> Outcome {
+    let mut left = number;
+    events.wait(&format!("{number} events of the load"), events.len(), setting.limit, |event| {
+        left = left.saturating_sub(u64::from(event.pid() == Some(pid)));
+        (left == 0).then_some(())
+    })
+}
+
+fn agent(setting: &Setting) -> Outcome {
+    let before = programs::listed(setting)?;
+    let collector = Collector::start(setting, 0)?;
+    let load = Load::start(setting)?;
+    for kill in 1..=KILLS {
+        let agent =
+            Agent::start(setting, &Options { collector: Some(collector.port), ..Options::default() })?;
+        let number = random(WITHIN)?;
+        let killed = after(&agent.events, setting, load.running.pid(), number)
+            .and_then(|()| agent.kill(setting))
+            .and_then(|_| programs::wait_gone(setting, &before));
+        killed.map_err(|verdict| verdict.during(format!("kill {kill}, after {number} events")))?;
+    }
+    drop(load);
+    // After all that, one that is left alone does its work.
+    let agent = Agent::start(setting, &Options { collector: Some(collector.port), ..Options::default() })?;
+    let mark = session::mark()?;
+    let told = |event: &Event| session::is_mark(event, mark).then_some(());
+    collector.events.wait("the marking connection", 0, setting.limit, told)?;
+    agent.stop(setting)?;
+    let status = collector.status(setting)?;
+    let missing = status.get("missing").and_then(serde_json::Value::as_u64);
+    ensure(missing == Some(0), || format!("the collector misses {missing:?} events within its streams"))?;
+    collector.stop(setting)?;
+    programs::wait_gone(setting, &before)
+}
+
+/// Killed while it loads: after each number of programs that it holds.
+fn starting(setting: &Setting) -> Outcome {
+    let before = programs::listed(setting)?;
+    for kill in 1..=KILLS {
+        let agent = Agent::spawn(setting, &Options::default())?;
+        let wanted = usize::try_from(random(12)?)?;
+        // Whichever comes first: that many programs, or the end of the start.
+        while programs::of_process(agent.pid()).len() < wanted && agent.events.len() == 0 && agent.runs() {}
+        let killed = agent.kill(setting).and_then(|_| programs::wait_gone(setting, &before));
+        killed.map_err(|verdict| verdict.during(format!("kill {kill}, with {wanted} programs")))?;
+    }
+    Ok(())
+}
+
+fn collector(setting: &Setting) -> Outcome {
+    let mut collector = Collector::start(setting, 0)?;
+    let port = collector.port;
+    let agent = Agent::start(setting, &Options { collector: Some(port), ..Options::default() })?;
+    let load = Load::start(setting)?;
+    let mut collected = Vec::new();
+    for kill in 1..=KILLS {
+        let number = random(WITHIN)? + 1;
+        let flowing = after(&collector.events, setting, load.running.pid(), number);
+        flowing.map_err(|verdict| verdict.during(format!("kill {kill}: {}", agent.said())))?;
+        collected.extend(collector.kill(setting)?);
+        // The load goes on meanwhile; the agent goes on looking.
+        after(&agent.events, setting, load.running.pid(), number)?;
+        ensure(agent.runs(), || format!("the agent ended with its collector: {}", agent.said()))?;
+        collector = Collector::start(setting, port)?;
+    }
+    drop(load);
+    let mark = session::mark()?;
+    let told = |event: &Event| session::is_mark(event, mark).then_some(());
+    collector.events.wait("the marking connection", 0, setting.limit, told)?;
+    let printed = agent.events.clone();
+    agent.stop(setting)?;
+    let stopped = |event: &Event| event.is_phase("stop").then_some(());
+    collector.events.wait("the agent's stop", 0, setting.limit, stopped)?;
+    collected.extend(collector.stop(setting)?);
+    whole(&collected, &printed.all())
+}
+
+/// All collectors together have each number, but for those that the agent told as lost; and each event is the same
+/// wherever it was printed.
+fn whole(collected: &[Event], printed: &[Event]) -> Outcome {
+    let by_id = |events: &[Event]| -> BTreeMap<String, String> {
+        // A collector that was killed may have printed half a line.
+        let whole = events.iter().filter(|event| event.is_object());
+        whole.map(|event| (event.text("id").to_owned(), event.line.to_string())).collect()
+    };
+    let (collected, printed) = (by_id(collected), by_id(printed));
+    let lost: u64 = printed.values().map(|line| lost_in_queue(&Event::read(line.clone()))).sum();
+    let missing: BTreeSet<&String> = printed.keys().filter(|id| !collected.contains_key(*id)).collect();
+    equal("events that no collector has = events told as lost", missing.len() as u64, lost)?;
+    for (id, line) in &collected {
+        ensure(printed.get(id) == Some(line), || format!("{id} differs: {line} and {:?}", printed.get(id)))?;
+    }
+    Ok(())
+}
+
+fn lost_in_queue(event: &Event) -> u64 {
+    if event.kind() == "gap" && event.text("stage") == "queue" {
+        event.number("lost").unwrap_or(0)
+    } else {
+        0
+    }
 }

@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::{Case, own};
 use crate::harness::agent::{self, Agent, Options};
 use crate::harness::programs::{self, Program};
-use crate::harness::session::rung_of;
+use crate::harness::session::{no_such_rung, rung_of};
 use crate::harness::setting::{Rung, Setting};
-use crate::outcome::{During, Outcome, Verdict, ensure, skipped};
+use crate::outcome::{During, Outcome, Verdict, ensure};
 
 /// Program names as the kernel keeps them: 15 bytes.
 const NAME_BYTES: usize = 15;
@@ -60,10 +60,7 @@ fn start(setting: &Setting, rung: Option<Rung>) -> Outcome<(Agent, Rung)> {
             Some(found) => Ok((agent, found)),
             None => Err(Verdict::Failed(format!("no rung serves opens: {}", start.line))),
         },
-        Err(Verdict::Failed(text)) if text.contains("does not serve") => {
-            skipped(format!("this kernel has no such rung: {}", text.lines().next().unwrap_or_default()))
-        }
-        Err(verdict) => Err(verdict),
+        Err(verdict) => Err(no_such_rung(verdict)),
     }
 }
 

@@ -8,7 +8,7 @@ use super::agent::{Agent, Ended, Options};
 use super::collector::Collector;
 use super::event::Event;
 use super::setting::{Rung, Setting};
-use crate::outcome::{During, Outcome, ensure};
+use crate::outcome::{During, Outcome, Verdict, ensure};
 
 /// A running pair.
 #[derive(Debug)]
@@ -136,6 +136,17 @@ pub(crate) fn rung_of(status: &Event) -> Option<Rung> {
         ("tp_btf/sys_exit", Rung::Tracepoint),
     ];
     hooks.into_iter().find(|(hook, _)| serving.contains(hook)).map(|(_, rung)| rung)
+}
+
+/// Makes the failure of a start on a rung that this kernel does not have a skip, with the reason.
+pub(crate) fn no_such_rung(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Failed(text) => match text.lines().find(|line| line.contains("does not serve")) {
+            Some(reason) => Verdict::Skipped(reason.trim_start_matches("telltale: ").to_owned()),
+            None => Verdict::Failed(text),
+        },
+        skipped @ Verdict::Skipped(_) => skipped,
+    }
 }
 
 /// Connects to a port of our own; which.
