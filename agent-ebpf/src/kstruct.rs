@@ -478,6 +478,18 @@ impl Mount<Probed> {
         unsafe { Probed::load(self.0, offset!(vfsmount_root)?).map(Dentry::from_raw) }
     }
 
+    /// Whether the kernel keeps it to itself: a stacked file system opens the files below through such a mount.
+    #[inline(always)]
+    pub fn is_internal(self) -> Option<bool> {
+        /// `MNT_NS_INTERNAL`: `ERR_PTR(-EINVAL)`.
+        const INTERNAL: u64 = -22_i64 as u64;
+        let mount = self.0.wrapping_sub(offset!(mount_mnt)? as u64);
+        // SAFETY: a vfsmount is always embedded in a mount; probed.
+        unsafe {
+            Probed::load::<u64>(mount, offset!(mount_namespace)?).map(|namespace| namespace == INTERNAL)
+        }
+    }
+
     /// Where it is mounted: the mount above and the dentry there. `None` for the topmost.
     #[inline(always)]
     pub fn mountpoint(self) -> Option<(Self, Dentry<Probed>)> {

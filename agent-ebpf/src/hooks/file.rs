@@ -11,11 +11,9 @@ use aya_ebpf::helpers::generated::bpf_d_path;
 use aya_ebpf::macros::fentry;
 use aya_ebpf::programs::FEntryContext;
 
-use crate::kstruct::{File, Inode, Task, Typed};
+use crate::kstruct::{File, Inode, Mount, Probed, Task, Typed};
 use crate::{current, emit, verdict};
 
-/// `FMODE_BACKING` (since 6.5): the file below a stacked one.
-const FMODE_BACKING: u32 = 1 << 25;
 const S_IFMT: u16 = 0o170_000;
 const S_IFREG: u16 = 0o100_000;
 /// `-ENAMETOOLONG`.
@@ -127,17 +125,16 @@ fn opened_with_long_path(
     Some(())
 }
 
-/// Whether this is the open of the file below a stacked one: since 6.5 marked as such, before with the stacked path
-/// and the inode below.
+/// Whether this is the open of the file below a stacked one: since 6.5 with its own path in a mount that the kernel
+/// keeps to itself, before with the stacked path and the inode below. (`FMODE_BACKING` would say it too, but its bit
+/// moves from release to release, and is another flag elsewhere.)
 #[inline(always)]
 fn is_inner_open(file: File<Typed>, inode: Inode<Typed>) -> bool {
-    if file.mode().unwrap_or(0) & FMODE_BACKING != 0 {
+    let Some((mount, dentry)) = file.place() else { return false };
+    if Mount::<Probed>::from_raw(mount.raw()).is_internal() == Some(true) {
         return true;
     }
-    match file.place().and_then(|(_, dentry)| dentry.inode()) {
-        Some(named) => named.raw() != inode.raw(),
-        None => false,
-    }
+    dentry.inode().is_some_and(|named| named.raw() != inode.raw())
 }
 
 /// Fills all but the header; what `bpf_d_path` returned.
