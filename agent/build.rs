@@ -24,6 +24,8 @@ fn main() -> ExitCode {
                 println!("cargo::rerun-if-changed={}", file.display());
             }
             println!("cargo::rustc-env=TELLTALE_EBPF_OBJECT={}", path.display());
+            let without_lsm = build_ebpf::without_lsm(&path);
+            println!("cargo::rustc-env=TELLTALE_EBPF_OBJECT_WITHOUT_LSM={}", without_lsm.display());
             ExitCode::SUCCESS
         }
         // cargo prints such a line as its own error and shows nothing else, so that the remedy is what is read.

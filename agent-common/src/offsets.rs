@@ -143,6 +143,8 @@ offsets! {
     mount_parent,
     /// `mount.mnt_mountpoint`: pointer to dentry.
     mount_mountpoint,
+    /// `mount.mnt_ns`: pointer to mnt_namespace, or an error pointer for a mount that the kernel keeps to itself.
+    mount_namespace,
     /// `vfsmount.mnt_root`: pointer to dentry.
     vfsmount_root,
     /// `dentry.d_parent`: pointer to dentry.

@@ -37,15 +37,28 @@ fn add(state: *mut CpuState, family: Family, counter: Counter) {
     }
 }
 
-/// Adds one atomically; the value before. `core::sync::atomic` has no `fetch_add` on this target (it has no compare and
-/// swap on its oldest processors), the instruction exists since v3.
+/// Adds one atomically. `core::sync::atomic` has no `fetch_add` on this target (it has no compare and swap on its oldest
+/// processors), the instruction exists since v3.
 ///
 /// # Safety
 /// `cell` must be aligned, and in a map.
 #[inline(always)]
-pub unsafe fn add_one(cell: *mut u64) -> u64 {
+pub unsafe fn add_one(cell: *mut u64) {
     // SAFETY: as the caller promises.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, 1) }
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, 1) };
+}
+
+/// Adds one atomically; the value before.
+///
+/// Sequentially consistent, for the sake of the compiler: LLVM 22 makes of a relaxed addition the instruction that does
+/// not give the old value back, even where it is used.
+///
+/// # Safety
+/// As of [`add_one`].
+#[inline(always)]
+unsafe fn take_one(cell: *mut u64) -> u64 {
+    // SAFETY: as the caller promises.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(cell, 1) }
 }
 
 /// Counts an act that a fold takes up instead of the ring.
@@ -61,7 +74,7 @@ pub fn attempt(family: Family) -> Option<Ticket> {
     let state = maps::CPU_STATE.get_ptr_mut(0)?;
     add(state, family, Counter::Attempted);
     // SAFETY: as in `add`.
-    let sequence = unsafe { add_one(&raw mut (*state).sequence) };
+    let sequence = unsafe { take_one(&raw mut (*state).sequence) };
     let drop_every = maps::CONTROL.get(0).map_or(0, |control| control.drop_every);
     if drop_every != 0 && sequence % u64::from(drop_every) == 0 {
         add(state, family, Counter::DroppedSimulated);

@@ -243,10 +243,11 @@ impl<A: Access> Task<A> {
     /// Its id in the innermost pid namespace.
     #[inline(always)]
     pub fn namespaced_pid(self) -> Option<u32> {
-        let pid = self.pointer(offset!(task_thread_pid))?;
-        // SAFETY: loaded from a pointer of kind `A`; the array's element is chosen at run time, so probed.
+        // SAFETY: probed from the start: the array's element is chosen at run time, and no offset but a constant may be
+        // added to a typed pointer.
         unsafe {
-            let level: u32 = A::load(pid, offset!(pid_level)?)?;
+            let pid: u64 = Probed::load(self.0, offset!(task_thread_pid)?)?;
+            let level: u32 = Probed::load(pid, offset!(pid_level)?)?;
             if level > 32 {
                 return None;
             }
@@ -477,6 +478,18 @@ impl Mount<Probed> {
         unsafe { Probed::load(self.0, offset!(vfsmount_root)?).map(Dentry::from_raw) }
     }
 
+    /// Whether the kernel keeps it to itself: a stacked file system opens the files below through such a mount.
+    #[inline(always)]
+    pub fn is_internal(self) -> Option<bool> {
+        /// `MNT_NS_INTERNAL`: `ERR_PTR(-EINVAL)`.
+        const INTERNAL: u64 = -22_i64 as u64;
+        let mount = self.0.wrapping_sub(offset!(mount_mnt)? as u64);
+        // SAFETY: a vfsmount is always embedded in a mount; probed.
+        unsafe {
+            Probed::load::<u64>(mount, offset!(mount_namespace)?).map(|namespace| namespace == INTERNAL)
+        }
+    }
+
     /// Where it is mounted: the mount above and the dentry there. `None` for the topmost.
     #[inline(always)]
     pub fn mountpoint(self) -> Option<(Self, Dentry<Probed>)> {
@@ -558,13 +571,12 @@ impl<A: Access> Sock<A> {
 #[inline(always)]
 pub fn syscall_number(registers: u64) -> Option<u64> {
     // SAFETY: the tracepoint's argument is typed.
-    unsafe { Typed::load::<SyscallNumber>(registers, offset!(regs_syscall)?).map(|number| number as u64) }
+    #[cfg(bpf_target_arch = "x86_64")]
+    return unsafe { Typed::load(registers, offset!(regs_syscall)?) };
+    // SAFETY: as above; a negative number is no call.
+    #[cfg(not(bpf_target_arch = "x86_64"))]
+    return unsafe { Typed::load::<i32>(registers, offset!(regs_syscall)?).map(|number| number as u64) };
 }
-
-#[cfg(bpf_target_arch = "x86_64")]
-type SyscallNumber = u64;
-#[cfg(not(bpf_target_arch = "x86_64"))]
-type SyscallNumber = i32;
 
 /// First argument of that system call.
 #[inline(always)]

@@ -12,16 +12,8 @@ mod current;
 mod emit;
 mod hooks;
 mod kstruct;
+mod lsm;
 mod maps;
+mod object;
 mod path;
 mod verdict;
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // Never reached: the verifier refuses a program that could.
-    loop {}
-}
-
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

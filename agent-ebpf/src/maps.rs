@@ -6,7 +6,7 @@ use agent_common::limits::{
     CREDENTIAL_INODES, DATAGRAM_FLOWS, EXEC_SCRATCH_BYTES, MARKERS, RING_BYTES, RULE_NAMES, RULE_SUFFIXES,
 };
 use agent_common::records::Actor;
-use aya_ebpf::btf_maps::{InodeStorage, SkStorage};
+use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 
@@ -80,19 +80,3 @@ pub const SOCKET_UDP_CONNECTED: u32 = 2;
 /// Freed with the socket, so bounded by the sockets that exist.
 #[btf_map]
 pub static SOCKETS: SkStorage<SocketState> = SkStorage::new();
-
-/// What was found out about a file, believed while mount and generation are the same.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct CachedVerdict {
-    /// Sum of the catalogue's and the tree's generation.
-    pub generation: u64,
-    /// The mount through which it was seen: another mount gives it another name.
-    pub mount: u64,
-    /// Flags of `agent_common::records::file_flag`; 0 is innocent.
-    pub flags: u64,
-}
-
-/// Freed with the inode, so bounded by the inodes in memory.
-#[btf_map]
-pub static VERDICTS: InodeStorage<CachedVerdict> = InodeStorage::new();

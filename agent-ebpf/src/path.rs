@@ -1,7 +1,7 @@
 //! Walks from a file towards the root, over mounts, and writes what it finds as reversed paths.
 
-use agent_common::limits::{COMPONENT_BYTES, PATH_BYTES, PATH_COMPONENTS, PATH_MOUNTS};
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use agent_common::limits::{COMPONENT_BYTES, EXEC_SCRATCH_BYTES, PATH_BYTES, PATH_COMPONENTS, PATH_MOUNTS};
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel_str};
 
 use crate::kstruct::{Dentry, KernfsNode, Mount, Probed, Task, Typed};
 
@@ -78,69 +78,137 @@ fn write_name(scratch: *mut u8, at: usize, name: u64) -> Option<usize> {
     if written <= 0 || written as usize > COMPONENT_BYTES { None } else { Some(at + written as usize) }
 }
 
-/// Writes the reversed path of `place` from `start` on.
-#[inline(never)]
-pub fn write(scratch: *mut u8, start: usize, mount: u64, dentry: u64) -> u64 {
-    let root = Place::process_root();
-    let mut place = Place { mount, dentry };
-    let mut end = start;
-    let mut complete = 0;
-    for _ in 0..PATH_COMPONENTS + PATH_MOUNTS {
-        match place.step(root) {
-            Some(Step::Name(name, parent)) => {
-                if end.wrapping_sub(start) > PATH_BYTES - COMPONENT_BYTES {
-                    break;
-                }
-                match write_name(scratch, end, name) {
-                    Some(next) => end = next,
-                    None => break,
-                }
-                place = parent;
-            }
-            Some(Step::Crossed(above)) => place = above,
-            Some(Step::Root) => {
-                complete = 1;
-                break;
-            }
-            None => break,
-        }
-    }
-    (end as u64) << 1 | complete
+/// Where a walk keeps its state, in the scratch space behind everything that is written there.
+const WALK_AT: usize = EXEC_SCRATCH_BYTES - size_of::<Walk>();
+
+/// A walk under way. It lives in map memory, of which the verifier remembers nothing: so its step is verified once, not
+/// once for each state that it may have come to.
+#[repr(C)]
+struct Walk {
+    mount: u64,
+    dentry: u64,
+    root_mount: u64,
+    root_dentry: u64,
+    start: u64,
+    end: u64,
+    complete: u64,
 }
 
-/// Unpacks what [`write`] and [`write_cgroup`] return: outlined functions give one register back.
+/// All that a step is handed: `bpf_loop` takes a pointer to the stack alone.
+struct Scratch(*mut u8);
+
+impl Scratch {
+    /// The walk that is kept in this scratch space.
+    #[inline(always)]
+    fn walk<T>(&self) -> *mut T {
+        // SAFETY: the place is within the scratch space, and aligned.
+        unsafe { self.0.add(WALK_AT).cast() }
+    }
+}
+
+macro_rules! get {
+    ($walk:ident . $field:ident) => {
+        // SAFETY: the walk lives in map memory.
+        unsafe { (&raw const (*$walk).$field).read_volatile() }
+    };
+}
+macro_rules! set {
+    ($walk:ident . $field:ident = $value:expr) => {
+        // SAFETY: the walk lives in map memory.
+        unsafe { (&raw mut (*$walk).$field).write_volatile($value) }
+    };
+}
+
+/// Writes the reversed path of a place from `start` on.
 #[inline(always)]
-pub fn unpack(packed: u64) -> Written {
-    Written { end: (packed >> 1) as usize, truncated: packed & 1 == 0 }
+pub fn write(scratch: *mut u8, start: usize, mount: u64, dentry: u64) -> Written {
+    let mut context = Scratch(scratch);
+    let walk: *mut Walk = context.walk();
+    let root = Place::process_root();
+    set!(walk.mount = mount);
+    set!(walk.dentry = dentry);
+    set!(walk.root_mount = root.mount);
+    set!(walk.root_dentry = root.dentry);
+    set!(walk.start = start as u64);
+    set!(walk.end = start as u64);
+    set!(walk.complete = 0);
+    // SAFETY: the callback has the helper's signature, and the context outlives the call.
+    unsafe { bpf_loop(PATH_COMPONENTS + PATH_MOUNTS, step as *mut _, (&raw mut context).cast(), 0) };
+    Written { end: get!(walk.end) as usize & OFFSET_MASK, truncated: get!(walk.complete) == 0 }
+}
+
+/// One step; 1 ends the loop.
+extern "C" fn step(_index: u32, context: *mut Scratch) -> i64 {
+    // SAFETY: `bpf_loop` hands the context on that it was given.
+    let context = unsafe { &*context };
+    let walk: *mut Walk = context.walk();
+    let place = Place { mount: get!(walk.mount), dentry: get!(walk.dentry) };
+    let root = Place { mount: get!(walk.root_mount), dentry: get!(walk.root_dentry) };
+    match place.step(root) {
+        Some(Step::Name(name, parent)) => {
+            let end = get!(walk.end);
+            if end.wrapping_sub(get!(walk.start)) > (PATH_BYTES - COMPONENT_BYTES) as u64 {
+                return 1;
+            }
+            let Some(next) = write_name(context.0, end as usize, name) else { return 1 };
+            set!(walk.end = next as u64);
+            set!(walk.dentry = parent.dentry);
+            0
+        }
+        Some(Step::Crossed(above)) => {
+            set!(walk.mount = above.mount);
+            set!(walk.dentry = above.dentry);
+            0
+        }
+        Some(Step::Root) => {
+            set!(walk.complete = 1);
+            1
+        }
+        None => 1,
+    }
 }
 
 /// Levels of a cgroup's path.
 const CGROUP_LEVELS: u32 = 24;
+/// Bytes of a cgroup's path.
+const CGROUP_BYTES: usize = 1024;
 
-/// Writes the reversed path of the task's cgroup from `start` on.
-#[inline(never)]
-pub fn write_cgroup(scratch: *mut u8, start: usize) -> u64 {
-    let mut end = start;
-    let mut complete = 0;
+/// Writes the reversed path of the running task's cgroup from `start` on. Of a [`Walk`], the dentry is its node.
+#[inline(always)]
+pub fn write_cgroup(scratch: *mut u8, start: usize) -> Written {
     let Some(node) = Task::<Typed>::current().cgroup_node() else {
-        return (end as u64) << 1;
+        return Written { end: start, truncated: true };
     };
-    let mut node = KernfsNode::<Probed>::from_raw(node.raw());
-    for _ in 0..CGROUP_LEVELS {
-        let Some(parent) = node.parent() else { break };
-        if parent.is_null() {
-            complete = 1;
-            break;
-        }
-        let Some(name) = node.name() else { break };
-        if end.wrapping_sub(start) > 1024 - COMPONENT_BYTES {
-            break;
-        }
-        match write_name(scratch, end, name) {
-            Some(next) => end = next,
-            None => break,
-        }
-        node = parent;
+    let mut context = Scratch(scratch);
+    let walk: *mut Walk = context.walk();
+    set!(walk.dentry = node.raw());
+    set!(walk.start = start as u64);
+    set!(walk.end = start as u64);
+    set!(walk.complete = 0);
+    // SAFETY: as in `write`.
+    unsafe { bpf_loop(CGROUP_LEVELS, step_cgroup as *mut _, (&raw mut context).cast(), 0) };
+    Written { end: get!(walk.end) as usize & OFFSET_MASK, truncated: get!(walk.complete) == 0 }
+}
+
+/// One level; 1 ends the loop.
+extern "C" fn step_cgroup(_index: u32, context: *mut Scratch) -> i64 {
+    // SAFETY: `bpf_loop` hands the context on that it was given.
+    let context = unsafe { &*context };
+    let walk: *mut Walk = context.walk();
+    let node = KernfsNode::<Probed>::from_raw(get!(walk.dentry));
+    let Some(parent) = node.parent() else { return 1 };
+    if parent.is_null() {
+        set!(walk.complete = 1);
+        return 1;
     }
-    (end as u64) << 1 | complete
+    let end = get!(walk.end);
+    if end.wrapping_sub(get!(walk.start)) > (CGROUP_BYTES - COMPONENT_BYTES) as u64 {
+        return 1;
+    }
+    let Some(next) = node.name().and_then(|name| write_name(context.0, end as usize, name)) else {
+        return 1;
+    };
+    set!(walk.end = next as u64);
+    set!(walk.dentry = parent.raw());
+    0
 }

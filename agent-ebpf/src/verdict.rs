@@ -5,21 +5,13 @@
 //! is `agent::catalogue`.
 
 use agent_common::keys::{RuleName, RuleSuffix, rule_name};
-use agent_common::limits::{RULE_ANCESTORS, RULE_NAME_BYTES, RULE_SUFFIX_BYTES};
+use agent_common::limits::{PATH_MOUNTS, RULE_ANCESTORS, RULE_NAME_BYTES, RULE_SUFFIX_BYTES};
 use agent_common::records::file_flag;
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 
 use crate::kstruct::{Access, Dentry, Inode, Probed};
 use crate::maps;
 use crate::path::{Place, Step};
-
-/// Generation of everything that a cached verdict rests on.
-#[inline(always)]
-pub fn generation() -> u64 {
-    let catalogue = maps::CONTROL.get(0).map_or(0, |control| u64::from(control.catalogue_generation));
-    let tree = maps::TREE_GENERATION.get(0).copied().unwrap_or(0);
-    catalogue + tree
-}
 
 /// Flags of `file_flag` for a file, 0 for an innocent one.
 #[inline(always)]
@@ -27,7 +19,7 @@ pub fn judge<A: Access>(inode: Inode<A>, mount: u64, dentry: u64) -> u32 {
     let mut flags = 0;
     if let Some(key) = inode.key() {
         // SAFETY: the value is copied at once.
-        if unsafe { maps::CREDENTIAL_FILES.get(&key) }.is_some() {
+        if unsafe { maps::CREDENTIAL_FILES.get(key) }.is_some() {
             flags |= file_flag::BY_INODE;
         }
     }
@@ -49,7 +41,7 @@ fn flags_of(name: u64) -> u32 {
         return 0;
     }
     // SAFETY: the value is copied at once.
-    unsafe { maps::NAMES.get(&key) }.copied().unwrap_or(0)
+    unsafe { maps::NAMES.get(key) }.copied().unwrap_or(0)
 }
 
 /// Whether a rule knows the end of a name, from its last dot on.
@@ -84,51 +76,66 @@ fn has_rule_suffix(dentry: Dentry<Probed>, name: u64) -> bool {
     let shifted = tail >> ((8 * from) & 63);
     let suffix = if count >= 8 { shifted } else { shifted & ((1u64 << ((8 * count) & 63)) - 1) };
     // SAFETY: only its presence is asked.
-    unsafe { maps::SUFFIXES.get(&RuleSuffix(suffix.to_le_bytes())) }.is_some()
+    unsafe { maps::SUFFIXES.get(RuleSuffix(suffix.to_le_bytes())) }.is_some()
+}
+
+/// A look at the names of a file and its directories. `bpf_loop` verifies its step once instead of once for each.
+struct Look {
+    place: Place,
+    root: Place,
+    /// 0 while the file's own name is looked for, 1 for its directory, 2 for those above.
+    level: u32,
+    /// Flags of the file's own name.
+    own: u32,
+    candidate: u64,
 }
 
 /// Whether names make a file a candidate.
-#[inline(never)]
+#[inline(always)]
 pub fn by_name(mount: u64, dentry: u64) -> u64 {
-    let root = Place::process_root();
-    let mut place = Place { mount, dentry };
-    // 0 while the file's own name is looked for, 1 for its directory, 2 for those above.
-    let mut level = 0;
-    let mut own = 0;
-    for _ in 0..RULE_ANCESTORS + 4 {
-        match place.step(root) {
-            Some(Step::Name(name, parent)) => {
-                let flags = flags_of(name);
-                if level == 0 {
-                    own = flags;
-                    if own & rule_name::FILE != 0 {
-                        return 1;
-                    }
-                    if has_rule_suffix(Dentry::from_raw(place.dentry), name) {
-                        return 1;
-                    }
-                    level = 1;
-                } else {
-                    if level == 1 {
-                        if flags & rule_name::DIRECTORY != 0 {
-                            return 1;
-                        }
-                        if own & rule_name::FILE_IN_DIRECTORY != 0
-                            && flags & rule_name::DIRECTORY_OF_FILE != 0
-                        {
-                            return 1;
-                        }
-                        level = 2;
-                    }
-                    if flags & rule_name::ANCESTOR != 0 {
-                        return 1;
-                    }
-                }
-                place = parent;
+    let mut look =
+        Look { place: Place { mount, dentry }, root: Place::process_root(), level: 0, own: 0, candidate: 0 };
+    // SAFETY: the callback has the helper's signature, and the context outlives the call.
+    unsafe { bpf_loop(RULE_ANCESTORS + PATH_MOUNTS, look_up as *mut _, (&raw mut look).cast(), 0) };
+    look.candidate
+}
+
+/// One name; 1 ends the loop.
+extern "C" fn look_up(_index: u32, context: *mut Look) -> i64 {
+    // SAFETY: `bpf_loop` hands the context on that it was given.
+    let look = unsafe { &mut *context };
+    match look.place.step(look.root) {
+        Some(Step::Name(name, parent)) => {
+            if is_candidate(look, name) {
+                look.candidate = 1;
+                return 1;
             }
-            Some(Step::Crossed(above)) => place = above,
-            Some(Step::Root) | None => return 0,
+            if look.level < 2 {
+                look.level += 1;
+            }
+            look.place = parent;
+            0
+        }
+        Some(Step::Crossed(above)) => {
+            look.place = above;
+            0
+        }
+        Some(Step::Root) | None => 1,
+    }
+}
+
+#[inline(always)]
+fn is_candidate(look: &mut Look, name: u64) -> bool {
+    let flags = flags_of(name);
+    if look.level == 0 {
+        look.own = flags;
+        return flags & rule_name::FILE != 0 || has_rule_suffix(Dentry::from_raw(look.place.dentry), name);
+    }
+    if look.level == 1 {
+        let pair = look.own & rule_name::FILE_IN_DIRECTORY != 0 && flags & rule_name::DIRECTORY_OF_FILE != 0;
+        if pair || flags & rule_name::DIRECTORY != 0 {
+            return true;
         }
     }
-    0
+    flags & rule_name::ANCESTOR != 0
 }

@@ -2,5 +2,16 @@
 //!
 //! The data's way is one line: hooks → ring → [`capture`] → [`process`] → [`attribute`] → [`context`] → [`ship`].
 
+pub mod app;
+pub mod attribute;
+pub mod capture;
+pub mod catalogue;
+pub mod cli;
+pub mod collect;
+pub mod config;
+pub mod context;
 pub mod kernel;
 pub mod model;
+pub mod pipeline;
+pub mod process;
+pub mod ship;

@@ -1,2 +1,5 @@
-//! The thin binary: see [`agent`].
-fn main() {}
+//! The thin binary: see [`agent::cli`].
+
+fn main() -> std::process::ExitCode {
+    agent::cli::main()
+}

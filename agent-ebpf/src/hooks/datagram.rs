@@ -13,7 +13,7 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr};
 use aya_ebpf::programs::{SkBuffContext, SockAddrContext};
 
-use super::connect::{Asked, IPPROTO_UDP, asked_v4, asked_v6, emit_connect};
+use super::connect::{AF_INET, AF_INET6, Asked, IPPROTO_UDP, asked_v4, asked_v6, emit_connect};
 use crate::kstruct::{Task, Typed};
 use crate::maps::{self, SOCKET_IDLE, SOCKET_UDP_CONNECTED, SocketState};
 use crate::{current, emit};
@@ -44,6 +44,9 @@ fn send(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
     if Task::<Typed>::current().tgid().is_some_and(current::is_own) {
         return;
     }
+    if is_connected_mapped(ctx, asked) {
+        return;
+    }
     let key = FlowKey {
         // SAFETY: the context is valid while the program runs.
         cookie: unsafe { bpf_get_socket_cookie(ctx.sock_addr.cast()) },
@@ -52,7 +55,7 @@ fn send(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
         family: asked.family,
         reserved: 0,
     };
-    if let Some(count) = maps::FLOWS.get_ptr_mut(&key) {
+    if let Some(count) = maps::FLOWS.get_ptr_mut(key) {
         // SAFETY: the entry lives until a grace period after its removal.
         unsafe {
             emit::add_one(&raw mut (*count).folded);
@@ -62,10 +65,26 @@ fn send(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
         return;
     }
     // Two threads may race to be first: the one whose insert fails folds nothing, and both are told.
-    if maps::FLOWS.insert(&key, &FlowCount { folded: 0, last_boot_ns: 0 }, BPF_NOEXIST).is_err() {
+    if maps::FLOWS.insert(key, FlowCount { folded: 0, last_boot_ns: 0 }, BPF_NOEXIST).is_err() {
         emit::count(Family::Datagram, Counter::MapFull);
     }
     let _ = emit_connect(Family::Datagram, kind::DATAGRAM, ctx, asked, hook);
+}
+
+/// Whether an IPv6 socket sends to the v4-mapped peer that it is connected to: the kernel then asks here for each
+/// datagram, as if the peer had been named. `egress` tells of it.
+#[inline(always)]
+fn is_connected_mapped(ctx: &SockAddrContext, asked: &Asked) -> bool {
+    if asked.family != AF_INET {
+        return false;
+    }
+    // SAFETY: the storage belongs to the context's socket.
+    let state = unsafe { maps::SOCKETS.get_ptr_mut(ctx).as_ref() };
+    state.is_some_and(|state| {
+        state.family == AF_INET6
+            && state.port == asked.port
+            && state.address_be[12..] == asked.address_be[..4]
+    })
 }
 
 /// `cgroup_skb/egress`: the first packet of a connected UDP socket.

@@ -1,26 +1,21 @@
-//! Opens of credentials, where the kernel has trampolines.
+//! Opens of credentials, where the kernel has trampolines: what `lsm/file_open` and `fentry/security_file_open` share.
 //!
-//! `lsm/file_open` runs for every open that succeeded so far, with the file that was resolved: no spelling, link, race
-//! or descriptor trick gets around it, io_uring neither. Where `bpf` is not among the LSMs, `fentry/security_file_open`
-//! is the same place. A stacked file system opens the real file below under the same call: that inner open is passed
+//! Both run for every open that succeeded so far, with the file that was resolved: no spelling, link, race or descriptor
+//! trick gets around them, io_uring neither. A stacked file system opens the real file below under the same call: that inner open is passed
 //! over, so that one act is one event.
 
 use agent_common::counters::Family;
 use agent_common::limits::{PATH_BYTES, SHORT_PATH_BYTES};
 use agent_common::records::{FileRecord, file_flag, hook, kind};
 use aya_ebpf::helpers::generated::bpf_d_path;
-use aya_ebpf::macros::{fentry, lsm};
-use aya_ebpf::programs::{FEntryContext, LsmContext};
+use aya_ebpf::macros::fentry;
+use aya_ebpf::programs::FEntryContext;
 
-use crate::kstruct::{File, Inode, Task, Typed};
-use crate::maps::{self, CachedVerdict};
+use crate::kstruct::{File, Inode, Mount, Probed, Task, Typed};
 use crate::{current, emit, verdict};
 
-/// `FMODE_BACKING` (since 6.5): the file below a stacked one.
-const FMODE_BACKING: u32 = 1 << 25;
 const S_IFMT: u16 = 0o170_000;
 const S_IFREG: u16 = 0o100_000;
-const S_IFDIR: u16 = 0o040_000;
 /// `-ENAMETOOLONG`.
 const NAME_TOO_LONG: i64 = -36;
 
@@ -38,44 +33,9 @@ struct LongRecord {
     path: [u8; PATH_BYTES],
 }
 
-/// `lsm/file_open(file)`, with the verdict cached in the inode.
-#[lsm(hook = "file_open")]
-pub fn file_open(ctx: LsmContext) -> i32 {
-    let _ = try_file_open(File::from_raw(ctx.arg::<u64>(0)));
-    0
-}
-
-#[inline(always)]
-fn try_file_open(file: File<Typed>) -> Option<()> {
-    let inode = file.inode()?;
-    let (mount, dentry) = file.place()?;
-    let generation = verdict::generation();
-    // SAFETY: the inode is a typed pointer of the kernel; storage lives as long as it.
-    let cached = unsafe { maps::VERDICTS.get_ptr_mut(inode.raw() as *mut _).as_ref() };
-    let flags = match cached {
-        Some(cached) if cached.generation == generation && cached.mount == mount.raw() => cached.flags as u32,
-        _ => {
-            let flags = first_sight(inode, mount.raw(), dentry.raw());
-            let mut value = CachedVerdict { generation, mount: mount.raw(), flags: u64::from(flags) };
-            // SAFETY: as above. Where there is no memory for it, the next open judges again.
-            unsafe {
-                let kept = maps::VERDICTS.get_or_insert_ptr_mut(inode.raw() as *mut _, Some(&mut value));
-                if let Some(kept) = kept.as_mut() {
-                    *kept = value;
-                }
-            }
-            flags
-        }
-    };
-    if flags == 0 {
-        return None;
-    }
-    opened(file, inode, flags, hook::LSM_FILE_OPEN)
-}
-
 /// Judges regular files; directories and devices hold no credential.
 #[inline(always)]
-fn first_sight(inode: Inode<Typed>, mount: u64, dentry: u64) -> u32 {
+pub fn first_sight(inode: Inode<Typed>, mount: u64, dentry: u64) -> u32 {
     match inode.mode() {
         Some(mode) if mode & S_IFMT == S_IFREG => verdict::judge(inode, mount, dentry),
         _ => 0,
@@ -102,7 +62,7 @@ fn try_security_file_open(file: File<Typed>) -> Option<()> {
 
 /// Tells of an open.
 #[inline(always)]
-fn opened(file: File<Typed>, inode: Inode<Typed>, flags: u32, hook: u16) -> Option<()> {
+pub fn opened(file: File<Typed>, inode: Inode<Typed>, flags: u32, hook: u16) -> Option<()> {
     if Task::<Typed>::current().tgid().is_some_and(current::is_own) || is_inner_open(file, inode) {
         return None;
     }
@@ -165,17 +125,16 @@ fn opened_with_long_path(
     Some(())
 }
 
-/// Whether this is the open of the file below a stacked one: since 6.5 marked as such, before with the stacked path
-/// and the inode below.
+/// Whether this is the open of the file below a stacked one: since 6.5 with its own path in a mount that the kernel
+/// keeps to itself, before with the stacked path and the inode below. (`FMODE_BACKING` would say it too, but its bit
+/// moves from release to release, and is another flag elsewhere.)
 #[inline(always)]
 fn is_inner_open(file: File<Typed>, inode: Inode<Typed>) -> bool {
-    if file.mode().unwrap_or(0) & FMODE_BACKING != 0 {
+    let Some((mount, dentry)) = file.place() else { return false };
+    if Mount::<Probed>::from_raw(mount.raw()).is_internal() == Some(true) {
         return true;
     }
-    match file.place().and_then(|(_, dentry)| dentry.inode()) {
-        Some(named) => named.raw() != inode.raw(),
-        None => false,
-    }
+    dentry.inode().is_some_and(|named| named.raw() != inode.raw())
 }
 
 /// Fills all but the header; what `bpf_d_path` returned.
@@ -199,56 +158,4 @@ fn fill(
     // The length counts the NUL.
     record.path_length = if length > 0 { (length - 1) as u16 } else { 0 };
     Some(length)
-}
-
-/// Names moved: `lsm/inode_rename(old_dir, old_dentry, new_dir, new_dentry)`, before the file system acts. A file is
-/// judged again; a directory may hold anything, so every cached verdict is.
-#[lsm(hook = "inode_rename")]
-pub fn inode_rename(ctx: LsmContext) -> i32 {
-    forget(ctx.arg::<u64>(1));
-    0
-}
-
-/// A second name: `lsm/inode_link(old_dentry, dir, new_dentry)`.
-#[lsm(hook = "inode_link")]
-pub fn inode_link(ctx: LsmContext) -> i32 {
-    forget(ctx.arg::<u64>(0));
-    0
-}
-
-/// A mount gives files other names: `lsm/sb_mount`, and `lsm/move_mount` for the newer calls.
-#[lsm(hook = "sb_mount")]
-pub fn sb_mount(_ctx: LsmContext) -> i32 {
-    names_moved();
-    0
-}
-
-/// See [`sb_mount`].
-#[lsm(hook = "move_mount")]
-pub fn move_mount(_ctx: LsmContext) -> i32 {
-    names_moved();
-    0
-}
-
-#[inline(always)]
-fn forget(dentry: u64) {
-    let dentry = crate::kstruct::Dentry::<Typed>::from_raw(dentry);
-    let Some(inode) = dentry.inode() else { return };
-    if inode.mode().is_some_and(|mode| mode & S_IFMT == S_IFDIR) {
-        names_moved();
-    } else {
-        // SAFETY: the inode is a typed pointer of the kernel.
-        let cached = unsafe { maps::VERDICTS.get_ptr_mut(inode.raw() as *mut _).as_mut() };
-        if let Some(cached) = cached {
-            cached.generation = 0;
-        }
-    }
-}
-
-#[inline(always)]
-fn names_moved() {
-    if let Some(generation) = maps::TREE_GENERATION.get_ptr_mut(0) {
-        // SAFETY: the map's memory outlives the program.
-        unsafe { emit::add_one(generation) };
-    }
 }

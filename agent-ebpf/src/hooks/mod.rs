@@ -2,7 +2,7 @@
 
 mod connect;
 mod datagram;
-mod file;
+pub mod file;
 mod outcome;
 mod process;
 mod sys_exit;

@@ -30,14 +30,15 @@ pub fn set_state(ctx: BtfTracePointContext) -> i32 {
     let new: i32 = ctx.arg(2);
     if (old == TCP_SYN_SENT || old == TCP_SYN_RECV) && (new == TCP_ESTABLISHED || new == TCP_CLOSE) {
         let socket: u64 = ctx.arg(0);
-        if take_pending(socket) {
-            let sock = Sock::<Typed>::from_raw(socket);
-            let errno = if new == TCP_CLOSE { sock.error().unwrap_or(0) } else { 0 };
-            let result = match (new, errno) {
-                (TCP_ESTABLISHED, _) => outcome::ESTABLISHED,
-                (_, 0) => outcome::ABORTED,
-                _ => outcome::FAILED,
-            };
+        let sock = Sock::<Typed>::from_raw(socket);
+        let errno = if new == TCP_CLOSE { sock.error().unwrap_or(0) } else { 0 };
+        let result = match (new, errno) {
+            (TCP_ESTABLISHED, _) => outcome::ESTABLISHED,
+            (_, 0) => outcome::ABORTED,
+            _ => outcome::FAILED,
+        };
+        // A connect that fails on its way leaves no error in the socket; the function's exit may still tell it.
+        if take_pending(socket, result == outcome::ABORTED) {
             let _ = tell(sock, hook::INET_SOCK_SET_STATE, result, errno);
         }
     }
@@ -66,14 +67,14 @@ fn connect_exit(ctx: &FExitContext, hook: u16) {
         return;
     }
     let socket: u64 = ctx.arg(0);
-    if take_pending(socket) {
+    if take_pending(socket, false) {
         let _ = tell(Sock::<Typed>::from_raw(socket), hook, outcome::FAILED, returned.unsigned_abs());
     }
 }
 
-/// Whether the socket's attempt still awaits its outcome; from now on it does not.
+/// Whether the socket's attempt still awaits its outcome; from now on it does not, unless `keep` is set.
 #[inline(always)]
-fn take_pending(socket: u64) -> bool {
+fn take_pending(socket: u64, keep: bool) -> bool {
     let map = (&raw const maps::SOCKETS).cast_mut().cast();
     // SAFETY: the socket is a typed argument; the storage lives while the program runs.
     let state = unsafe {
@@ -81,7 +82,9 @@ fn take_pending(socket: u64) -> bool {
     };
     match state {
         Some(state) if state.state == SOCKET_TCP_PENDING => {
-            state.state = SOCKET_IDLE;
+            if !keep {
+                state.state = SOCKET_IDLE;
+            }
             true
         }
         _ => false,

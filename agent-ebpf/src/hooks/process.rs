@@ -20,6 +20,18 @@ use crate::kstruct::{BinaryParameters, Task, Typed};
 use crate::path::{self, OFFSET_MASK};
 use crate::{current, emit, maps};
 
+/// Reads or writes a field of a state in map memory, in a way that the compiler cannot replace by what it knows.
+macro_rules! state {
+    ($parser:ident . $field:ident) => {
+        // SAFETY: a reference is valid.
+        unsafe { core::ptr::read_volatile(&raw const $parser.$field) }
+    };
+    ($parser:ident . $field:ident = $value:expr) => {
+        // SAFETY: a reference is valid.
+        unsafe { core::ptr::write_volatile(&raw mut $parser.$field, $value) }
+    };
+}
+
 /// A process was made: `sched_process_fork(parent, child)`, in the parent, before the child runs. Threads are left out.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
@@ -140,11 +152,11 @@ fn fill_exec(
 
     let start = size_of::<ExecRecord>();
     let argv = memory.arg_start()?;
-    let mut argv_length = memory.arg_end()?.wrapping_sub(argv);
-    if argv_length > ARGV_BYTES as u64 {
-        argv_length = ARGV_BYTES as u64;
+    let wanted = memory.arg_end()?.wrapping_sub(argv);
+    if wanted > ARGV_BYTES as u64 {
         flags |= exec_flag::ARGV_TRUNCATED;
     }
+    let mut argv_length = bounded(wanted, ARGV_BYTES as u64);
     // SAFETY: at most ARGV_BYTES into the scratch space, from the fixed part's end.
     if unsafe { bpf_probe_read_user(scratch.add(start).cast(), argv_length as u32, argv as *const _) } != 0 {
         argv_length = 0;
@@ -154,18 +166,18 @@ fn fill_exec(
     let mut end = start + argv_length as usize;
 
     let (mount, dentry) = task.working_directory()?;
-    let written = path::unpack(path::write(scratch, end, mount, dentry));
+    let written = path::write(scratch, end, mount, dentry);
     record.cwd_length = written.end.wrapping_sub(end) as u16;
     flags |= if written.truncated { exec_flag::CWD_TRUNCATED } else { 0 };
     end = written.end;
 
     let (mount, dentry) = file.place()?;
-    let written = path::unpack(path::write(scratch, end, mount.raw(), dentry.raw()));
+    let written = path::write(scratch, end, mount.raw(), dentry.raw());
     record.exe_length = written.end.wrapping_sub(end) as u16;
     flags |= if written.truncated { exec_flag::EXE_TRUNCATED } else { 0 };
     end = written.end;
 
-    let written = path::unpack(path::write_cgroup(scratch, end));
+    let written = path::write_cgroup(scratch, end);
     record.cgroup_length = written.end.wrapping_sub(end) as u16;
     flags |= if written.truncated { exec_flag::CGROUP_TRUNCATED } else { 0 };
     end = written.end;
@@ -181,26 +193,31 @@ fn fill_exec(
     record.interp_length = next.wrapping_sub(end) as u16;
     end = next;
 
-    let mut walk = MarkerWalk {
-        at: memory.env_start()?,
-        until: memory.env_end()?,
-        start: end as u64,
-        end: end as u64,
-        continues: 0,
-        flags,
-        complete: 0,
-    };
+    record.flags = flags;
+    let mut context = Scratch(scratch);
+    let walk = context.walk();
+    state!(walk.at = memory.env_start()?);
+    state!(walk.until = memory.env_end()?);
+    state!(walk.start = end as u64);
+    state!(walk.end = end as u64);
+    state!(walk.continues = 0);
+    state!(walk.flags = exec_flag::ENVIRONMENT_TRUNCATED);
     // SAFETY: the callback has the helper's signature, and the context outlives the call.
     unsafe {
-        bpf_loop(ENVIRONMENT_CHUNKS, next_variable as *mut _, (&raw mut walk).cast(), 0);
+        bpf_loop(ENVIRONMENT_CHUNKS, next_variable as *mut _, (&raw mut context).cast(), 0);
     }
-    flags = walk.flags;
-    if walk.complete == 0 {
-        flags |= exec_flag::ENVIRONMENT_TRUNCATED;
-    }
-    record.markers_length = walk.end.wrapping_sub(walk.start) as u16;
-    record.flags = flags;
-    Some(walk.end as usize)
+    record.flags |= state!(walk.flags);
+    let end = state!(walk.end);
+    record.markers_length = end.wrapping_sub(state!(walk.start)) as u16;
+    Some(end as usize)
+}
+
+/// At most `most`, and known to be: the verifier of 6.1 forgets the bounds of a number that the compiler has spilled, so
+/// they are put on again behind a place where the compiler forgets them too.
+#[inline(always)]
+fn bounded(length: u64, most: u64) -> u64 {
+    let length = if length > most { most } else { length };
+    core::hint::black_box(length) & (2 * most.next_power_of_two() - 1)
 }
 
 /// Writes a kernel string without its NUL at `scratch + at`; the offset behind it.
@@ -230,6 +247,7 @@ fn try_stdio(task: Task<Typed>, descriptor: u32) -> Option<StdioIdentity> {
 }
 
 /// Where the walk over the environment is.
+#[repr(C)]
 struct MarkerWalk {
     at: u64,
     until: u64,
@@ -237,8 +255,21 @@ struct MarkerWalk {
     end: u64,
     /// Whether the next chunk continues a variable that did not fit.
     continues: u64,
+    /// Flags for the record; `ENVIRONMENT_TRUNCATED` until the end was reached.
     flags: u32,
-    complete: u32,
+    reserved: u32,
+}
+
+/// All that a step is handed: `bpf_loop` takes a pointer to the stack alone, and what is kept there the verifier follows
+/// from step to step, each possible value apart. So the state is in map memory.
+struct Scratch(*mut u8);
+
+impl Scratch {
+    #[inline(always)]
+    fn walk<'a>(&mut self) -> &'a mut MarkerWalk {
+        // SAFETY: the place is within the scratch space, aligned, and apart from all else there.
+        unsafe { &mut *self.0.add(MARKER_WALK_AT).cast() }
+    }
 }
 
 /// Bytes of one chunk: a marker's name, `=`, a kept value, NUL.
@@ -248,6 +279,8 @@ const CHUNK_AT: usize = 24_576;
 
 /// Where names are taken apart, behind the chunk.
 const NAME_AT: usize = CHUNK_AT + 256;
+/// Where the walk over the environment keeps its state, behind that.
+const MARKER_WALK_AT: usize = CHUNK_AT + 512;
 
 /// Takes the name out of `NAME=VALUE`. All its state lives in map memory, of which the verifier remembers nothing: else
 /// it would follow every combination of lengths apart, and run out of patience.
@@ -257,18 +290,6 @@ struct NameParser {
     done: u32,
     length: u32,
     prefix_length: u32,
-}
-
-/// Reads a field in a way that the compiler cannot replace by what it wrote there.
-macro_rules! state {
-    ($parser:ident . $field:ident) => {
-        // SAFETY: a reference is valid.
-        unsafe { core::ptr::read_volatile(&raw const $parser.$field) }
-    };
-    ($parser:ident . $field:ident = $value:expr) => {
-        // SAFETY: a reference is valid.
-        unsafe { core::ptr::write_volatile(&raw mut $parser.$field, $value) }
-    };
 }
 
 impl NameParser {
@@ -337,26 +358,29 @@ impl NameParser {
 
 /// Looks at one variable of the environment: only names of the catalogue are kept, values only of an allow-list.
 /// Returns 1 to end the loop.
-extern "C" fn next_variable(_index: u32, context: *mut MarkerWalk) -> i64 {
+extern "C" fn next_variable(_index: u32, context: *mut Scratch) -> i64 {
     // SAFETY: `bpf_loop` hands the context on that it was given.
-    let walk = unsafe { &mut *context };
-    if walk.at >= walk.until {
-        walk.complete = 1;
+    let context = unsafe { &mut *context };
+    let scratch = context.0;
+    let walk = context.walk();
+    let at = state!(walk.at);
+    if at >= state!(walk.until) {
+        let flags = state!(walk.flags) & !exec_flag::ENVIRONMENT_TRUNCATED;
+        state!(walk.flags = flags);
         return 1;
     }
-    let Some(scratch) = maps::EXEC_SCRATCH.get_ptr_mut(0) else { return 1 };
-    let scratch = scratch.cast::<u8>();
     // SAFETY: the chunk's place is within the scratch space.
     let chunk = unsafe { scratch.add(CHUNK_AT) };
     // SAFETY: as above; the helper checks the user address.
-    let read = unsafe { bpf_probe_read_user_str(chunk.cast(), CHUNK as u32, walk.at as *const _) };
+    let read = unsafe { bpf_probe_read_user_str(chunk.cast(), CHUNK as u32, at as *const _) };
     if read <= 0 || read > CHUNK as i64 {
         return 1;
     }
-    let continued = walk.continues != 0;
+    let continued = state!(walk.continues) != 0;
     // A full chunk is one that was cut: its last byte is the helper's NUL, not the variable's.
-    walk.continues = u64::from(read == CHUNK as i64);
-    walk.at += read as u64 - walk.continues;
+    let cut = u64::from(read == CHUNK as i64);
+    state!(walk.continues = cut);
+    state!(walk.at = at + read as u64 - cut);
     if continued {
         return 0;
     }
@@ -374,15 +398,17 @@ extern "C" fn next_variable(_index: u32, context: *mut MarkerWalk) -> i64 {
     let length = name.length();
     let Some(kept) = kept else { return 0 };
     if kept & MARKER_PRELOAD != 0 {
-        walk.flags |= exec_flag::PRELOAD;
+        let flags = state!(walk.flags) | exec_flag::PRELOAD;
+        state!(walk.flags = flags);
     }
-    if walk.end.wrapping_sub(walk.start) > (MARKER_BYTES - CHUNK - 1) as u64 {
-        walk.flags |= exec_flag::ENVIRONMENT_TRUNCATED;
-        return 0;
+    let end = state!(walk.end);
+    if end.wrapping_sub(state!(walk.start)) > (MARKER_BYTES - CHUNK - 1) as u64 {
+        // The flag was set at the beginning, and stays.
+        return 1;
     }
     let bytes = if kept & MARKER_WITH_VALUE != 0 { read as usize - 1 } else { length as usize };
-    let bytes = if bytes > CHUNK { CHUNK } else { bytes };
-    let at = walk.end as usize & OFFSET_MASK;
+    let bytes = bounded(bytes as u64, CHUNK as u64) as usize;
+    let at = end as usize & OFFSET_MASK;
     // SAFETY: offset and length stay below the scratch space's size.
     unsafe {
         if bpf_probe_read_kernel(scratch.add(at).cast(), bytes as u32, chunk.cast_const().cast()) != 0 {
@@ -390,6 +416,6 @@ extern "C" fn next_variable(_index: u32, context: *mut MarkerWalk) -> i64 {
         }
         *scratch.add((at + bytes) & 0x7fff) = 0;
     }
-    walk.end = (at + bytes + 1) as u64;
+    state!(walk.end = (at + bytes + 1) as u64);
     0
 }

@@ -102,7 +102,7 @@ fn tell(file: File<Probed>, inode: Inode<Probed>, flags: u32, mount: u64, dentry
         return None;
     }
     let start = size_of::<FileRecord>();
-    let written = path::unpack(path::write(scratch, start, mount, dentry));
+    let written = path::write(scratch, start, mount, dentry);
     record.flags =
         flags | file_flag::PATH_REVERSED | if written.truncated { file_flag::PATH_TRUNCATED } else { 0 };
     record.path_length = written.end.wrapping_sub(start) as u16;

@@ -233,6 +233,7 @@ pub const LADDER: &[Capability] = &[
                 gaps: &[
                     "opens through io_uring are not seen",
                     "opens by 32-bit programs are not seen",
+                    "that an open truncated the file is not seen",
                     "a descriptor closed or replaced by another thread before the call returns is not seen",
                 ],
             },

@@ -102,7 +102,7 @@ fn attach_all(
     for program in serving.programs {
         let loaded = ebpf
             .program_mut(program.name)
-            .ok_or_else(|| format!("the object has no program {}", program.name))?;
+            .ok_or_else(|| format!("{} needs inode storage, which the kernel refuses", program.attach))?;
         if loaded.fd().is_ok() {
             // Another capability was here before: one program may serve two.
             continue;
@@ -156,7 +156,7 @@ fn attach(
 }
 
 /// Unloads a program, its links with it. One that was never loaded has nothing to drop.
-fn unload(ebpf: &mut Ebpf, program: &Program) {
+pub(super) fn unload(ebpf: &mut Ebpf, program: &Program) {
     let Some(loaded) = ebpf.program_mut(program.name) else { return };
     let unloaded = match loaded {
         LoadedProgram::BtfTracePoint(program) => program.unload(),
@@ -187,9 +187,6 @@ fn describe(program: &Program, error: &ProgramError) -> String {
                     && !line.starts_with("verification time")
                     && !line.starts_with("stack depth")
             });
-            if std::env::var_os("TT_LOG").is_some() {
-                eprintln!("{log}");
-            }
             tracing::debug!(program = program.name, %log, "the verifier's log");
             match verdict {
                 Some(line) => format!("{} does not load: {io_error} ({line})", program.attach),

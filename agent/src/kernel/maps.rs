@@ -45,6 +45,15 @@ pub struct KernelFilters {
     pub markers: Vec<(MarkerName, u32)>,
 }
 
+/// A snapshot of the kernel's counters.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    /// Summed over the CPUs, by `agent_common::counters::slot`.
+    pub counters: [u64; SLOTS as usize],
+    /// Each CPU's next sequence number.
+    pub next: Vec<(u32, u64)>,
+}
+
 /// The maps, taken out of the loaded object.
 pub(super) struct Maps {
     control: Array<MapData, Shared<Control>>,
@@ -126,16 +135,17 @@ impl Maps {
         self.credential_files.remove(&Shared(file)).map_err(refused("CREDENTIAL_FILES"))
     }
 
-    /// All counters, summed over the CPUs.
-    pub(super) fn counters(&self) -> Result<[u64; SLOTS as usize], MapFailure> {
+    /// What the kernel has counted.
+    pub(super) fn counted(&self) -> Result<Counted, MapFailure> {
         let states = self.cpu_state.get(&0, 0).map_err(refused("CPU_STATE"))?;
-        let mut sums = [0_u64; SLOTS as usize];
-        for state in states.iter() {
-            for (sum, counter) in sums.iter_mut().zip(state.0.counters) {
+        let mut counted = Counted { counters: [0; SLOTS as usize], next: Vec::new() };
+        for (cpu, Shared(state)) in (0..).zip(states.iter()) {
+            for (sum, counter) in counted.counters.iter_mut().zip(state.counters) {
                 *sum = sum.wrapping_add(counter);
             }
+            counted.next.push((cpu, state.sequence));
         }
-        Ok(sums)
+        Ok(counted)
     }
 
     /// Takes what was folded since the last sweep: flows that were sent to again, with their counts so far. A flow idle

@@ -158,6 +158,7 @@ pub const TABLE: &[Field] = table! {
     mount_mnt FILES Offset: "mount.mnt" Structure("vfsmount", 8);
     mount_parent FILES Offset: "mount.mnt_parent" Pointer("mount");
     mount_mountpoint FILES Offset: "mount.mnt_mountpoint" Pointer("dentry");
+    mount_namespace FILES Offset: "mount.mnt_ns" Pointer("mnt_namespace");
     vfsmount_root FILES Offset: "vfsmount.mnt_root" Pointer("dentry");
     dentry_parent FILES Offset: "dentry.d_parent" Pointer("dentry");
     dentry_name FILES Offset: "dentry.d_name.name" Text, "dentry.__d_name.name" Text;

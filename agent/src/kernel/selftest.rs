@@ -21,6 +21,9 @@ use agent_common::records::{
 };
 use zerocopy::FromBytes;
 
+/// Inode number of the first cgroup namespace, fixed in the kernel's `include/linux/proc_ns.h`.
+const INITIAL_CGROUP_NAMESPACE: u32 = 0xefff_fffb;
+
 /// What `/proc/self` says of the running thread.
 #[derive(Debug)]
 pub(super) struct Own {
@@ -48,8 +51,10 @@ impl Own {
                 .ok()
                 .and_then(|metadata| u32::try_from(metadata.ino()).ok())
         };
+        // In a cgroup namespace of its own (a pod's, say) the path is not one from the root of the mount.
         let cgroup_id = fs::read_to_string("/proc/self/cgroup")
             .ok()
+            .filter(|_| namespace("cgroup") == Some(INITIAL_CGROUP_NAMESPACE))
             .and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::").map(str::to_owned)))
             .and_then(|path| fs::metadata(cgroup_root.join(path.trim_start_matches('/'))).ok())
             .map(|metadata| metadata.ino());

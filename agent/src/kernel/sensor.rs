@@ -3,24 +3,28 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use agent_common::counters::SLOTS;
 use agent_common::keys::{FlowCount, FlowKey, InodeKey};
-use aya::maps::{MapData, RingBuf};
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::maps::{MapData, MapError, RingBuf};
+use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use zerocopy::IntoBytes;
 
 use super::btf::{BtfError, KernelTypes};
 use super::hooks::{LADDER, Rung};
 use super::ladder::{self, Chosen};
-use super::maps::{KernelFilters, MapFailure, Maps};
+use super::maps::{Counted, KernelFilters, MapFailure, Maps};
 use super::offsets;
 use super::selftest::{self, Own, Records};
 
 /// The object that `agent/build.rs` built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TELLTALE_EBPF_OBJECT"));
+/// The same without LSM programs: where `bpf` is not among the LSMs, the kernel refuses to make their inode storage,
+/// and a loader makes all maps of an object.
+static OBJECT_WITHOUT_LSM: &[u8] = aya::include_bytes_aligned!(env!("TELLTALE_EBPF_OBJECT_WITHOUT_LSM"));
+/// The map that tells the two apart.
+const INODE_STORAGE: &str = "VERDICTS";
 
 /// Where the kernel shows its types.
 const BTF_DIRECTORY: &str = "/sys/kernel/btf";
@@ -92,8 +96,9 @@ pub struct Sensor {
     maps: Maps,
     backlog: VecDeque<Vec<u8>>,
     chosen: Vec<Chosen>,
+    own_pid: u32,
     /// Holds programs and links.
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
 }
 
 impl Sensor {
@@ -110,7 +115,12 @@ impl Sensor {
         // aya has no userspace handle for inode storage; the programs alone use it.
         loader.allow_unsupported_maps().btf(Some(&btf));
         loader.override_global("OFFSETS", resolved.offsets.as_bytes(), true);
-        let mut ebpf = loader.load(OBJECT)?;
+        let mut ebpf = match loader.load(OBJECT) {
+            Err(EbpfError::MapError(MapError::CreateError { name, .. })) if name == INODE_STORAGE => {
+                loader.load(OBJECT_WITHOUT_LSM)?
+            }
+            loaded => loaded?,
+        };
         let mut ring = RingBuf::try_from(ebpf.take_map("EVENTS").ok_or(MapFailure::Missing("EVENTS"))?)
             .map_err(|source| MapFailure::Refused { map: "EVENTS", source })?;
         let mut maps = Maps::take(&mut ebpf, &config.filters)?;
@@ -155,12 +165,17 @@ impl Sensor {
             control.own_tgid = own.pid;
             control.drop_every = config.drop_every;
         })?;
-        Ok(Self { ring, maps, backlog: seen.into(), chosen, _ebpf: ebpf })
+        Ok(Self { ring, maps, backlog: seen.into(), chosen, own_pid: own.pid, ebpf })
     }
 
     /// What serves each capability.
     pub fn capabilities(&self) -> &[Chosen] {
         &self.chosen
+    }
+
+    /// Pid of this process, whose acts are not recorded once the self-test is done.
+    pub const fn own_pid(&self) -> u32 {
+        self.own_pid
     }
 
     /// Copies the next record into `into`; `false` where there is none now.
@@ -179,12 +194,30 @@ impl Sensor {
         }
     }
 
-    /// All counters of the kernel side, summed over CPUs, by `agent_common::counters::slot`.
+    /// A descriptor that becomes readable when the ring holds records.
+    ///
+    /// # Errors
+    /// Where there is no descriptor left.
+    pub fn readiness(&self) -> io::Result<OwnedFd> {
+        // SAFETY: the ring holds the descriptor open for longer than this call.
+        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }.try_clone_to_owned()
+    }
+
+    /// What the kernel side has counted.
     ///
     /// # Errors
     /// Where the map cannot be read.
-    pub fn counters(&self) -> Result<[u64; SLOTS as usize], MapFailure> {
-        self.maps.counters()
+    pub fn counted(&self) -> Result<Counted, MapFailure> {
+        self.maps.counted()
+    }
+
+    /// Detaches and unloads every program. The ring keeps what it holds, and the counters stay.
+    pub fn detach(&mut self) {
+        for program in
+            LADDER.iter().flat_map(|capability| capability.servings).flat_map(|serving| serving.programs)
+        {
+            ladder::unload(&mut self.ebpf, program);
+        }
     }
 
     /// UDP flows that were sent to again, with their counts since they began; idle ones are forgotten.
@@ -220,13 +253,6 @@ impl Sensor {
     /// Where the map cannot be changed.
     pub fn set_drop_every(&mut self, drop_every: u32) -> Result<(), MapFailure> {
         self.maps.switch(|control| control.drop_every = drop_every)
-    }
-}
-
-impl AsRawFd for Sensor {
-    /// Readable while the ring holds records.
-    fn as_raw_fd(&self) -> RawFd {
-        self.ring.as_raw_fd()
     }
 }
 

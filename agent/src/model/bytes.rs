@@ -82,7 +82,7 @@ pub fn escape_into(out: &mut dyn fmt::Write, bytes: &[u8]) -> fmt::Result {
 
 /// Control characters, and the format characters that reorder or hide text (Unicode general category Cf, where
 /// terminals act on it), line and paragraph separators, tags, variation selectors of the supplement, and noncharacters.
-fn is_unprintable(character: char) -> bool {
+pub(crate) fn is_unprintable(character: char) -> bool {
     character.is_control()
         || matches!(u32::from(character),
             0xad | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x180e

@@ -41,44 +41,46 @@ pub struct Attribution {
     pub blended: Vec<Identity>,
 }
 
-/// An identity. Its canonical string is [`Identity::to_string`]; segments are percent-encoded outside
-/// `[A-Za-z0-9._-]`, `@` and `/` are reserved.
+/// An identity: one stable name for who acts. Its `Display` is its canonical string and
+/// [`str::parse`] reads it back; the grammar is in [`super::canonical`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Identity {
-    /// `human/alice`.
+    /// `human/alice`; `human/uid%3A1000` where the user has no name.
     Human {
-        /// User name, or `uid:1000` where no name is known.
+        /// User name, or `uid:1000` where no name is known (no name of a user database holds a `:`).
         user: Arc<[u8]>,
     },
-    /// `svc/nginx`.
+    /// `svc/nginx`: a unit of the system's service manager.
     SystemUnit {
         /// Unit name without its `.service` suffix; other suffixes are kept.
         unit: Arc<[u8]>,
     },
-    /// `user-svc/alice/syncthing`.
+    /// `user-svc/alice/syncthing`: a unit of a user's own service manager. The user is known, the unit's name is
+    /// what the user says.
     UserUnit {
-        /// The user.
+        /// The user, as in [`Identity::Human`].
         user: Arc<[u8]>,
-        /// Unit name.
+        /// Unit name, as in [`Identity::SystemUnit`].
         unit: Arc<[u8]>,
     },
-    /// `container/<id>`: narrow form, by engine and id, until an engine tells its image.
+    /// `container/docker/<id>`: by engine and id, until an engine tells the image. An image's repository never
+    /// begins with a bare engine name: its first segment is a registry host.
     Container {
         /// The engine as the cgroup names it (`docker`, `podman`, `containerd`, `crio`, `nspawn`, `lxc`).
         engine: Arc<[u8]>,
         /// Container id or machine name.
         id: Arc<[u8]>,
     },
-    /// `exe/usr/local/bin/sync@uid:1000`.
+    /// `exe/usr/local/bin/sync@uid:1000`; `exe@uid:1000` where the executable is not known.
     Executable {
-        /// Path components of the executable, from the host's root mount namespace.
+        /// Path of the executable, from the host's root mount.
         path: Arc<[u8]>,
         /// Real uid.
         uid: u32,
     },
     /// `exe-ns/<hash>`: an executable of another mount namespace.
     NamespacedExecutable {
-        /// Hex digest of what tells it apart.
+        /// Digest of what tells it apart, in hex.
         hash: Arc<str>,
     },
 }

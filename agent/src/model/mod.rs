@@ -4,6 +4,7 @@
 
 pub mod act;
 pub mod bytes;
+pub mod canonical;
 pub mod event;
 pub mod identity;
 pub mod process;

@@ -145,7 +145,8 @@ pub struct Cgroup {
 pub struct Process {
     /// Which.
     pub key: ProcessKey,
-    /// Its parent at the time it was made known.
+    /// The process that made it. `CLONE_PARENT` gives a child another parent than its maker; the maker is meant. Where
+    /// its fork was not seen: its parent at exec, or in /proc.
     pub parent: Option<ProcessKey>,
     /// Its id in its own pid namespace.
     pub namespaced_pid: u32,

@@ -1,6 +1,7 @@
 //! Which events of the stream are a test's own.
 
 use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use super::event::Event;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Claim {
     pids: HashSet<u32>,
-    ports: HashSet<u16>,
+    ends: HashSet<(IpAddr, u16)>,
     directories: Vec<String>,
 }
 
@@ -21,9 +22,9 @@ impl Claim {
         self.pids.insert(pid);
     }
 
-    /// A port that is the test's alone.
-    pub(crate) fn port(&mut self, port: u16) {
-        self.ports.insert(port);
+    /// An address and port that are the test's alone: of the other IP version, the port may be another's.
+    pub(crate) fn end(&mut self, address: SocketAddr) {
+        self.ends.insert((address.ip(), address.port()));
     }
 
     /// A directory that is the test's alone.
@@ -43,7 +44,8 @@ impl Claim {
 
     fn by_target(&self, event: &Event) -> bool {
         let port = event.number("remote_port").and_then(|port| u16::try_from(port).ok());
-        port.is_some_and(|port| self.ports.contains(&port))
+        let address = event.text("remote_address").parse::<IpAddr>().ok();
+        address.zip(port).is_some_and(|end| self.ends.contains(&end))
             || self.directories.iter().any(|directory| event.text("path").starts_with(directory))
     }
 }

@@ -29,7 +29,9 @@ pub(crate) fn listed(setting: &Setting) -> Outcome<BTreeMap<u64, Program>> {
     let text =
         |program: &Value, key: &str| program.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let read = |program: &Value| {
-        let listed = Program { kind: text(program, "type"), name: text(program, "name") };
+        // bpftool gives the whole name where it knows it from the program's types.
+        let name = text(program, "name").chars().take(15).collect();
+        let listed = Program { kind: text(program, "type"), name };
         Some((program.get("id")?.as_u64()?, listed))
     };
     Ok(programs.iter().filter_map(read).collect())

@@ -9,6 +9,7 @@
 //! | path | what |
 //! |---|---|
 //! | `ebpf/<hash>/agent-ebpf` | the object of one state of the sources; renamed into place, so whole or absent |
+//! | `ebpf/<hash>/agent-ebpf-without-lsm` | the same without LSM programs and their maps |
 //! | `ebpf/work/` | the inner cargo's own target directory, where `core` is compiled once |
 
 mod sources;
@@ -99,6 +100,11 @@ const PROFILE: [(&str, &str); 6] = [
     ("CARGO_PROFILE_RELEASE_PANIC", "abort"),
 ];
 
+/// The object for kernels that refuse the maps of LSM programs, beside the whole one.
+pub(crate) fn without_lsm(object: &Path) -> PathBuf {
+    object.with_file_name("agent-ebpf-without-lsm")
+}
+
 /// Returns the object for the sources as they are now, building it if this state was never built.
 pub(crate) fn ensure(request: &Request<'_>) -> Result<Object, Error> {
     let toolchain = Toolchain::find()?;
@@ -110,6 +116,8 @@ pub(crate) fn ensure(request: &Request<'_>) -> Result<Object, Error> {
         }
         let built = compile(request, &toolchain)?;
         if sources::hash(request, &toolchain)? == hash {
+            // The one whose presence says that both are there comes last.
+            keep(&without_lsm(&built), &without_lsm(&path))?;
             keep(&built, &path)?;
             return Ok(Object { path, toolchain });
         }
@@ -138,6 +146,7 @@ fn compile(request: &Request<'_>, toolchain: &Toolchain) -> Result<PathBuf, Erro
         .envs(PROFILE)
         .stdin(Stdio::null());
     if request.show {
+        eprintln!("Building the kernel programs (the first time with `core`: about 2 minutes) …");
         cargo.stdout(Stdio::inherit()).stderr(Stdio::inherit());
     }
     let output = cargo.output().map_err(Error::io("start", &toolchain.cargo))?;

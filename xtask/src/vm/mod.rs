@@ -86,7 +86,7 @@ pub(crate) struct VmArgs {
 /// Boots as asked and says how it went; the guest's status is in the error if it is not 0.
 ///
 /// # Errors
-/// As [`boot`], and [`VmError::Guest`] for a command that failed. [`VmError::exit_status`] is the status to end with.
+/// As [`boot()`], and [`VmError::Guest`] for a command that failed. [`VmError::exit_status`] is the status to end with.
 pub(crate) fn run(args: VmArgs) -> Result<(), VmError> {
     let VmArgs {
         kernel,

@@ -68,6 +68,7 @@ const TRUTH: &[(&str, [u32; 6])] = &[
     ("mount_mnt", [32, 32, 32, 32, 32, 32]),
     ("mount_parent", [16, 16, 16, 16, 16, 16]),
     ("mount_mountpoint", [24, 24, 24, 24, 24, 24]),
+    ("mount_namespace", [224, 232, 240, 232, 232, 232]),
     ("vfsmount_root", [0, 0, 0, 0, 0, 0]),
     ("dentry_parent", [24, 24, 24, 24, 24, 24]),
     ("dentry_name", [40, 40, 40, 40, 40, 40]),

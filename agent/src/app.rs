@@ -1,0 +1,12 @@
+//! The composition root of the running agent: what is needed is made here once, and handed on.
+
+pub mod facts;
+mod live;
+mod lock;
+mod output;
+mod privileges;
+mod start;
+
+pub use live::run;
+pub use lock::LockError;
+pub use start::{StartError, StartOptions};

@@ -1,0 +1,88 @@
+//! What a recording must hold beside the ring, so that a replay comes to the same events.
+
+use std::collections::BTreeMap;
+
+use agent_common::keys::InodeKey;
+
+use crate::app::start::Started;
+use crate::attribute::users::Users;
+use crate::catalogue::Catalogue;
+use crate::catalogue::enumerate::KnownFiles;
+use crate::process::inventory::HostNamespaces;
+
+const PASSWD: &str = "passwd";
+const MOUNT_NAMESPACE: &str = "namespace.mount";
+const USER_NAMESPACE: &str = "namespace.user";
+const OWN_PID: &str = "agent.pid";
+const TICK_NS: &str = "tick_ns";
+/// Followed by `DEVICE.INODE`; the value is the entry's name.
+const KNOWN_FILE: &str = "credential.";
+/// Files and bytes of /etc/passwd that are taken along: all facts must fit one frame.
+const MAX_FILES: usize = 2_000;
+const MAX_PASSWD_BYTES: usize = 64 << 10;
+
+/// The facts of a running agent.
+pub(super) fn of(started: &Started) -> BTreeMap<String, String> {
+    let mut facts = BTreeMap::from([
+        (MOUNT_NAMESPACE.to_owned(), started.host.mount.to_string()),
+        (USER_NAMESPACE.to_owned(), started.host.user.to_string()),
+        (OWN_PID.to_owned(), started.sensor.own_pid().to_string()),
+        (TICK_NS.to_owned(), crate::process::inventory::tick_ns().to_string()),
+    ]);
+    // /etc/passwd is readable by all; where it cannot be had, users are told by number.
+    if let Ok(passwd) = std::fs::read("/etc/passwd")
+        && passwd.len() <= MAX_PASSWD_BYTES
+    {
+        facts.insert(PASSWD.to_owned(), String::from_utf8_lossy(&passwd).into_owned());
+    }
+    let files = started.pipeline.known_files().files().take(MAX_FILES);
+    facts.extend(
+        files.map(|(key, entry)| {
+            (format!("{KNOWN_FILE}{}.{}", key.device, key.inode), entry.name.to_string())
+        }),
+    );
+    facts
+}
+
+/// The facts of a recording, read back.
+#[derive(Debug)]
+pub struct RecordedFacts<'a>(pub &'a BTreeMap<String, String>);
+
+impl RecordedFacts<'_> {
+    fn number(&self, name: &str) -> Option<u32> {
+        self.0.get(name)?.parse().ok()
+    }
+
+    /// Names of users at the time.
+    pub fn users(&self) -> Users {
+        self.0.get(PASSWD).map(|passwd| Users::parse(passwd.as_bytes())).unwrap_or_default()
+    }
+
+    /// The host's own namespaces.
+    pub fn host_namespaces(&self) -> HostNamespaces {
+        HostNamespaces {
+            mount: self.number(MOUNT_NAMESPACE).unwrap_or(0),
+            user: self.number(USER_NAMESPACE).unwrap_or(0),
+        }
+    }
+
+    /// Pid of the agent that recorded.
+    pub fn own_pid(&self) -> Option<u32> {
+        self.number(OWN_PID)
+    }
+
+    /// Length of a clock tick of the host.
+    pub fn tick_ns(&self) -> u64 {
+        self.0.get(TICK_NS).and_then(|text| text.parse().ok()).filter(|&ns| ns > 0).unwrap_or(10_000_000)
+    }
+
+    /// Credential files known by inode at the time.
+    pub fn known_files(&self, catalogue: &Catalogue) -> KnownFiles {
+        let files = self.0.iter().filter_map(|(name, entry)| {
+            let (device, inode) = name.strip_prefix(KNOWN_FILE)?.split_once('.')?;
+            let key = InodeKey { inode: inode.parse().ok()?, device: device.parse().ok()?, reserved: 0 };
+            Some((key, entry.clone()))
+        });
+        KnownFiles::restore(catalogue, files)
+    }
+}

@@ -1,0 +1,302 @@
+//! The running agent: one loop that reads the ring and lets time pass.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::facts;
+use crate::app::output::Output;
+use crate::app::privileges;
+use crate::app::start::{StartError, StartOptions, Started, start};
+use crate::capture::inventory::Host as RecordedHost;
+use crate::capture::record::Recorder;
+use crate::cli::print::Format;
+use crate::kernel::ladder::Chosen;
+use crate::model::time::{BootTime, ClockPair, WallTime};
+use crate::process::redact::redact_argv;
+use crate::ship::http::{HttpSink, HttpTimeouts};
+use crate::ship::wire::Origin;
+use crate::ship::{Limits, Pace, Shipping, host};
+
+/// Records taken from the ring before time, signals and delivery have their turn.
+const RECORDS_A_TURN: usize = 2_048;
+/// How often folds are swept, losses told and attempts given up.
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks between heartbeats.
+const HEARTBEAT_TICKS: u32 = 10;
+/// A UDP flow idle for so long is forgotten: its next datagram is a first one again.
+const FLOW_IDLE_NS: u64 = 60_000_000_000;
+/// For delivering what waits when the agent stops.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// The records' clock.
+pub(crate) fn now() -> BootTime {
+    BootTime::from_ns(nanoseconds(ClockId::Boottime).unsigned_abs())
+}
+
+/// Both clocks at once.
+pub(crate) fn clocks() -> ClockPair {
+    ClockPair { boot: now(), wall: WallTime { unix_ns: nanoseconds(ClockId::Realtime) } }
+}
+
+fn nanoseconds(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock);
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+}
+
+/// Runs until SIGINT or SIGTERM, or until the reader of standard output has gone.
+///
+/// # Errors
+/// Where the agent cannot start; see [`StartError::exit_code`].
+pub fn run(options: &StartOptions) -> Result<(), StartError> {
+    let begun = Instant::now();
+    let sink = options
+        .collector
+        .as_deref()
+        .map(|address| HttpSink::new(address, HttpTimeouts::default()))
+        .transpose()?;
+    let origin = Origin { host: host::read_host()?, epoch: now().ns };
+    let started = start(options, now)?;
+    let recorder = match &options.record {
+        Some(path) => Some(record_to(path, &started, &origin)?),
+        None => None,
+    };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Loop)?;
+    if let Err(error) = privileges::drop_unneeded() {
+        tracing::warn!(%error, "capabilities that are no longer needed cannot be given up");
+    }
+    runtime.block_on(async {
+        let shipping = sink
+            .map(|sink| Shipping::start(origin.clone(), Limits::default(), Pace::default(), clocks, sink));
+        let format = (!options.quiet).then(|| format(options, &started));
+        let printing = format.map(|format| (format, origin.clone(), clocks as _));
+        let output = Output::new(started.ledger.clone(), shipping, printing, now);
+        if !options.quiet && !options.json {
+            print_capabilities(started.sensor.capabilities(), begun.elapsed());
+        }
+        Agent { started, output, recorder, ticks: 0, record: Vec::new() }.run(begun).await
+    })
+}
+
+fn format(options: &StartOptions, started: &Started) -> Format {
+    let mut format = Format::for_stdout(options.json);
+    if let Format::Human(renderer) = &mut format {
+        let users = started.users.clone();
+        renderer.users = Some(Arc::new(move |uid| {
+            let name = users.name(uid);
+            (!name.starts_with(b"uid:")).then(|| String::from_utf8_lossy(&name).into_owned())
+        }));
+    }
+    format
+}
+
+fn record_to(
+    path: &std::path::Path,
+    started: &Started,
+    origin: &Origin,
+) -> Result<Recorder<std::fs::File>, StartError> {
+    let pair = clocks();
+    let hooks = started.sensor.capabilities();
+    let host = RecordedHost {
+        boot_id: origin.host.boot_id.clone(),
+        kernel_release: started.kernel_release.clone(),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        clocks: (pair.boot.ns, pair.wall.unix_ns),
+        catalogue: started.catalogue_digest.clone(),
+        hooks: hooks.iter().map(|chosen| (chosen.capability.name.to_owned(), chosen.hooks())).collect(),
+        numbers_from_zero: true,
+        facts: facts::of(started),
+    };
+    let mut recorder = Recorder::create(path, &host, Box::new(redact_argv))?;
+    for process in &started.inventoried {
+        recorder.process(process)?;
+    }
+    Ok(recorder)
+}
+
+/// What serves each capability, for people.
+fn print_capabilities(capabilities: &[Chosen], took: Duration) {
+    let mut text = format!("telltale {} started in {:.1} s\n", env!("CARGO_PKG_VERSION"), took.as_secs_f64());
+    for chosen in capabilities {
+        text.push_str(&format!("  {:<22} {}\n", chosen.capability.name, chosen.hooks()));
+        for gap in chosen.serving.map_or(&[][..], |serving| serving.gaps) {
+            text.push_str(&format!("  {:<22}   not seen: {gap}\n", ""));
+        }
+    }
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+struct Agent {
+    started: Started,
+    output: Output,
+    recorder: Option<Recorder<std::fs::File>>,
+    ticks: u32,
+    record: Vec<u8>,
+}
+
+impl Agent {
+    async fn run(mut self, begun: Instant) -> Result<(), StartError> {
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Loop)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Loop)?;
+        let readiness = self.started.sensor.readiness().map_err(StartError::Loop)?;
+        // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, until it is dropped with the `AsyncFd`.
+        let readiness = unsafe { AsyncFd::register_with_interest(readiness, Interest::READABLE) }
+            .map_err(|error| StartError::Loop(error.into()))?;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+
+        self.status("start");
+        for waiting in std::mem::take(&mut self.started.waiting) {
+            self.take(&waiting);
+        }
+        self.output.flush();
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+        while !self.output.closed {
+            tokio::select! {
+                biased;
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+                _ = tick.tick() => self.tick(),
+                ready = readiness.readable() => {
+                    let mut ready = ready.map_err(StartError::Loop)?;
+                    if self.turn() {
+                        ready.clear_ready();
+                    }
+                }
+            }
+            self.output.flush();
+            // Delivery runs on the same thread.
+            tokio::task::yield_now().await;
+        }
+        self.stop(begun).await;
+        Ok(())
+    }
+
+    /// Takes a bounded number of records; whether the ring is empty now.
+    fn turn(&mut self) -> bool {
+        let mut record = std::mem::take(&mut self.record);
+        let mut empty = false;
+        for _ in 0..RECORDS_A_TURN {
+            if !self.started.sensor.next_record(&mut record) {
+                empty = true;
+                break;
+            }
+            self.take(&record);
+        }
+        self.record = record;
+        empty
+    }
+
+    fn take(&mut self, record: &[u8]) {
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.record(record)
+        {
+            tracing::error!(%error, "the recording has stopped; the agent goes on");
+        }
+        let output = &mut self.output;
+        self.started.pipeline.record(record, &mut |event| output.event(event));
+    }
+
+    fn tick(&mut self) {
+        let now = now();
+        // A readiness that was missed costs a tick at most.
+        self.turn();
+        let counted = self.started.sensor.counted();
+        if let Err(error) = &counted {
+            tracing::error!(%error, "the kernel's counters cannot be read");
+        }
+        let output = &mut self.output;
+        let mut emit = |event| output.event(event);
+        match self.started.sensor.sweep_flows(now.ns.saturating_sub(FLOW_IDLE_NS)) {
+            Ok(folded) => self.started.pipeline.flows(&folded, &mut emit),
+            Err(error) => tracing::error!(%error, "folded datagrams cannot be read"),
+        }
+        self.started.pipeline.tick(now, counted.as_ref().ok().map(|counted| &counted.counters), &mut emit);
+        self.output.take_figures();
+        if let (Some(recorder), Ok(counted)) = (&mut self.recorder, &counted) {
+            let written = recorder
+                .counters(now, &counted.counters, counted.next.iter().copied())
+                .and_then(|()| recorder.flush());
+            if let Err(error) = written {
+                tracing::error!(%error, "the recording has stopped; the agent goes on");
+            }
+        }
+        match self.started.passwd.poll() {
+            Ok(Some(users)) => self.started.pipeline.attributor().set_users(users),
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%error, "/etc/passwd cannot be read"),
+        }
+        if let Err(imbalance) = self.started.ledger.check_running() {
+            tracing::error!(%imbalance, "ledger");
+        }
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(HEARTBEAT_TICKS) {
+            self.status("heartbeat");
+        }
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+    }
+
+    fn status(&mut self, phase: &'static str) {
+        let capabilities = self.started.sensor.capabilities().iter();
+        let capabilities =
+            capabilities.map(|chosen| (chosen.capability.name.to_owned(), chosen.hooks())).collect();
+        let output = &mut self.output;
+        self.started.pipeline.status(now(), phase, capabilities, &mut |event| output.event(event));
+    }
+
+    /// Detaches, reads what is left, says what became of everything.
+    async fn stop(mut self, begun: Instant) {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.started.sensor.detach();
+        while !self.turn() {}
+        self.tick_flows();
+        let counted = self.started.sensor.counted().ok();
+        let (counters, next) =
+            counted.map_or((None, Vec::new()), |counted| (Some(counted.counters), counted.next));
+        let output = &mut self.output;
+        self.started.pipeline.finish(now(), counters.as_ref(), &next, &mut |event| output.event(event));
+        self.output.take_figures();
+        self.status("stop");
+        self.output.stop(STOP_WITHIN).await;
+        self.finish_recording(counters.as_ref(), &next);
+        if let Err(imbalance) = self.started.ledger.check() {
+            tracing::error!(%imbalance, "ledger");
+        }
+        let coloured = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+        let summary = self.output.summary.render(begun.elapsed(), None, coloured);
+        let _ = io::stderr().write_all(summary.as_bytes());
+    }
+
+    fn tick_flows(&mut self) {
+        let output = &mut self.output;
+        if let Ok(folded) = self.started.sensor.sweep_flows(0) {
+            self.started.pipeline.flows(&folded, &mut |event| output.event(event));
+        }
+    }
+
+    fn finish_recording(
+        &mut self,
+        counters: Option<&crate::capture::ledger::KernelCounters>,
+        next: &[(u32, u64)],
+    ) {
+        let Some(mut recorder) = self.recorder.take() else { return };
+        let written = match counters {
+            Some(counters) => recorder.counters(now(), counters, next.iter().copied()),
+            None => Ok(()),
+        };
+        match written.and_then(|()| recorder.finish()) {
+            Ok(counts) => {
+                let text = format!("recorded {} records\n", counts.recorded);
+                let _ = io::stderr().write_all(text.as_bytes());
+            }
+            Err(error) => tracing::error!(%error, "the recording is not complete"),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! From options to a running sensor and a seeded pipeline; every way this can fail is an error of its own.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::app::lock::{InstanceLock, LockError};
+use crate::attribute::Attributor;
+use crate::attribute::users::{PasswdFile, Users};
+use crate::capture::decode;
+use crate::capture::ledger::Ledger;
+use crate::capture::record::RecordError;
+use crate::capture::sequence;
+use crate::catalogue::enumerate::{KnownFiles, enumerate, homes};
+use crate::catalogue::file::CatalogueError;
+use crate::catalogue::mounts::Mounts;
+use crate::catalogue::{Catalogue, OPERATOR_DIRECTORY, markers};
+use crate::config::ConfigError;
+use crate::kernel::hooks::Rung;
+use crate::kernel::maps::{KernelFilters, MapFailure};
+use crate::kernel::probe::{Finding, HostProbe, raise_memlock};
+use crate::kernel::sensor::{Sensor, SensorConfig, SensorError};
+use crate::model::process::Process;
+use crate::model::time::BootTime;
+use crate::pipeline::{Parts, Pipeline};
+use crate::process::ProcessTable;
+use crate::process::inventory::{self, HostNamespaces, Markers, Reader};
+use crate::process::redact::redact_argv;
+use crate::ship::host::HostError;
+use crate::ship::http::HttpSinkError;
+
+/// What `telltale run` was told.
+#[derive(Clone, Debug, Default)]
+pub struct StartOptions {
+    /// Where to ship to.
+    pub collector: Option<String>,
+    /// Further files of credential rules.
+    pub catalogue: Vec<PathBuf>,
+    /// Use this rung alone.
+    pub rung: Option<Rung>,
+    /// Drop every n-th record on purpose; 0 is off.
+    pub drop_every: u32,
+    /// Record the ring to this file.
+    pub record: Option<PathBuf>,
+    /// Print JSON.
+    pub json: bool,
+    /// Print nothing but errors and the end.
+    pub quiet: bool,
+}
+
+/// The agent cannot start. [`StartError::exit_code`] tells the causes apart.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// See [`ConfigError`].
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The host lacks something without which nothing can be loaded.
+    #[error("{name}: {detail}{}", remedy.as_ref().map(|remedy| format!("\n  remedy: {remedy}")).unwrap_or_default())]
+    Host {
+        /// Which finding of `telltale doctor`.
+        name: &'static str,
+        /// What is so.
+        detail: String,
+        /// What to do.
+        remedy: Option<String>,
+    },
+    /// See [`LockError`].
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// See [`CatalogueError`].
+    #[error("credential catalogue: {0}")]
+    Catalogue(#[from] CatalogueError),
+    /// See [`SensorError`].
+    #[error(transparent)]
+    Sensor(#[from] SensorError),
+    /// A map could not be filled.
+    #[error(transparent)]
+    Map(#[from] MapFailure),
+    /// /proc cannot be read.
+    #[error("cannot read the running processes from /proc: {0}; mount procfs, with hidepid=0 for the agent")]
+    Inventory(#[source] io::Error),
+    /// The host cannot be named.
+    #[error(transparent)]
+    HostName(#[from] HostError),
+    /// The collector's address is none.
+    #[error("collector: {0}")]
+    Collector(#[from] HttpSinkError),
+    /// The recording cannot be made.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The event loop cannot be made.
+    #[error("cannot start the event loop: {0}; is a limit on descriptors reached (ulimit -n)?")]
+    Loop(#[source] io::Error),
+}
+
+impl StartError {
+    /// Exit status of the process; the table is in the README.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Collector(_) => 2,
+            Self::Host { name: "load_capabilities", .. } => 4,
+            Self::Host { name: "lockdown", .. } => 7,
+            Self::Host { name: "cgroup_v2", .. } | Self::Sensor(SensorError::Cgroup { .. }) => 6,
+            Self::Host { .. } | Self::Sensor(SensorError::Types(_) | SensorError::LoaderTypes(_)) => 5,
+            Self::Sensor(SensorError::Rung { .. } | SensorError::Essential { .. }) => 8,
+            Self::Lock(_) => 9,
+            Self::Catalogue(_) => 10,
+            Self::Record(_) => 11,
+            Self::Sensor(_) | Self::Map(_) | Self::Inventory(_) | Self::HostName(_) | Self::Loop(_) => 1,
+        }
+    }
+}
+
+/// A sensor that runs, and a pipeline that knows what ran before.
+pub(super) struct Started {
+    pub(super) sensor: Sensor,
+    pub(super) pipeline: Pipeline,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) waiting: Vec<Vec<u8>>,
+    pub(super) passwd: PasswdFile,
+    pub(super) users: Users,
+    pub(super) catalogue_digest: String,
+    pub(super) inventoried: Vec<Arc<Process>>,
+    pub(super) kernel_release: String,
+    pub(super) host: HostNamespaces,
+    pub(super) _lock: InstanceLock,
+}
+
+impl From<&Finding> for StartError {
+    fn from(finding: &Finding) -> Self {
+        Self::Host { name: finding.name, detail: finding.detail.clone(), remedy: finding.remedy.clone() }
+    }
+}
+
+/// Checks the host, loads, seeds. Whatever fails, nothing stays attached.
+pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Started, StartError> {
+    let catalogue = Arc::new(Catalogue::load(OPERATOR_DIRECTORY.as_ref(), &options.catalogue)?);
+    let markers = markers::shipped()?;
+    let probe = HostProbe::inspect();
+    if let Some(finding) = probe.blocking().next() {
+        return Err(finding.into());
+    }
+    let Some(cgroup) = &probe.cgroup else {
+        return Err(StartError::Host {
+            name: "cgroup_v2",
+            detail: "cgroup v2 is not mounted: connections could not be seen".to_owned(),
+            remedy: Some(
+                "mount it with `mount -t cgroup2 none /sys/fs/cgroup` (or boot with systemd)".to_owned(),
+            ),
+        });
+    };
+    let lock = InstanceLock::take()?;
+    if let Err(error) = raise_memlock() {
+        tracing::warn!(%error, "the limit on locked memory cannot be raised; kernels before 5.11 may refuse the maps");
+    }
+
+    let rules = catalogue.rules();
+    let kept = markers.iter().map(|(name, flags)| {
+        let end = name.0.iter().position(|&byte| byte == 0).unwrap_or(name.0.len());
+        (name.0.get(..end).unwrap_or_default().to_vec(), flags & agent_common::keys::MARKER_WITH_VALUE != 0)
+    });
+    let marker_names = Markers::new(kept);
+    let filters = KernelFilters {
+        names: rules.names.clone(),
+        suffixes: rules.suffixes.clone(),
+        markers: markers.clone(),
+    };
+    let mut sensor = Sensor::start(&SensorConfig {
+        cgroup_root: cgroup.path.clone(),
+        rung: options.rung,
+        drop_every: options.drop_every,
+        filters,
+    })?;
+
+    let known = known_files(&catalogue);
+    sensor.add_credential_files(known.keys().copied())?;
+
+    let mut passwd = PasswdFile::new("/etc/passwd");
+    let users = match passwd.poll() {
+        Ok(users) => users.unwrap_or_default(),
+        Err(error) => {
+            tracing::warn!(%error, "/etc/passwd cannot be read: users are told by number");
+            Users::default()
+        }
+    };
+    let proc = std::path::Path::new("/proc");
+    let host = HostNamespaces::of_init(proc)
+        .or_else(|error| {
+            tracing::warn!(%error, "the namespaces of pid 1 cannot be read; the agent's own are taken for the host's");
+            HostNamespaces::of_agent(proc)
+        })
+        .map_err(StartError::Inventory)?;
+    let ledger = Arc::new(Ledger::new());
+    let mut pipeline = Pipeline::new(Parts {
+        start: sequence::Start::AtZero,
+        ledger: ledger.clone(),
+        table: ProcessTable::new(redact_argv, inventory::tick_ns()),
+        attributor: Attributor::new(host, users.clone()),
+        catalogue: catalogue.clone(),
+        known,
+        own: Some(sensor.own_pid()),
+    });
+
+    // Hooks first, then /proc, then what the hooks saw meanwhile: nothing falls between.
+    let found = Reader { proc, cgroup: Some(&cgroup.path), markers: &marker_names, now: &now }
+        .read()
+        .map_err(StartError::Inventory)?;
+    pipeline.processes().seed(found);
+    let mut waiting = Vec::new();
+    let mut record = Vec::new();
+    while sensor.next_record(&mut record) {
+        waiting.push(record.clone());
+    }
+    let acts: Vec<_> = waiting.iter().filter_map(|bytes| decode::decode(bytes).ok()).collect();
+    pipeline.processes().foresee(&acts);
+    let inventoried = pipeline.processes().snapshot();
+    Ok(Started {
+        sensor,
+        pipeline,
+        ledger,
+        waiting,
+        passwd,
+        users,
+        catalogue_digest: catalogue.digest().to_owned(),
+        inventoried,
+        kernel_release: probe.release.clone(),
+        host,
+        _lock: lock,
+    })
+}
+
+fn known_files(catalogue: &Catalogue) -> KnownFiles {
+    let mounts = match Mounts::read() {
+        Ok(mounts) => mounts,
+        Err(error) => {
+            tracing::warn!(%error, "the mounts cannot be read: credentials are known by name alone");
+            return KnownFiles::default();
+        }
+    };
+    let root = std::path::Path::new("/");
+    let known = enumerate(catalogue, root, &homes(root), &mounts);
+    if known.incomplete {
+        tracing::warn!(
+            files = known.len(),
+            "there are more files to look at than bounds allow: some are known by name alone"
+        );
+    }
+    known
+}

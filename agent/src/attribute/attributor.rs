@@ -1,0 +1,148 @@
+//! One attribution from all that was found, remembered for the next act of its like.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::place::Place;
+use super::users::Users;
+use super::{Finding, Resolver, Standing, Subject, precedence};
+use crate::model::act::Actor;
+use crate::model::bytes::RawBytes;
+use crate::model::identity::{Attribution, Confidence, Identity};
+use crate::model::process::{Cgroup, Process};
+use crate::process::inventory::HostNamespaces;
+
+/// Attributions of one generation. Two are kept, so that what is in use survives when the first is full; 10,000
+/// identities fit.
+const GENERATION: usize = 8_192;
+
+/// What an attributor did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AttributionCounters {
+    /// Acts attributed from memory.
+    pub remembered: u64,
+    /// Acts for which the resolvers ran.
+    pub resolved: u64,
+    /// Attributions forgotten because there were too many; they are made again when needed.
+    pub evicted: u64,
+}
+
+/// All that the resolvers look at: equal keys have equal attributions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    exe: RawBytes,
+    device: u32,
+    inode: u64,
+    unlinked: bool,
+    cgroup: Arc<Cgroup>,
+    uid: u32,
+    login_uid: Option<u32>,
+    session_id: Option<u32>,
+    mount: u32,
+    user: u32,
+}
+
+/// Gives acts their identity. No call blocks: all it needs is in memory.
+pub struct Attributor {
+    resolvers: Vec<Arc<dyn Resolver>>,
+    users: Users,
+    host: HostNamespaces,
+    young: HashMap<Key, Arc<Attribution>>,
+    old: HashMap<Key, Arc<Attribution>>,
+    counters: AttributionCounters,
+}
+
+impl Attributor {
+    /// With the resolvers of [`precedence`].
+    pub fn new(host: HostNamespaces, users: Users) -> Self {
+        Self::with_resolvers(host, users, precedence())
+    }
+
+    /// With resolvers of one's own, most specific first.
+    pub fn with_resolvers(host: HostNamespaces, users: Users, resolvers: Vec<Arc<dyn Resolver>>) -> Self {
+        let (young, old, counters) = Default::default();
+        Self { resolvers, users, host, young, old, counters }
+    }
+
+    /// Takes a new snapshot of users: what was attributed with the old one is forgotten.
+    pub fn set_users(&mut self, users: Users) {
+        self.users = users;
+        self.young.clear();
+        self.old.clear();
+    }
+
+    /// What it did.
+    pub fn counters(&self) -> AttributionCounters {
+        self.counters
+    }
+
+    /// Who acted: `process` as it was at the act, in `cgroup` at that moment
+    /// ([`crate::process::ProcessTable::cgroup_of`]).
+    pub fn attribute(&mut self, process: &Process, actor: &Actor, cgroup: &Arc<Cgroup>) -> Arc<Attribution> {
+        let file = &process.image.exe_file;
+        let key = Key {
+            exe: process.image.exe.clone(),
+            device: file.device,
+            inode: file.inode,
+            unlinked: file.links == 0,
+            cgroup: cgroup.clone(),
+            uid: actor.ids.uid,
+            login_uid: actor.ids.login_uid,
+            session_id: actor.ids.session_id,
+            mount: actor.namespaces.mount,
+            user: actor.namespaces.user,
+        };
+        if let Some(known) = self.young.get(&key) {
+            self.counters.remembered += 1;
+            return known.clone();
+        }
+        let attribution = match self.old.remove(&key) {
+            Some(known) => {
+                self.counters.remembered += 1;
+                known
+            }
+            None => {
+                self.counters.resolved += 1;
+                Arc::new(self.resolve(process, actor, cgroup))
+            }
+        };
+        if self.young.len() >= GENERATION {
+            self.counters.evicted += self.old.len() as u64;
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, attribution.clone());
+        attribution
+    }
+
+    fn resolve(&self, process: &Process, actor: &Actor, cgroup: &Cgroup) -> Attribution {
+        let place = Place::parse(cgroup.path.as_bytes());
+        let (users, host) = (&self.users, self.host);
+        let subject = Subject { process, actor, cgroup, place: &place, users, host };
+        assemble(self.resolvers.iter().map(|resolver| resolver.resolve(&subject)).collect(), actor.ids.uid)
+    }
+}
+
+/// The key is the first identity that may be one and rests on more than claims.
+fn assemble(mut findings: Vec<Finding>, uid: u32) -> Attribution {
+    let best = |finding: &Finding| finding.evidence.iter().map(|evidence| evidence.confidence).max();
+    let is_key = |finding: &Finding| {
+        matches!(finding.identity, Some((_, Standing::Key))) && best(finding) >= Some(Confidence::Observed)
+    };
+    let key = findings.iter().position(is_key).map(|at| findings.remove(at)).unwrap_or_default();
+    let confidence = best(&key).unwrap_or(Confidence::Claimed);
+    let identity =
+        key.identity.map_or(Identity::Executable { path: [].into(), uid }, |(identity, _standing)| identity);
+    let mut evidence = key.evidence;
+    let mut blended = Vec::new();
+    for finding in findings {
+        evidence.extend(finding.evidence);
+        blended.extend(
+            finding.identity.map(|(identity, _standing)| identity).filter(|other| *other != identity),
+        );
+    }
+    evidence.sort_by_key(|evidence| Reverse(evidence.confidence));
+    let human =
+        std::iter::once(&identity).chain(&blended).find(|it| matches!(it, Identity::Human { .. })).cloned();
+    Attribution { identity, evidence, confidence, human, blended }
+}

@@ -1,0 +1,260 @@
+//! Whole attributions: from a process and its act to the key and what is blended in.
+
+use std::sync::Arc;
+
+use super::users::Users;
+use super::{Attributor, Finding, Resolver, Standing, Subject};
+use crate::model::act::{Actor, Namespaces};
+use crate::model::bytes::RawBytes;
+use crate::model::identity::{Attribution, Confidence, Evidence, Identity};
+use crate::model::process::{Cgroup, CredentialIds, ExecImage, FileRef, Origin, Process, ProcessKey};
+use crate::model::time::BootTime;
+use crate::process::inventory::HostNamespaces;
+
+const HOST: HostNamespaces = HostNamespaces { mount: 1, user: 2 };
+const ID: &str = "4fa6e0f0c6786287e131c3852c58a2e01cc697a68231826813597e4994f1d6e2";
+const PASSWD: &[u8] = b"root:x:0:0::/root:/bin/bash\nwww-data:x:33:33::/:/usr/sbin/nologin\n\
+    alice:x:1000:1000::/home/alice:/bin/bash\n";
+
+/// Who acts: on the host, in its namespaces, unless said otherwise.
+#[derive(Clone)]
+struct Who {
+    exe: &'static str,
+    cgroup: String,
+    uid: u32,
+    login: Option<(u32, u32)>,
+    namespaces: Namespaces,
+}
+
+fn who(exe: &'static str, cgroup: &str) -> Who {
+    let namespaces = Namespaces { mount: HOST.mount, user: HOST.user, ..Namespaces::default() };
+    Who { exe, cgroup: cgroup.replace("{64}", ID), uid: 0, login: None, namespaces }
+}
+
+impl Who {
+    fn uid(self, uid: u32) -> Self {
+        Self { uid, ..self }
+    }
+
+    fn login(self, uid: u32, session: u32) -> Self {
+        Self { login: Some((uid, session)), ..self }
+    }
+
+    fn in_namespaces(self, mount: u32, user: u32) -> Self {
+        Self { namespaces: Namespaces { mount, user, ..self.namespaces }, ..self }
+    }
+
+    fn attribute(&self, attributor: &mut Attributor) -> Arc<Attribution> {
+        let key = ProcessKey { pid: 42, start: BootTime::from_ns(1) };
+        let ids = CredentialIds {
+            uid: self.uid,
+            login_uid: self.login.map(|(uid, _)| uid),
+            session_id: self.login.map(|(_, session)| session),
+            ..CredentialIds::default()
+        };
+        let cgroup = Arc::new(Cgroup { id: 7, path: self.cgroup.as_str().into() });
+        let exe_file = FileRef { device: 8 << 20 | 1, inode: 99, links: 1, ..FileRef::default() };
+        let process = Process {
+            key,
+            parent: None,
+            namespaced_pid: 42,
+            image: Arc::new(ExecImage { exe: self.exe.into(), exe_file, ..ExecImage::default() }),
+            ids,
+            cgroup: cgroup.clone(),
+            namespaces: self.namespaces,
+            origin: Origin::Observed,
+            since: key.start,
+            exec_count: 1,
+        };
+        let namespaces = self.namespaces;
+        let actor = Actor { process: key, tid: 42, ids, cgroup_id: 7, namespaces, comm: RawBytes::default() };
+        attributor.attribute(&process, &actor, &cgroup)
+    }
+}
+
+fn attributor() -> Attributor {
+    Attributor::new(HOST, Users::parse(PASSWD))
+}
+
+/// Key first, then what is blended in.
+fn names(who: &Who) -> String {
+    let attribution = who.attribute(&mut attributor());
+    let all: Vec<_> =
+        std::iter::once(&attribution.identity).chain(&attribution.blended).map(|i| i.to_string()).collect();
+    all.join(" ")
+}
+
+#[test]
+fn each_situation_has_its_key_and_its_blend() {
+    let docker = format!("container/docker/{ID}");
+    let session = "/user.slice/user-1000.slice/session-1.scope";
+    let manager = "/user.slice/user-1000.slice/user@1000.service";
+    let table: Vec<(Who, String)> = vec![
+        (who("/usr/sbin/sshd", "/system.slice/ssh.service"), "svc/ssh exe/usr/sbin/sshd@uid:0".into()),
+        (who("/bin/bash", session).uid(1000).login(1000, 1), "human/alice exe/bin/bash@uid:1000".into()),
+        // sudo: another uid, the same login
+        (who("/bin/cat", session).login(1000, 1), "human/alice exe/bin/cat@uid:0".into()),
+        (
+            who("/bin/bash", "/user.slice/user-0.slice/session-2.scope").login(0, 2),
+            "human/root exe/bin/bash@uid:0".into(),
+        ),
+        // cron sets a login uid for its jobs
+        (
+            who("/bin/sh", "/system.slice/cron.service").uid(1000).login(1000, 5),
+            "svc/cron human/alice exe/bin/sh@uid:1000".into(),
+        ),
+        (
+            who("/bin/sh", "/system.slice/cron.service").uid(33).login(33, 6),
+            "svc/cron exe/bin/sh@uid:33".into(),
+        ),
+        // no systemd
+        (who("/bin/ls", "/").uid(1000).login(1000, 1), "human/alice exe/bin/ls@uid:1000".into()),
+        (who("/bin/ls", "/").uid(1234).login(1234, 1), "human/uid%3A1234 exe/bin/ls@uid:1234".into()),
+        (who("/bin/ls", "/").uid(33).login(33, 1), "exe/bin/ls@uid:33".into()),
+        (who("/bin/ls", "/"), "exe/bin/ls@uid:0".into()),
+        (who("/bin/ls", ""), "exe/bin/ls@uid:0".into()),
+        (who("", "/"), "exe@uid:0".into()),
+        // a user's own manager names units; they are no keys
+        (
+            who("/usr/bin/syncthing", &format!("{manager}/app.slice/syncthing.service"))
+                .uid(1000)
+                .login(1000, 3),
+            "exe/usr/bin/syncthing@uid:1000 user-svc/alice/syncthing human/alice".into(),
+        ),
+        (who("/bin/x", &format!("{manager}/docker-{{64}}.scope")).uid(1000), "exe/bin/x@uid:1000".into()),
+        (
+            who("/bin/x", &format!("{manager}/app.slice/run-u7.service")).uid(1000),
+            "exe/bin/x@uid:1000".into(),
+        ),
+        // transient units have no name
+        (who("/bin/x", "/system.slice/run-u7.service"), "exe/bin/x@uid:0".into()),
+        (who("/bin/x", "/system.slice/run-u7.service").login(1000, 1), "exe/bin/x@uid:0 human/alice".into()),
+        (who("/bin/x", "/system.slice/wg-quick@wg0.service"), "svc/wg-quick%40wg0 exe/bin/x@uid:0".into()),
+        // containers, by whose engine named them
+        (
+            who("/bin/x", "/system.slice/docker-{64}.scope").in_namespaces(9, 2),
+            // printf 'telltale exe-ns 1\0\0\0\0\0/bin/x' | sha256sum
+            format!("{docker} exe-ns/5dd3f1a1d7d609e559d7ee211c51c124"),
+        ),
+        (
+            who("/bin/x", "/machine.slice/libpod-{64}.scope/container").login(1000, 4),
+            format!("container/podman/{ID} human/alice exe/bin/x@uid:0"),
+        ),
+        (
+            who("/bin/x", &format!("/docker/{{64}}/docker/{}", "0".repeat(64))),
+            format!("{docker} exe/bin/x@uid:0"),
+        ),
+        (
+            who("/bin/x", "/machine.slice/systemd-nspawn@deb.service/payload/system.slice/nginx.service"),
+            "container/nspawn/deb exe/bin/x@uid:0".into(),
+        ),
+    ];
+    for (who, expected) in table {
+        assert_eq!(names(&who), expected, "{} in {}", who.exe, who.cgroup);
+    }
+}
+
+#[test]
+fn a_users_own_world_never_has_a_name_of_the_host() {
+    let host = names(&who("/usr/bin/curl", "/").uid(1000));
+    for (mount, user) in [(9, 2), (9, 8), (HOST.mount, 8)] {
+        let forged = names(&who("/usr/bin/curl", "/").uid(1000).in_namespaces(mount, user));
+        assert!(forged.starts_with("exe-ns/"), "{forged}");
+        assert_ne!(forged, host);
+        let other = names(&who("/usr/bin/curl", "/").uid(1001).in_namespaces(mount, user));
+        assert_ne!(forged, other, "another user's");
+    }
+}
+
+#[test]
+fn evidence_is_sorted_best_first_and_says_what_is_claimed() {
+    let cgroup = "/user.slice/user-1000.slice/user@1000.service/docker-{64}.scope";
+    let attribution = who("/bin/x", cgroup).uid(1000).login(1000, 3).attribute(&mut attributor());
+    let kinds: Vec<_> = attribution.evidence.iter().map(|e| (e.kind, e.confidence)).collect();
+    let (observed, claimed) = (Confidence::Observed, Confidence::Claimed);
+    assert_eq!(
+        kinds,
+        [
+            ("uid", observed),
+            ("exe", observed),
+            ("exe_inode", observed),
+            ("user_manager", observed),
+            ("login_uid", observed),
+            ("audit_session", observed),
+            ("container_claim", claimed),
+        ]
+    );
+    assert_eq!(attribution.confidence, observed);
+    assert_eq!(attribution.human, Some(Identity::Human { user: b"alice"[..].into() }));
+}
+
+#[test]
+fn a_pods_uid_is_evidence_for_its_container() {
+    let cgroup = "/kubepods/burstable/pod95cb0a5b-9bc6-4b4c-9a36-1d7e0c2a2c62/{64}";
+    let attribution = who("/bin/x", cgroup).attribute(&mut attributor());
+    let pod = attribution.evidence.iter().find(|evidence| evidence.kind == "pod_uid").unwrap();
+    assert_eq!(pod.detail, "95cb0a5b-9bc6-4b4c-9a36-1d7e0c2a2c62");
+}
+
+/// A resolver that would have its identity be the key on a claim.
+struct Pushy;
+
+impl Resolver for Pushy {
+    fn resolve(&self, _: &Subject<'_>) -> Finding {
+        let evidence =
+            Evidence { kind: "marker", detail: "CLAUDECODE".into(), confidence: Confidence::Claimed };
+        let identity = Identity::SystemUnit { unit: b"trusted"[..].into() };
+        Finding { identity: Some((identity, Standing::Key)), evidence: vec![evidence] }
+    }
+}
+
+#[test]
+fn what_rests_on_claims_is_never_the_key() {
+    let mut resolvers = super::precedence();
+    resolvers.insert(0, Arc::new(Pushy));
+    let mut attributor = Attributor::with_resolvers(HOST, Users::default(), resolvers);
+    let attribution = who("/bin/x", "/").attribute(&mut attributor);
+    assert_eq!(attribution.identity.to_string(), "exe/bin/x@uid:0");
+    assert_eq!(attribution.blended.len(), 1);
+
+    let mut attributor = Attributor::with_resolvers(HOST, Users::default(), vec![Arc::new(Pushy)]);
+    let attribution = who("/bin/x", "/").attribute(&mut attributor);
+    assert_eq!(
+        (attribution.identity.to_string().as_str(), attribution.confidence),
+        ("exe@uid:0", Confidence::Claimed)
+    );
+}
+
+#[test]
+fn acts_of_one_kind_share_an_attribution_until_users_change() {
+    let mut attributor = attributor();
+    let shell = who("/bin/bash", "/").uid(1000).login(1000, 1);
+    let first = shell.attribute(&mut attributor);
+    assert!(Arc::ptr_eq(&first, &shell.attribute(&mut attributor)));
+    for other in [
+        Who { exe: "/bin/sh", ..shell.clone() },
+        shell.clone().uid(0),
+        shell.clone().login(1000, 2),
+        shell.clone().in_namespaces(9, 2),
+        Who { cgroup: "/init.scope".into(), ..shell.clone() },
+    ] {
+        assert_ne!(*other.attribute(&mut attributor), *first);
+    }
+    assert_eq!((attributor.counters().remembered, attributor.counters().resolved), (1, 6));
+    attributor.set_users(Users::parse(b"bob:x:1000:1000::/:/bin/sh\n"));
+    assert_eq!(shell.attribute(&mut attributor).identity.to_string(), "human/bob");
+}
+
+#[test]
+fn any_number_of_kinds_is_bounded_and_right() {
+    let mut attributor = attributor();
+    let busy = who("/bin/busy", "/");
+    let first = busy.attribute(&mut attributor);
+    for uid in 0..40_000 {
+        let attribution = who("/bin/x", "/").uid(uid).attribute(&mut attributor);
+        assert_eq!(attribution.identity.to_string(), format!("exe/bin/x@uid:{uid}"));
+        assert!(Arc::ptr_eq(&first, &busy.attribute(&mut attributor)), "in use, so remembered");
+    }
+    assert_eq!(attributor.counters().resolved, 40_001);
+    assert!(attributor.counters().evicted >= 40_000 - 2 * 8_192);
+}

@@ -1,0 +1,397 @@
+//! Bytes of one ring record → [`Act`].
+//!
+//! The bytes are judged before they are believed: every length, count, kind and terminator is checked, nothing is cast.
+//! A record that fails is counted by its cause ([`DecodeError::cause`]) and never stops the stream.
+//!
+//! **Paths that lack their beginning.** A path that the kernel could not walk to its root comes out without the
+//! leading `/`, so that it can never be taken for a path from the root.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use agent_common::counters::Family;
+use agent_common::keys::InodeKey;
+use agent_common::limits::{COMM_BYTES, MAX_RECORD_BYTES, PATH_BYTES};
+use agent_common::records::{
+    self, ConnectRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header, OutcomeRecord, file_flag,
+    hook, kind, outcome,
+};
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use super::sections::{Tail, plain, reversed_path};
+use crate::model::act::{
+    Access, Act, Actor, ConnectAttempt, ConnectOutcome, Deed, Endpoint, Exit, FileOpen, Fork, Namespaces,
+    Outcome, Protocol, UnknownOutcome,
+};
+use crate::model::bytes::RawBytes;
+use crate::model::process::{CredentialIds, FileRef, ProcessKey};
+use crate::model::time::BootTime;
+
+/// CPUs that a record may name: `NR_CPUS` of every distribution kernel is at most this.
+pub const MAX_CPUS: u32 = 8192;
+
+const AF_INET: u16 = libc::AF_INET as u16;
+const AF_INET6: u16 = libc::AF_INET6 as u16;
+/// `FMODE_READ` and `FMODE_WRITE` of `linux/fs.h`.
+const MODE_READ: u32 = 1;
+const MODE_WRITE: u32 = 2;
+
+/// Why a record cannot be read, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Fewer bytes than the fixed part.
+    #[error("record too short: {part} needs {needed} bytes, {bytes} are there")]
+    Short {
+        /// Part of the record.
+        part: &'static str,
+        /// Bytes that it needs.
+        needed: usize,
+        /// Bytes there are.
+        bytes: usize,
+    },
+    /// `header.length` is more than there is, or than a record may have.
+    #[error("record claims {length} bytes, {bytes} are there and {MAX_RECORD_BYTES} are allowed")]
+    Length {
+        /// What the header claims.
+        length: u32,
+        /// Bytes there are.
+        bytes: usize,
+    },
+    /// `header.kind` is none of [`kind`].
+    #[error("record of unknown kind {0}: kernel programs and agent are of different versions")]
+    Kind(u16),
+    /// `header.hook` is none of [`hook`].
+    #[error("record of unknown hook {0}: kernel programs and agent are of different versions")]
+    Hook(u16),
+    /// `header.cpu` is not below [`MAX_CPUS`].
+    #[error("record of CPU {0}, of at most {MAX_CPUS}")]
+    Cpu(u32),
+    /// A section is longer than its limit.
+    #[error("{part} has {length} bytes, of at most {limit}")]
+    Limit {
+        /// Section.
+        part: &'static str,
+        /// Its length.
+        length: usize,
+        /// Its limit.
+        limit: usize,
+    },
+    /// A section reaches beyond the record.
+    #[error("{part} has {length} bytes, {room} are left in the record")]
+    Section {
+        /// Section.
+        part: &'static str,
+        /// Its length.
+        length: usize,
+        /// What is left for it.
+        room: usize,
+    },
+    /// A section's last string does not end in NUL.
+    #[error("{0} does not end in NUL")]
+    Terminator(&'static str),
+    /// A text holds a NUL, or a reversed path an empty component.
+    #[error("{0} holds an empty component or a NUL")]
+    Component(&'static str),
+    /// An address family that is not IPv4 or IPv6.
+    #[error("{part} is of address family {family}")]
+    AddressFamily {
+        /// Which address.
+        part: &'static str,
+        /// Its family.
+        family: u16,
+    },
+    /// `outcome` is none of [`outcome`].
+    #[error("unknown outcome {0} of a connection")]
+    Outcome(u16),
+}
+
+impl DecodeError {
+    /// All causes, as [`DecodeError::cause`] gives them: names for metrics and heartbeats.
+    pub const CAUSES: [&str; 11] = [
+        "short",
+        "length",
+        "kind",
+        "hook",
+        "cpu",
+        "limit",
+        "section",
+        "terminator",
+        "component",
+        "address_family",
+        "outcome",
+    ];
+
+    /// Stable name of the cause.
+    pub const fn cause(&self) -> &'static str {
+        match self {
+            Self::Short { .. } => "short",
+            Self::Length { .. } => "length",
+            Self::Kind(_) => "kind",
+            Self::Hook(_) => "hook",
+            Self::Cpu(_) => "cpu",
+            Self::Limit { .. } => "limit",
+            Self::Section { .. } => "section",
+            Self::Terminator(_) => "terminator",
+            Self::Component(_) => "component",
+            Self::AddressFamily { .. } => "address_family",
+            Self::Outcome(_) => "outcome",
+        }
+    }
+}
+
+/// What every record says of itself; enough to follow the sequences, also where the rest cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// CPU that wrote it; below [`MAX_CPUS`].
+    pub cpu: u32,
+    /// Its number on that CPU.
+    pub sequence: u64,
+    /// When.
+    pub time: BootTime,
+    /// Bytes of the record.
+    pub length: usize,
+    /// One of [`kind`], or a value that is none.
+    pub kind: u16,
+}
+
+impl Meta {
+    /// Hook family of the kernel's counters; `None` for an unknown kind.
+    pub const fn family(&self) -> Option<Family> {
+        match self.kind {
+            kind::FORK | kind::EXEC | kind::EXIT => Some(Family::Process),
+            kind::CONNECT | kind::OUTCOME => Some(Family::Connection),
+            kind::DATAGRAM => Some(Family::Datagram),
+            kind::FILE_OPEN => Some(Family::File),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the header alone. An error here costs the record its place in the sequence too.
+pub fn meta(bytes: &[u8]) -> Result<Meta, DecodeError> {
+    let (header, _) = fixed::<Header>("header", bytes)?;
+    let length = header.length as usize;
+    if length > bytes.len() || length > MAX_RECORD_BYTES {
+        return Err(DecodeError::Length { length: header.length, bytes: bytes.len() });
+    }
+    if header.cpu >= MAX_CPUS {
+        return Err(DecodeError::Cpu(header.cpu));
+    }
+    let time = BootTime::from_ns(header.time_boot_ns);
+    Ok(Meta { cpu: header.cpu, sequence: header.sequence, time, length, kind: header.kind })
+}
+
+/// Reads one record. Bytes after `header.length` are ignored.
+pub fn decode(bytes: &[u8]) -> Result<Act, DecodeError> {
+    let meta = meta(bytes)?;
+    let record = bytes.get(..meta.length).unwrap_or(bytes);
+    let deed = match meta.kind {
+        kind::FORK => fork(record),
+        kind::EXEC => super::exec::decode(record).map(|exec| Deed::Exec(Box::new(exec))),
+        kind::EXIT => exit(record),
+        kind::CONNECT => connect(record).map(Deed::ConnectAttempt),
+        kind::OUTCOME => connect_outcome(record),
+        kind::DATAGRAM => connect(record).map(Deed::Datagram),
+        kind::FILE_OPEN => file_open(record),
+        unknown => Err(DecodeError::Kind(unknown)),
+    }?;
+    let (header, _) = fixed::<Header>("header", record)?;
+    Ok(Act { time: meta.time, hook: hook_name(header.hook)?, deed })
+}
+
+/// Stable name of a hook, as events carry it.
+pub const fn hook_name(number: u16) -> Result<&'static str, DecodeError> {
+    Ok(match number {
+        hook::SCHED_PROCESS_FORK => "tp_btf/sched_process_fork",
+        hook::SCHED_PROCESS_EXEC => "tp_btf/sched_process_exec",
+        hook::SCHED_PROCESS_EXIT => "tp_btf/sched_process_exit",
+        hook::CGROUP_CONNECT4 => "cgroup/connect4",
+        hook::CGROUP_CONNECT6 => "cgroup/connect6",
+        hook::CGROUP_SENDMSG4 => "cgroup/sendmsg4",
+        hook::CGROUP_SENDMSG6 => "cgroup/sendmsg6",
+        hook::CGROUP_EGRESS => "cgroup_skb/egress",
+        hook::INET_SOCK_SET_STATE => "tp_btf/inet_sock_set_state",
+        hook::TCP_V4_CONNECT_EXIT => "fexit/tcp_v4_connect",
+        hook::TCP_V6_CONNECT_EXIT => "fexit/tcp_v6_connect",
+        hook::SYS_EXIT => "tp_btf/sys_exit",
+        hook::LSM_FILE_OPEN => "lsm/file_open",
+        hook::FENTRY_FILE_OPEN => "fentry/security_file_open",
+        unknown => return Err(DecodeError::Hook(unknown)),
+    })
+}
+
+/// Reads the fixed part of a record, and gives what follows it.
+pub(super) fn fixed<'a, T>(part: &'static str, bytes: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError>
+where
+    T: FromBytes + KnownLayout + Immutable,
+{
+    T::read_from_prefix(bytes).map_err(|_| DecodeError::Short {
+        part,
+        needed: size_of::<T>(),
+        bytes: bytes.len(),
+    })
+}
+
+pub(super) fn actor(record: &records::Actor) -> Actor {
+    Actor {
+        process: key(record.tgid, record.start_boot_ns),
+        tid: record.tid,
+        ids: CredentialIds {
+            uid: record.uid,
+            gid: record.gid,
+            euid: record.euid,
+            egid: record.egid,
+            capabilities: record.capabilities,
+            login_uid: unless_unset(record.login_uid),
+            session_id: unless_unset(record.session_id),
+        },
+        cgroup_id: record.cgroup_id,
+        namespaces: Namespaces {
+            mount: record.mount_namespace,
+            network: record.network_namespace,
+            pid: record.pid_namespace,
+            user: record.user_namespace,
+        },
+        comm: command_name(&record.comm),
+    }
+}
+
+pub(super) const fn key(pid: u32, start_boot_ns: u64) -> ProcessKey {
+    ProcessKey { pid, start: BootTime::from_ns(start_boot_ns) }
+}
+
+pub(super) const fn file(identity: &FileIdentity) -> FileRef {
+    let InodeKey { inode, device, .. } = identity.key;
+    FileRef {
+        device,
+        inode,
+        changed: (identity.ctime_seconds, identity.ctime_nanoseconds),
+        links: identity.links,
+        mode: identity.mode,
+    }
+}
+
+/// The kernel's "not set" of login uid and session (`AUDIT_UID_UNSET`, `AUDIT_SID_UNSET`).
+const fn unless_unset(id: u32) -> Option<u32> {
+    if id == u32::MAX { None } else { Some(id) }
+}
+
+fn command_name(comm: &[u8; COMM_BYTES]) -> RawBytes {
+    RawBytes::from(comm.split(|&byte| byte == 0).next().unwrap_or_default())
+}
+
+fn fork(bytes: &[u8]) -> Result<Deed, DecodeError> {
+    let (record, _) = fixed::<ForkRecord>("fork", bytes)?;
+    Ok(Deed::Fork(Fork {
+        actor: actor(&record.actor),
+        child: key(record.child_tgid, record.child_start_boot_ns),
+        parent: key(record.parent_tgid, record.parent_start_boot_ns),
+        namespaced_pid: record.child_namespaced_pid,
+    }))
+}
+
+fn exit(bytes: &[u8]) -> Result<Deed, DecodeError> {
+    let (record, _) = fixed::<ExitRecord>("exit", bytes)?;
+    Ok(Deed::Exit(Exit { actor: actor(&record.actor), wait_status: record.wait_status }))
+}
+
+fn connect(bytes: &[u8]) -> Result<ConnectAttempt, DecodeError> {
+    let (record, _) = fixed::<ConnectRecord>("connect", bytes)?;
+    Ok(ConnectAttempt {
+        actor: actor(&record.actor),
+        cookie: record.cookie,
+        protocol: protocol(record.protocol),
+        remote: endpoint("remote address", record.family, record.address_be, record.port)?,
+    })
+}
+
+/// `IPPROTO_*` numbers.
+fn protocol(number: u16) -> Protocol {
+    match i32::from(number) {
+        libc::IPPROTO_TCP => Protocol::Tcp,
+        libc::IPPROTO_UDP => Protocol::Udp,
+        libc::IPPROTO_MPTCP => Protocol::Mptcp,
+        _ => Protocol::Other(number),
+    }
+}
+
+fn connect_outcome(bytes: &[u8]) -> Result<Deed, DecodeError> {
+    let (record, _) = fixed::<OutcomeRecord>("outcome", bytes)?;
+    let outcome = match record.outcome {
+        outcome::ESTABLISHED => Outcome::Established,
+        outcome::FAILED => Outcome::Failed { errno: record.errno },
+        outcome::ABORTED => Outcome::Unknown(UnknownOutcome::Aborted),
+        unknown => return Err(DecodeError::Outcome(unknown)),
+    };
+    let family = record.family;
+    let remote = endpoint("remote address", family, record.remote_address_be, record.remote_port)?;
+    let local = endpoint("local address", family, record.local_address_be, record.local_port)?;
+    Ok(Deed::ConnectOutcome(ConnectOutcome {
+        cookie: record.cookie,
+        outcome,
+        remote: bound(remote),
+        local: bound(local),
+    }))
+}
+
+/// A socket that was closed has lost its ends: all zero.
+fn bound(end: Endpoint) -> Option<Endpoint> {
+    (end.port != 0 || !end.address.is_unspecified()).then_some(end)
+}
+
+/// The peer of a folded UDP flow; `None` where its family is neither IPv4 nor IPv6.
+pub fn flow_peer(flow: &agent_common::keys::FlowKey) -> Option<Endpoint> {
+    endpoint("flow", flow.family, flow.address_be, flow.port).ok()
+}
+
+fn endpoint(
+    part: &'static str,
+    family: u16,
+    address_be: [u8; 16],
+    port: u16,
+) -> Result<Endpoint, DecodeError> {
+    let [a, b, c, d, ..] = address_be;
+    match family {
+        AF_INET => Ok(Endpoint { address: IpAddr::V4(Ipv4Addr::new(a, b, c, d)), port, mapped: false }),
+        AF_INET6 => {
+            let v6 = Ipv6Addr::from(address_be);
+            let v4 = v6.to_ipv4_mapped();
+            Ok(Endpoint { address: v4.map_or(IpAddr::V6(v6), IpAddr::V4), port, mapped: v4.is_some() })
+        }
+        _ => Err(DecodeError::AddressFamily { part, family }),
+    }
+}
+
+fn file_open(bytes: &[u8]) -> Result<Deed, DecodeError> {
+    const PATH: &str = "path";
+    let (record, tail) = fixed::<FileRecord>("file", bytes)?;
+    let section = Tail::new(tail).take(PATH, record.path_length, PATH_BYTES)?;
+    let truncated = record.flags & file_flag::PATH_TRUNCATED != 0;
+    let path = if record.flags & file_flag::PATH_REVERSED != 0 {
+        reversed_path(PATH, section, truncated)?
+    } else {
+        let text = plain(PATH, section)?;
+        RawBytes::from(if record.file.links == 0 { without_deletion_mark(text) } else { text })
+    };
+    Ok(Deed::FileOpen(FileOpen {
+        actor: actor(&record.actor),
+        file: file(&record.file),
+        path,
+        path_truncated: truncated,
+        known_inode: record.flags & file_flag::BY_INODE != 0,
+        access: Access {
+            read: record.access_mode & MODE_READ != 0,
+            write: record.access_mode & MODE_WRITE != 0,
+            truncate: record.open_flags & libc::O_TRUNC as u32 != 0,
+        },
+        flags: record.open_flags,
+    }))
+}
+
+/// `bpf_d_path` marks an unlinked file in the text of its path; the link count says the same without ambiguity.
+fn without_deletion_mark(path: &[u8]) -> &[u8] {
+    path.strip_suffix(b" (deleted)").unwrap_or(path)
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

@@ -1,0 +1,258 @@
+//! Facts of a recording's host and its inventoried processes, as MessagePack.
+//!
+//! The types that are written are private to this file, fields by position: a change of theirs is a change of the
+//! format ([`super::frame::FORMAT_VERSION`]). The argv of an inventoried process is redacted already.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::model::act::Namespaces;
+use crate::model::bytes::RawBytes;
+use crate::model::process::{
+    Cgroup, CredentialIds, ExecImage, FileRef, Marker, Origin, Process, ProcessKey, Stdio, StdioKind,
+};
+use crate::model::time::{BootTime, ClockPair, WallTime};
+
+/// What a replay must know of the host that was recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// `uname -r`.
+    pub kernel_release: String,
+    /// Version of the agent that recorded.
+    pub agent_version: String,
+    /// One reading of both clocks: boot time in ns, wall time in ns since 1970.
+    pub clocks: (u64, i64),
+    /// Digest of the catalogue in force (`crate::catalogue::Catalogue::digest`).
+    pub catalogue: String,
+    /// The hook that serves each capability.
+    pub hooks: Vec<(String, String)>,
+    /// Whether every CPU's numbers begin at 0 in this recording.
+    pub numbers_from_zero: bool,
+    /// Further facts by name, such as the host's own namespaces or the names of its users.
+    pub facts: BTreeMap<String, String>,
+}
+
+impl Host {
+    /// The reading of both clocks.
+    pub const fn clock_pair(&self) -> ClockPair {
+        let (boot, wall) = self.clocks;
+        ClockPair { boot: BootTime::from_ns(boot), wall: WallTime { unix_ns: wall } }
+    }
+}
+
+/// (pid, start in ns since boot).
+type Key = (u32, u64);
+
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    key: Key,
+    parent: Option<Key>,
+    namespaced_pid: u32,
+    image: WireImage,
+    ids: WireIds,
+    cgroup: (u64, ByteBuf),
+    namespaces: [u32; 4],
+    origin: u8,
+    since: u64,
+    exec_count: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireIds {
+    users_and_groups: [u32; 4],
+    capabilities: u64,
+    login_uid: Option<u32>,
+    session_id: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireImage {
+    exe: ByteBuf,
+    exe_file: (u32, u64, (i64, u32), u32, u32),
+    filename: ByteBuf,
+    interpreter: ByteBuf,
+    script: bool,
+    argv: Vec<ByteBuf>,
+    argument_count: u32,
+    argv_truncated: bool,
+    cwd: ByteBuf,
+    markers: Vec<(ByteBuf, Option<ByteBuf>)>,
+    markers_truncated: bool,
+    preload: bool,
+    stdio: [(u8, u32, u64); 3],
+    capabilities_permitted: u64,
+}
+
+/// Encodes the facts of a host.
+pub(super) fn encode_host(host: &Host) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+    rmp_serde::to_vec(host)
+}
+
+/// Decodes the facts of a host.
+pub(super) fn decode_host(bytes: &[u8]) -> Result<Host, rmp_serde::decode::Error> {
+    rmp_serde::from_slice(bytes)
+}
+
+/// Encodes a process.
+pub(super) fn encode_process(process: &Process) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+    let Process { key, parent, namespaced_pid, image, ids, cgroup, namespaces, origin, since, exec_count } =
+        process;
+    rmp_serde::to_vec(&Wire {
+        key: (key.pid, key.start.ns),
+        parent: parent.map(|parent| (parent.pid, parent.start.ns)),
+        namespaced_pid: *namespaced_pid,
+        image: WireImage::from(&**image),
+        ids: WireIds {
+            users_and_groups: [ids.uid, ids.gid, ids.euid, ids.egid],
+            capabilities: ids.capabilities,
+            login_uid: ids.login_uid,
+            session_id: ids.session_id,
+        },
+        cgroup: (cgroup.id, buffer(&cgroup.path)),
+        namespaces: [namespaces.mount, namespaces.network, namespaces.pid, namespaces.user],
+        origin: match origin {
+            Origin::Observed => 0,
+            Origin::Inventoried => 1,
+            Origin::Inferred => 2,
+        },
+        since: since.ns,
+        exec_count: *exec_count,
+    })
+}
+
+/// Decodes a process.
+pub(super) fn decode_process(bytes: &[u8]) -> Result<Process, rmp_serde::decode::Error> {
+    let Wire { key, parent, namespaced_pid, image, ids, cgroup, namespaces, origin, since, exec_count } =
+        rmp_serde::from_slice(bytes)?;
+    let [uid, gid, euid, egid] = ids.users_and_groups;
+    let [mount, network, pid, user] = namespaces;
+    Ok(Process {
+        key: process_key(key),
+        parent: parent.map(process_key),
+        namespaced_pid,
+        image: Arc::new(image.into()),
+        ids: CredentialIds {
+            uid,
+            gid,
+            euid,
+            egid,
+            capabilities: ids.capabilities,
+            login_uid: ids.login_uid,
+            session_id: ids.session_id,
+        },
+        cgroup: Arc::new(Cgroup { id: cgroup.0, path: raw(cgroup.1) }),
+        namespaces: Namespaces { mount, network, pid, user },
+        origin: match origin {
+            0 => Origin::Observed,
+            1 => Origin::Inventoried,
+            _ => Origin::Inferred,
+        },
+        since: BootTime::from_ns(since),
+        exec_count,
+    })
+}
+
+impl From<&ExecImage> for WireImage {
+    fn from(image: &ExecImage) -> Self {
+        let ExecImage {
+            exe,
+            exe_file: FileRef { device, inode, changed, links, mode },
+            filename,
+            interpreter,
+            script,
+            argv,
+            argument_count,
+            argv_truncated,
+            cwd,
+            markers,
+            markers_truncated,
+            preload,
+            stdio,
+            capabilities_permitted,
+        } = image;
+        Self {
+            exe: buffer(exe),
+            exe_file: (*device, *inode, *changed, *links, *mode),
+            filename: buffer(filename),
+            interpreter: buffer(interpreter),
+            script: *script,
+            argv: argv.iter().map(buffer).collect(),
+            argument_count: *argument_count,
+            argv_truncated: *argv_truncated,
+            cwd: buffer(cwd),
+            markers: markers
+                .iter()
+                .map(|marker| (buffer(&marker.name), marker.value.as_ref().map(buffer)))
+                .collect(),
+            markers_truncated: *markers_truncated,
+            preload: *preload,
+            stdio: stdio.map(|stream| (stdio_number(stream.kind), stream.device, stream.inode)),
+            capabilities_permitted: *capabilities_permitted,
+        }
+    }
+}
+
+impl From<WireImage> for ExecImage {
+    fn from(wire: WireImage) -> Self {
+        let (device, inode, changed, links, mode) = wire.exe_file;
+        Self {
+            exe: raw(wire.exe),
+            exe_file: FileRef { device, inode, changed, links, mode },
+            filename: raw(wire.filename),
+            interpreter: raw(wire.interpreter),
+            script: wire.script,
+            argv: wire.argv.into_iter().map(raw).collect(),
+            argument_count: wire.argument_count,
+            argv_truncated: wire.argv_truncated,
+            cwd: raw(wire.cwd),
+            markers: wire
+                .markers
+                .into_iter()
+                .map(|(name, value)| Marker { name: raw(name), value: value.map(raw) })
+                .collect(),
+            markers_truncated: wire.markers_truncated,
+            preload: wire.preload,
+            stdio: wire.stdio.map(|(kind, device, inode)| Stdio { kind: stdio_kind(kind), device, inode }),
+            capabilities_permitted: wire.capabilities_permitted,
+        }
+    }
+}
+
+const fn stdio_number(kind: StdioKind) -> u8 {
+    match kind {
+        StdioKind::Closed => 0,
+        StdioKind::Pipe => 1,
+        StdioKind::Socket => 2,
+        StdioKind::CharacterDevice => 3,
+        StdioKind::File => 4,
+        StdioKind::Other => 5,
+    }
+}
+
+const fn stdio_kind(number: u8) -> StdioKind {
+    match number {
+        0 => StdioKind::Closed,
+        1 => StdioKind::Pipe,
+        2 => StdioKind::Socket,
+        3 => StdioKind::CharacterDevice,
+        4 => StdioKind::File,
+        _ => StdioKind::Other,
+    }
+}
+
+const fn process_key((pid, start): Key) -> ProcessKey {
+    ProcessKey { pid, start: BootTime::from_ns(start) }
+}
+
+fn buffer(bytes: &RawBytes) -> ByteBuf {
+    ByteBuf::from(bytes.as_bytes())
+}
+
+fn raw(buffer: ByteBuf) -> RawBytes {
+    RawBytes::from(buffer.into_vec())
+}

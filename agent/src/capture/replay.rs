@@ -1,0 +1,172 @@
+//! Reads a recording back: facts of the host, processes, ring records, counters, in the order they were written.
+//!
+//! Damage costs what is damaged and is reported ([`ReplayReport`]); only a file that is no recording, or one that
+//! cannot be read at all, is an error.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::frame::{self, Damage, Frames, PROLOGUE, PrologueError, kind};
+use super::inventory::{Host, decode_host, decode_process};
+use super::ledger::KernelCounters;
+use crate::model::process::Process;
+use crate::model::time::BootTime;
+
+/// Why a recording cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The file could not be opened.
+    #[error("cannot open the recording {}: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file could not be read.
+    #[error("cannot read the recording: {0}")]
+    Read(#[from] io::Error),
+    /// Not a recording, or one of another version.
+    #[error(transparent)]
+    Prologue(#[from] PrologueError),
+    /// The facts of the host are damaged: without them its records cannot be understood.
+    #[error("the recording has lost the facts of its host, it cannot be replayed")]
+    Host,
+}
+
+/// One thing that a recording holds.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A process that ran when the recording began.
+    Process(Box<Process>),
+    /// A ring record.
+    Record(Vec<u8>),
+    /// The header of a ring record that could not be read when it was recorded: it counts as undecodable.
+    Withheld(Vec<u8>),
+    /// The kernel's counters.
+    Counters(Box<CounterSnapshot>),
+}
+
+/// The kernel's counters at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CounterSnapshot {
+    /// When.
+    pub time: BootTime,
+    /// All CPUs summed.
+    pub counters: KernelCounters,
+    /// Next sequence number of each CPU.
+    pub next: Vec<(u32, u64)>,
+}
+
+/// What was found of a recording.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplayReport {
+    /// Ring records read.
+    pub records: u64,
+    /// Headers of withheld ring records read.
+    pub withheld: u64,
+    /// What could not be read.
+    pub damage: Damage,
+    /// Frames that are sound, but whose content this agent does not know or cannot read.
+    pub not_understood: u64,
+    /// Whether the recording was ended in order. Otherwise it ends where the agent, or its disk, did.
+    pub ended: bool,
+    /// Records that the recording's end says it held, and that were not found.
+    pub missing: u64,
+}
+
+/// A recording that is being read.
+pub struct Replay<R> {
+    host: Host,
+    frames: Frames<R>,
+    report: ReplayReport,
+}
+
+impl Replay<File> {
+    /// Opens a recording.
+    pub fn open(path: &Path) -> Result<Self, ReplayError> {
+        let file = File::open(path).map_err(|source| ReplayError::Open { path: path.to_owned(), source })?;
+        Self::new(file)
+    }
+}
+
+impl<R: Read> Replay<R> {
+    /// Begins to read a recording.
+    pub fn new(mut input: R) -> Result<Self, ReplayError> {
+        let mut prologue = [0; PROLOGUE];
+        input.read_exact(&mut prologue).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => ReplayError::Prologue(PrologueError::NotARecording),
+            _ => ReplayError::Read(error),
+        })?;
+        let mut frames = Frames::new(input, frame::read_prologue(&prologue)?);
+        match frames.next()? {
+            Some((kind::HOST, payload)) => {
+                let host = decode_host(&payload).map_err(|_| ReplayError::Host)?;
+                Ok(Self { host, frames, report: ReplayReport::default() })
+            }
+            _ => Err(ReplayError::Host),
+        }
+    }
+
+    /// Facts of the host that was recorded.
+    pub const fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The next thing; `None` at the end.
+    pub fn next_item(&mut self) -> Result<Option<Item>, ReplayError> {
+        while let Some((kind, payload)) = self.frames.next()? {
+            let item = match kind {
+                kind::RECORD => {
+                    self.report.records += 1;
+                    Some(Item::Record(payload))
+                }
+                kind::WITHHELD => {
+                    self.report.withheld += 1;
+                    Some(Item::Withheld(payload))
+                }
+                kind::PROCESS => {
+                    decode_process(&payload).ok().map(|process| Item::Process(Box::new(process)))
+                }
+                kind::COUNTERS => counters(&payload).map(|snapshot| Item::Counters(Box::new(snapshot))),
+                kind::END => {
+                    let mut said = numbers(&payload);
+                    let held = said.next().unwrap_or(0).saturating_add(said.next().unwrap_or(0));
+                    self.report.ended = true;
+                    self.report.missing = held.saturating_sub(self.report.records + self.report.withheld);
+                    continue;
+                }
+                _ => None,
+            };
+            if item.is_some() {
+                return Ok(item);
+            }
+            self.report.not_understood += 1;
+        }
+        Ok(None)
+    }
+
+    /// What was found so far.
+    pub const fn report(&self) -> ReplayReport {
+        ReplayReport { damage: self.frames.damage, ..self.report }
+    }
+}
+
+fn numbers(payload: &[u8]) -> impl Iterator<Item = u64> {
+    payload.as_chunks().0.iter().map(|chunk| u64::from_le_bytes(*chunk))
+}
+
+fn counters(payload: &[u8]) -> Option<CounterSnapshot> {
+    let mut numbers = numbers(payload);
+    let time = BootTime::from_ns(numbers.next()?);
+    let mut counters: KernelCounters = [0; size_of::<KernelCounters>() / 8];
+    for counter in &mut counters {
+        *counter = numbers.next()?;
+    }
+    let mut next = Vec::new();
+    while let Some(cpu) = numbers.next() {
+        next.push((u32::try_from(cpu).ok()?, numbers.next()?));
+    }
+    Some(CounterSnapshot { time, counters, next })
+}

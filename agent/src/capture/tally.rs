@@ -1,0 +1,103 @@
+//! The figures of the ledger that userspace keeps, by stage and cause.
+
+macro_rules! tallies {
+    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
+        /// One figure. Those said to be a level are set; all others only ever grow.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Tally {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Tally {
+            /// All, in the order of their discriminants.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Stable name, `stage.cause`, for metrics, heartbeats and the summary.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+tallies! {
+    /// Records taken from the ring.
+    Read => "decode.read",
+    /// Records that could be read.
+    Decoded => "decode.decoded",
+    /// Undecodable records whose header could not be read either: they leave a hole in their CPU's numbers.
+    Unnumbered => "decode.unnumbered",
+
+    /// Losses that the numbers show (a level: a late record takes its loss back).
+    SequenceLost => "sequence.lost",
+    /// Numbers missing that may still come (a level).
+    SequenceOpen => "sequence.open",
+    /// Records that came after they had been called lost.
+    SequenceRecovered => "sequence.recovered",
+    /// Restarts of a CPU's numbering.
+    SequenceRestarts => "sequence.restarts",
+
+    /// Decoded records used as context: fork, exec, exit.
+    Context => "record.context",
+    /// Decoded records with a number that was seen before: not used again.
+    SequenceDuplicate => "record.sequence_duplicate",
+    /// Opens of candidates that no rule of the catalogue matched in the end.
+    NotACredential => "record.not_a_credential",
+    /// Records of an act that another hook, or the same one, had told already.
+    SameAct => "record.same_act",
+    /// Records of the agent's own acts.
+    OwnAct => "record.own_act",
+    /// Outcomes told with their attempt.
+    Joined => "join.joined",
+    /// Outcomes of an attempt that had its outcome.
+    JoinedDuplicate => "join.joined_duplicate",
+    /// Outcomes of an attempt that had been told without.
+    OutcomeTooLate => "join.outcome_too_late",
+    /// Outcomes whose attempt was not seen.
+    OutcomeWithoutAttempt => "join.outcome_without_attempt",
+    /// Attempts that wait for their outcome (a level).
+    WaitingAttempts => "join.waiting_attempts",
+    /// Outcomes that wait for their attempt or for an errno (a level).
+    WaitingOutcomes => "join.waiting_outcomes",
+    /// Attempts told as unknown: no outcome within the time-out.
+    AttemptsTimedOut => "join.attempts_timed_out",
+    /// Attempts told as unknown: no room to wait.
+    AttemptsOverflowed => "join.attempts_overflowed",
+    /// Attempts told as unknown: their socket began another.
+    AttemptsSuperseded => "join.attempts_superseded",
+    /// Attempts told as unknown: the agent stopped.
+    AttemptsDrained => "join.attempts_drained",
+
+    /// Events made of one decoded record each.
+    Activity => "event.activity",
+    /// Events derived: folded repeats.
+    Repeat => "event.repeat",
+    /// Events derived: gaps.
+    Gap => "event.gap",
+    /// Events derived: the agent's own status.
+    AgentStatus => "event.agent_status",
+
+    /// Events made while no collector is configured.
+    NotShipped => "queue.not_shipped",
+    /// Events taken by the queue.
+    Queued => "queue.queued",
+    /// Events lost: the queue had no room.
+    QueueFull => "queue.queue_full",
+    /// Events handed to the network, each retry counted again.
+    Sent => "queue.sent",
+    /// Events that the collector acknowledged.
+    Acknowledged => "queue.acknowledged",
+    /// Events lost: the collector refused them for good.
+    Rejected => "queue.rejected",
+    /// Events lost: still unacknowledged when the agent had to stop.
+    Abandoned => "queue.abandoned",
+    /// Events in the queue or on their way, not acknowledged (a level).
+    Waiting => "queue.waiting",
+
+    /// Raw records written to the recording.
+    Recorded => "recording.recorded",
+    /// Raw records not recorded: the recording had stopped with an error.
+    NotRecorded => "recording.not_recorded",
+}

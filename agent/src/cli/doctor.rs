@@ -1,0 +1,198 @@
+//! `telltale doctor`: what this host offers, what serves each capability, and what would make it better.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::kernel::hooks::{LADDER, Rung};
+use crate::kernel::ladder::{Chosen, hooks};
+use crate::kernel::maps::KernelFilters;
+use crate::kernel::probe::{HostProbe, State};
+use crate::kernel::sensor::{Sensor, SensorConfig};
+
+/// Check this host: what the kernel offers, which hook serves each capability, and what to do about the rest.
+///
+/// Loads every program for a moment and proves it against this process, as `run` does. Exit status: 0 all is served, 1
+/// something is not, 4 a privilege is missing, and those of `run` where nothing could be loaded.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    /// One JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// Try this rung of the ladder alone.
+    #[arg(long, value_name = "RUNG", value_parser = super::run::rung)]
+    pub rung: Option<Rung>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    version: &'static str,
+    kernel: String,
+    machine: String,
+    healthy: bool,
+    error: Option<String>,
+    host: Vec<HostLine>,
+    capabilities: Vec<CapabilityLine>,
+}
+
+#[derive(Serialize)]
+struct HostLine {
+    name: &'static str,
+    state: &'static str,
+    required: bool,
+    detail: String,
+    remedy: Option<String>,
+}
+
+#[derive(Serialize)]
+struct CapabilityLine {
+    name: &'static str,
+    sees: &'static str,
+    served_by: Option<String>,
+    not_seen: Vec<&'static str>,
+    refused: Vec<RefusedLine>,
+}
+
+#[derive(Serialize)]
+struct RefusedLine {
+    hooks: String,
+    reason: String,
+    remedy: Option<String>,
+}
+
+/// Prints the report; the exit status.
+pub fn run(args: &DoctorArgs) -> u8 {
+    let probe = HostProbe::inspect();
+    let (capabilities, error, status) = try_out(&probe, args.rung);
+    let report = Report {
+        version: env!("CARGO_PKG_VERSION"),
+        kernel: probe.release.clone(),
+        machine: probe.machine.clone(),
+        healthy: status == 0,
+        error,
+        host: probe
+            .findings
+            .iter()
+            .map(|finding| HostLine {
+                name: finding.name,
+                state: match finding.state {
+                    State::Yes => "yes",
+                    State::No => "no",
+                    State::CouldNotTell => "could_not_tell",
+                },
+                required: finding.required,
+                detail: finding.detail.clone(),
+                remedy: finding.remedy.clone(),
+            })
+            .collect(),
+        capabilities,
+    };
+    let text =
+        if args.json { serde_json::to_string(&report).unwrap_or_default() + "\n" } else { table(&report) };
+    // A reader who has gone has seen enough.
+    let _ = io::stdout().write_all(text.as_bytes());
+    status
+}
+
+/// Loads and proves everything once.
+fn try_out(probe: &HostProbe, rung: Option<Rung>) -> (Vec<CapabilityLine>, Option<String>, u8) {
+    if let Some(finding) = probe.blocking().next() {
+        let status = crate::app::StartError::from(finding).exit_code();
+        return (untried(), Some(format!("{}: {}", finding.name, finding.detail)), status);
+    }
+    let Some(cgroup) = &probe.cgroup else {
+        return (untried(), Some("cgroup v2 is not mounted".to_owned()), 6);
+    };
+    let config = SensorConfig {
+        cgroup_root: cgroup.path.clone(),
+        rung,
+        drop_every: 0,
+        filters: KernelFilters::default(),
+    };
+    match Sensor::start(&config) {
+        Ok(sensor) => {
+            let lines: Vec<_> = sensor.capabilities().iter().map(line).collect();
+            let all = lines.iter().all(|line| line.served_by.is_some());
+            (lines, None, u8::from(!all))
+        }
+        Err(error) => {
+            let status = crate::app::StartError::Sensor(error);
+            let text = status.to_string();
+            let code = status.exit_code();
+            (untried(), Some(text), code)
+        }
+    }
+}
+
+fn untried() -> Vec<CapabilityLine> {
+    LADDER
+        .iter()
+        .map(|capability| CapabilityLine {
+            name: capability.name,
+            sees: capability.sees,
+            served_by: None,
+            not_seen: Vec::new(),
+            refused: Vec::new(),
+        })
+        .collect()
+}
+
+fn line(chosen: &Chosen) -> CapabilityLine {
+    CapabilityLine {
+        name: chosen.capability.name,
+        sees: chosen.capability.sees,
+        served_by: chosen.serving.map(hooks),
+        not_seen: chosen.serving.map_or(Vec::new(), |serving| serving.gaps.to_vec()),
+        refused: chosen
+            .refused
+            .iter()
+            .map(|refused| RefusedLine {
+                hooks: hooks(refused.serving),
+                reason: refused.reason.clone(),
+                remedy: refused.remedy.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn table(report: &Report) -> String {
+    let new = |header: [&str; 3]| {
+        let mut table = Table::new();
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_header(header);
+        table
+    };
+    let mut host = new(["HOST", "STATE", "DETAIL"]);
+    for line in &report.host {
+        let mut detail = line.detail.clone();
+        if line.state != "yes"
+            && let Some(remedy) = &line.remedy
+        {
+            detail.push_str(&format!("\nremedy: {remedy}"));
+        }
+        host.add_row([line.name, line.state, &detail]);
+    }
+    let mut capabilities = new(["CAPABILITY", "SERVED BY", "NOT SEEN, AND WHY NOTHING BETTER SERVES"]);
+    for line in &report.capabilities {
+        let mut notes: Vec<String> = line.not_seen.iter().map(|gap| format!("not seen: {gap}")).collect();
+        for refused in &line.refused {
+            notes.push(format!("refused: {}", refused.reason));
+            notes.extend(refused.remedy.iter().map(|remedy| format!("remedy: {remedy}")));
+        }
+        capabilities.add_row([line.name, line.served_by.as_deref().unwrap_or("nothing"), &notes.join("\n")]);
+    }
+    let mut text = format!(
+        "telltale {} on Linux {} ({})\n\n{host}\n\n{capabilities}\n",
+        report.version, report.kernel, report.machine
+    );
+    match &report.error {
+        Some(error) => text.push_str(&format!("\nnothing can be loaded: {error}\n")),
+        None if report.healthy => text.push_str("\nevery capability is served\n"),
+        None => text.push_str("\nsome capabilities are not served: see above\n"),
+    }
+    text
+}

@@ -1,0 +1,282 @@
+//! An event as one readable line: time, who, what, why.
+//!
+//! ```text
+//! 03:04:05.000  human/alice   curl[4321] alice      tcp   192.0.2.10:443 established 0.4 ms   sshd › bash › claude › bash
+//! 03:04:05.041  human/alice   python3[4322] alice   read  /home/alice/.aws/credentials aws-credentials   sshd › bash
+//! ```
+//!
+//! Whatever a process or another host wrote is escaped before it is measured or coloured, so no line can be forged
+//! and no terminal steered. On a terminal a line never exceeds its width: what tells least is left out first.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::fit::{ELLIPSIS, Keep, fit, pad, width};
+use super::line::{Columns, Span, span, spans_width, style, write_spans};
+use crate::model::bytes::escape_into;
+use crate::model::time::WallTime;
+use crate::ship::wire::rows::{Attribution, Ids};
+use crate::ship::wire::v1::{Connection, Credential, Endpoint, Gap, Repeat, Status};
+use crate::ship::wire::{ActivityView, Body, Deed, View, names};
+
+/// Finds the name of a user id on the host that the events are of.
+pub type UserName = Arc<dyn Fn(u32) -> Option<String> + Send + Sync>;
+
+/// How lines look.
+#[derive(Clone)]
+pub struct Renderer {
+    /// Columns of the terminal; `None`: there is none, and nothing is shortened.
+    pub width: Option<usize>,
+    /// Whether lines are coloured.
+    pub coloured: bool,
+    /// Whether lines name their host.
+    pub hosts: bool,
+    /// The time zone of the first column.
+    pub zone: TimeZone,
+    /// Names of users; without it, `root` and `uid:N`.
+    pub users: Option<UserName>,
+}
+
+impl Renderer {
+    /// One line without its newline.
+    pub fn line(&self, view: View<'_>) -> String {
+        let columns = Columns::new(self.width, self.hosts);
+        let mut out = String::new();
+        let time = self.time(view.wall_time(), columns.milliseconds);
+        write_spans(&mut out, &[span(style::DIM, time)], 0, self.coloured);
+        let mut column = |spans: &[Span], width: usize| {
+            out.push_str(&" ".repeat(columns.gap));
+            write_spans(&mut out, spans, width, self.coloured);
+        };
+        if columns.host > 0 {
+            let host =
+                shortened(escaped(view.batch().host.name.as_bytes()), columns.host, Keep::Start, &columns);
+            column(&[span(style::PLAIN, host)], columns.host);
+        }
+        match view.body() {
+            Body::Activity(activity) => {
+                column(&[span(style::BOLD, who(activity.attribution, &columns))], columns.who);
+                column(&self.process(&activity, &columns), columns.process);
+                column(&what(&activity, &columns), columns.what);
+                if let Some(width) = columns.why {
+                    column(&[span(style::DIM, why(&activity, columns.shorten.then_some(width)))], 0);
+                }
+            }
+            Body::Repeat(body) => column(&whole(repeat(body), &columns), 0),
+            Body::Gap(body) => column(&whole(gap(body), &columns), 0),
+            Body::Status(body) => column(&whole(status(body), &columns), 0),
+            Body::Unknown => {
+                column(
+                    &whole(
+                        (style::DOUBT, "an event of a kind that this program does not know".into()),
+                        &columns,
+                    ),
+                    0,
+                );
+            }
+        }
+        out.truncate(out.trim_end_matches(' ').len());
+        out
+    }
+
+    fn time(&self, time: WallTime, milliseconds: bool) -> String {
+        // Every time in nanoseconds that fits an i64 is within jiff's range.
+        let time = Timestamp::from_nanosecond(time.unix_ns.into()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let zoned = time.to_zoned(self.zone.clone());
+        zoned.strftime(if milliseconds { "%H:%M:%S%.3f" } else { "%H:%M:%S" }).to_string()
+    }
+
+    /// `curl[4321] alice`: the name is shortened first, then the user left out.
+    fn process(&self, activity: &ActivityView<'_>, columns: &Columns) -> Vec<Span> {
+        let pid = format!("[{}]", activity.process.pid);
+        let user = format!(" {}", self.user(activity.attribution, activity.ids));
+        let name = escaped(activity.process.short_name());
+        let mut room = columns.process.saturating_sub(width(&pid));
+        let with_user = !columns.shorten || width(&name).min(6) + width(&user) <= room;
+        room = room.saturating_sub(if with_user { width(&user) } else { 0 });
+        let mut spans =
+            vec![span(style::PLAIN, shortened(name, room, Keep::Start, columns)), span(style::DIM, pid)];
+        if with_user {
+            spans.push(span(style::PLAIN, user));
+        }
+        spans
+    }
+
+    fn user(&self, attribution: &Attribution, ids: &Ids) -> String {
+        let name = |uid: u32| {
+            let login = attribution.human.as_deref().and_then(|human| human.strip_prefix("human/"));
+            let login = login.filter(|_| ids.login_uid == Some(uid)).map(str::to_owned);
+            let name = login.or_else(|| self.users.as_ref().and_then(|users| users(uid)));
+            let name =
+                name.unwrap_or_else(|| if uid == 0 { "root".to_owned() } else { format!("uid:{uid}") });
+            escaped(name.as_bytes())
+        };
+        if ids.uid == ids.euid { name(ids.uid) } else { format!("{}→{}", name(ids.uid), name(ids.euid)) }
+    }
+}
+
+/// Text of others, so that a terminal shows it and obeys none of it.
+pub(super) fn escaped(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ = escape_into(&mut out, bytes);
+    out
+}
+
+fn shortened(text: String, room: usize, keep: Keep, columns: &Columns) -> String {
+    if columns.shorten { fit(&text, room, keep) } else { text }
+}
+
+fn who(attribution: &Attribution, columns: &Columns) -> String {
+    shortened(escaped(attribution.identity.as_bytes()), columns.who, Keep::Ends, columns)
+}
+
+/// What was done, in pieces.
+struct Told<'a> {
+    verb: &'a str,
+    target: Span,
+    keep: Keep,
+    /// What came of it, the longest form first. The first that fits beside the whole target is shown, else the last.
+    results: Vec<Vec<Span>>,
+}
+
+/// A target is not made shorter than this to make room for what came of it.
+const LEAST_TARGET: usize = 10;
+/// Columns of the verb.
+const VERB: usize = 6;
+
+fn what(activity: &ActivityView<'_>, columns: &Columns) -> Vec<Span> {
+    let Told { verb, target, keep, results } = match activity.deed {
+        Deed::Connection(body) => connection(body),
+        Deed::Datagram(flow) => {
+            let target = span(style::PLAIN, address(&flow.remote));
+            Told { verb: &flow.protocol, target, keep: Keep::Ends, results: Vec::new() }
+        }
+        Deed::Credential(body) => credential(body),
+        Deed::Unknown => {
+            let target = span(style::DOUBT, "something that this program does not know");
+            Told { verb: "?", target, keep: Keep::Start, results: Vec::new() }
+        }
+    };
+    let verb = pad(&escaped(verb.as_bytes()), VERB);
+    let room = columns.what.saturating_sub(width(&verb));
+    let fits = |target: usize, result: &Vec<Span>| !columns.shorten || target + spans_width(result) <= room;
+    let whole = width(&target.text);
+    let shortest = || results.last().filter(|result| fits(LEAST_TARGET, result));
+    let result =
+        results.iter().find(|result| fits(whole, result)).or_else(shortest).cloned().unwrap_or_default();
+    let room = room.saturating_sub(spans_width(&result));
+    let target = span(target.style, shortened(target.text, room, keep, columns));
+    [vec![span(style::DIM, verb), target], result].concat()
+}
+
+fn connection(connection: &Connection) -> Told<'_> {
+    let mut target = address(&connection.asked);
+    if let Some(connected) = connection.connected().filter(|connected| **connected != connection.asked) {
+        target = format!("{target} → {}", address(connected));
+    }
+    let (colour, outcome, short) = match &*connection.outcome {
+        "established" => (style::GOOD, "established".to_owned(), "ok"),
+        "failed" => {
+            let number = connection.errno.unwrap_or(0);
+            let name = names::errno(number).map_or_else(|| format!("failed: errno {number}"), str::to_owned);
+            (style::BAD, name, "failed")
+        }
+        _ => {
+            let reason = escaped(connection.reason.as_deref().unwrap_or("?").as_bytes());
+            (style::DOUBT, format!("unknown: {reason}"), "unknown")
+        }
+    };
+    let outcome = span(colour, format!(" {outcome}"));
+    let latency = connection.latency_ns.map(|latency| span(style::DIM, format!(" {}", duration(latency))));
+    let results = vec![
+        std::iter::once(outcome.clone()).chain(latency).collect(),
+        vec![outcome],
+        vec![span(colour, format!(" {short}"))],
+    ];
+    let colour = if connection.outcome == "failed" { style::BAD } else { style::PLAIN };
+    Told { verb: &connection.protocol, target: span(colour, target), keep: Keep::Ends, results }
+}
+
+fn credential(credential: &Credential) -> Told<'_> {
+    let colour = style::sensitivity(credential.sensitivity);
+    let name = span(style::DIM, format!(" {}", escaped(credential.name.as_bytes())));
+    let truncated = credential.truncate.then(|| span(style::BAD, " truncated"));
+    let results =
+        vec![truncated.clone().into_iter().chain([name]).collect(), truncated.into_iter().collect()];
+    let verb = match &*credential.access {
+        "read_write" => "rw",
+        "none" => "open",
+        access => access,
+    };
+    Told { verb, target: span(colour, escaped(credential.path.as_bytes())), keep: Keep::End, results }
+}
+
+/// `sshd › bash › claude`: root first. Where it is too wide, what is in the middle is left out as long as two of the
+/// nearest stay, then the root.
+fn why(activity: &ActivityView<'_>, room: Option<usize>) -> String {
+    const ARROW: &str = " › ";
+    let mut names: Vec<String> = activity.lineage().map(|process| escaped(process.short_name())).collect();
+    names.reverse();
+    let cut = activity.activity.lineage_truncated;
+    let whole = names.join(ARROW);
+    let whole = if cut { format!("{ELLIPSIS}{ARROW}{whole}") } else { whole };
+    let Some(room) = room.filter(|room| width(&whole) > *room) else { return whole };
+    let nearest = |from: usize| names.get(from..).unwrap_or_default().join(ARROW);
+    if let Some(root) = names.first().filter(|_| !cut) {
+        let texts = (2..names.len().saturating_sub(1))
+            .map(|from| format!("{root}{ARROW}{ELLIPSIS}{ARROW}{}", nearest(from)));
+        if let Some(text) = texts.into_iter().find(|text| width(text) <= room) {
+            return text;
+        }
+    }
+    let mut texts = (1..names.len()).map(|from| format!("{ELLIPSIS}{ARROW}{}", nearest(from)));
+    let last = || fit(&nearest(names.len().saturating_sub(1)), room, Keep::Ends);
+    texts.find(|text| width(text) <= room).unwrap_or_else(last)
+}
+
+fn address(endpoint: &Endpoint) -> String {
+    std::net::SocketAddr::new(endpoint.0.0, endpoint.1).to_string()
+}
+
+/// `0.4 ms`, `12 ms`, `1.2 s`.
+pub(super) fn duration(ns: u64) -> String {
+    match ns {
+        0..10_000_000 => format!("{:.1} ms", ns as f64 / 1e6),
+        10_000_000..1_000_000_000 => format!("{} ms", ns / 1_000_000),
+        _ => format!("{:.1} s", ns as f64 / 1e9),
+    }
+}
+
+/// Text over all columns behind the time.
+fn whole((style, text): (anstyle::Style, String), columns: &Columns) -> Vec<Span> {
+    let Columns { who, process, what, why, gap, .. } = *columns;
+    let gaps = if why.is_some() { 3 } else { 2 };
+    vec![span(
+        style,
+        shortened(text, who + process + what + why.unwrap_or(0) + gaps * gap, Keep::Start, columns),
+    )]
+}
+
+fn repeat(repeat: &Repeat) -> (anstyle::Style, String) {
+    let Repeat { cookie, remote, count, .. } = repeat;
+    (style::DIM, format!("{} again, {count} times (socket {cookie})", address(remote)))
+}
+
+fn gap(gap: &Gap) -> (anstyle::Style, String) {
+    let Gap { stage, cause, family, lost } = gap;
+    let things = family.as_deref().map_or_else(|| "events".into(), |family| format!("{family} records"));
+    let text = format!("LOST {lost} {things} in {stage}: {cause}");
+    (style::LOSS, escaped(text.as_bytes()))
+}
+
+fn status(status: &Status) -> (anstyle::Style, String) {
+    let Status { phase, version, .. } = status;
+    (style::DIM, format!("telltale {}: {}", escaped(version.as_bytes()), escaped(phase.as_bytes())))
+}
+
+#[cfg(test)]
+#[path = "render_tests.rs"]
+mod tests;

@@ -1,0 +1,166 @@
+//! Lines as they look, at several widths.
+
+use super::*;
+use crate::model::bytes::{RawBytes, is_unprintable};
+use crate::model::event::{Event, What};
+use crate::ship::wire::examples;
+
+fn renderer(width: Option<usize>) -> Renderer {
+    Renderer { width, coloured: false, hosts: false, zone: TimeZone::UTC, users: None }
+}
+
+fn lines(renderer: &Renderer, events: &[Event]) -> Vec<String> {
+    examples::batch(events).views().map(|view| renderer.line(view)).collect()
+}
+
+fn shown(width: Option<usize>) -> String {
+    let events: Vec<_> = examples::all().into_iter().map(|(_, event)| event).collect();
+    lines(&renderer(width), &events).join("\n")
+}
+
+fn check(width: Option<usize>, expected: &str) {
+    let shown = shown(width);
+    assert!(shown == expected.trim_matches('\n'), "at {width:?}:\n{shown}");
+}
+
+#[test]
+fn at_60_columns() {
+    check(
+        Some(60),
+        r"
+03:04:05 human/alice  curl[4321]   tcp   192.0.2.10:443 ok
+03:04:05 human/alice  curl[4321]   tcp   [2001:…:8080 failed
+03:04:05 human/alice  curl[4321]   tcp   192.0…0:443 unknown
+03:04:05 human/alice  curl[4321]   udp   192.0.2.53:53
+03:04:05 human/alice  pytho…[4322] read  …e/.aws/credentials
+03:04:05 human/alice  cat[4323]    rw    …ice/caf\xe9/id_rsa
+03:04:06 192.0.2.53:53 again, 12 times (socket 8194)
+03:04:06 LOST 17 connection records in kernel: dropped_ring…
+03:04:06 telltale 0.1.0: heartbeat
+",
+    );
+}
+
+#[test]
+fn at_100_columns() {
+    check(
+        Some(100),
+        r"
+03:04:05 human/alice      curl[4321] alice  tcp   192.0.2.10:443 established  … › claude › bash
+03:04:05 human/alice      curl[4321] root   tcp   [2001:db8::1]:8080 failed   … › claude › bash
+03:04:05 human/alice      curl[4321] alice  tcp   192.0.2.10:443 unknown      … › claude › bash
+03:04:05 human/alice      curl[4321] alice  udp   192.0.2.53:53               … › claude › bash
+03:04:05 human/alice      python3.11[4322]  read  …ome/alice/.aws/credentials … › claude › bash
+03:04:05 human/alice      cat[4323] alice   rw    …e/caf\xe9/id_rsa truncated … › claude › bash
+03:04:06 192.0.2.53:53 again, 12 times (socket 8194)
+03:04:06 LOST 17 connection records in kernel: dropped_ring_full
+03:04:06 telltale 0.1.0: heartbeat
+",
+    );
+}
+
+#[test]
+fn at_200_columns() {
+    check(
+        Some(200),
+        r"
+03:04:05.000  human/alice                     curl[4321] alice              tcp   192.0.2.10:443 established 0.4 ms                       sshd › bash › claude › bash
+03:04:05.000  human/alice                     curl[4321] root               tcp   [2001:db8::1]:8080 ECONNREFUSED 0.4 ms                  sshd › bash › claude › bash
+03:04:05.000  human/alice                     curl[4321] alice              tcp   192.0.2.10:443 unknown: timed_out                       … › sshd › bash › claude › bash
+03:04:05.000  human/alice                     curl[4321] alice              udp   192.0.2.53:53                                           sshd › bash › claude › bash
+03:04:05.041  human/alice                     python3.11[4322] alice        read  /home/alice/.aws/credentials aws-credentials            sshd › bash › claude › bash
+03:04:05.042  human/alice                     cat[4323] alice               rw    /home/alice/caf\xe9/id_rsa truncated ssh-private-key    sshd › bash › claude › bash
+03:04:06.000  192.0.2.53:53 again, 12 times (socket 8194)
+03:04:06.000  LOST 17 connection records in kernel: dropped_ring_full
+03:04:06.000  telltale 0.1.0: heartbeat
+",
+    );
+}
+
+#[test]
+fn without_a_terminal() {
+    check(
+        None,
+        r"
+03:04:05.000  human/alice               curl[4321] alice        tcp   192.0.2.10:443 established 0.4 ms               sshd › bash › claude › bash
+03:04:05.000  human/alice               curl[4321] root         tcp   [2001:db8::1]:8080 ECONNREFUSED 0.4 ms          sshd › bash › claude › bash
+03:04:05.000  human/alice               curl[4321] alice        tcp   192.0.2.10:443 unknown: timed_out               … › sshd › bash › claude › bash
+03:04:05.000  human/alice               curl[4321] alice        udp   192.0.2.53:53                                   sshd › bash › claude › bash
+03:04:05.041  human/alice               python3.11[4322] alice  read  /home/alice/.aws/credentials aws-credentials    sshd › bash › claude › bash
+03:04:05.042  human/alice               cat[4323] alice         rw    /home/alice/caf\xe9/id_rsa truncated ssh-private-key  sshd › bash › claude › bash
+03:04:06.000  192.0.2.53:53 again, 12 times (socket 8194)
+03:04:06.000  LOST 17 connection records in kernel: dropped_ring_full
+03:04:06.000  telltale 0.1.0: heartbeat
+",
+    );
+}
+
+fn hostile() -> Event {
+    let mut process = examples::process(7, "/tmp/\u{1b}]0;x\u{7}\u{202e}exe\n12:00 fake", &["x"]);
+    process.origin = crate::model::process::Origin::Inferred;
+    let path = RawBytes::from(&b"/home/\xff\xfe/\x1b[2J\n/id_rsa"[..]);
+    let mut activity =
+        examples::activity(process, "lsm/file_open", What::CredentialAccess(examples::credential(path)));
+    activity.actor.comm = "\r\u{9b}2J".into();
+    activity.why.lineage[0] = std::sync::Arc::new(examples::process(8, "/\u{2066}日本\t", &[]));
+    examples::event(10_000_000_000, activity)
+}
+
+#[test]
+fn nothing_hostile_reaches_the_terminal_and_no_line_is_too_wide() {
+    let mut events: Vec<_> = examples::all().into_iter().map(|(_, event)| event).collect();
+    events.push(hostile());
+    for columns in [Some(1), Some(40), Some(60), Some(89), Some(90), Some(119), Some(120), Some(200), None] {
+        for hosts in [false, true] {
+            let renderer = Renderer { hosts, ..renderer(columns) };
+            for line in lines(&renderer, &events) {
+                assert_eq!(line.chars().find(|c| is_unprintable(*c)), None, "{line:?}");
+                let room = columns.map_or(usize::MAX, |columns| columns.max(40));
+                assert!(width(&line) <= room, "{} columns at {columns:?}: {line}", width(&line));
+            }
+        }
+    }
+    let whole = lines(&renderer(None), &[hostile()]).remove(0);
+    assert!(whole.contains(r"\u{1b}]0;x\u{7}\u{202e}exe\n12:00 fake[7]"), "{whole}");
+    assert!(whole.contains(r"/home/\xff\xfe/\u{1b}[2J\n/id_rsa"), "{whole}");
+}
+
+#[test]
+fn colours_tell_failures_and_credentials() {
+    let events: Vec<_> = examples::all().into_iter().map(|(_, event)| event).collect();
+    let coloured = Renderer { coloured: true, ..renderer(None) };
+    let plain: Vec<_> = lines(&renderer(None), &events);
+    let painted = lines(&coloured, &events);
+    assert!(painted[1].contains("\u{1b}[31m ECONNREFUSED\u{1b}[0m"), "{:?}", painted[1]);
+    assert!(
+        painted[4].contains("\u{1b}[1m\u{1b}[35m/home/alice/.aws/credentials\u{1b}[0m"),
+        "{:?}",
+        painted[4]
+    );
+    assert!(painted[7].contains("\u{1b}[1m\u{1b}[31mLOST 17 connection records"), "{:?}", painted[7]);
+    for (painted, plain) in painted.iter().zip(&plain) {
+        assert_eq!(&anstream::adapter::strip_str(painted).to_string(), plain);
+    }
+}
+
+#[test]
+fn users_have_names_where_they_are_known() {
+    let mut process = examples::curl();
+    process.ids.login_uid = None;
+    (process.ids.uid, process.ids.euid) = (33, 0);
+    let what = What::CredentialAccess(examples::credential("/etc/shadow".into()));
+    let event = examples::event(10_000_000_000, examples::activity(process, "lsm/file_open", what));
+    let mut renderer = renderer(None);
+    assert!(lines(&renderer, std::slice::from_ref(&event))[0].contains("curl[4321] uid:33→root "));
+    renderer.users = Some(std::sync::Arc::new(|uid| (uid == 33).then(|| "www-data".to_owned())));
+    assert!(lines(&renderer, &[event])[0].contains("curl[4321] www-data→root "));
+}
+
+#[test]
+fn durations_have_a_unit_that_fits_them() {
+    for (ns, expected) in
+        [(410_250, "0.4 ms"), (9_990_000, "10.0 ms"), (12_000_000, "12 ms"), (1_250_000_000, "1.2 s")]
+    {
+        assert_eq!(duration(ns), expected);
+    }
+}

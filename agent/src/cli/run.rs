@@ -1,0 +1,66 @@
+//! `telltale run`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::app::{self, StartError, StartOptions};
+use crate::config::Config;
+use crate::kernel::hooks::Rung;
+
+/// Load the kernel programs and tell who does what, until Ctrl-C.
+///
+/// Events go to standard output, one a line, and to a collector where one is named. What serves each capability, what
+/// goes wrong and a summary at the end go to standard error.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// One JSON object a line (docs/events.md) instead of readable lines.
+    #[arg(long)]
+    pub json: bool,
+    /// Print no events: they go to the collector alone.
+    #[arg(long)]
+    pub quiet: bool,
+    /// Ship to this collector, such as http://127.0.0.1:4319.
+    #[arg(long, value_name = "URL")]
+    pub collector: Option<String>,
+    /// Read this configuration instead of /etc/telltale/telltale.toml.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Add the credential rules of this file; may be given more than once.
+    #[arg(long, value_name = "FILE")]
+    pub catalogue: Vec<PathBuf>,
+    /// Record the raw stream to this new file, for `telltale replay`. Secrets in command lines are redacted.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Use this rung of the ladder alone, and fail where it does not hold.
+    #[arg(long, value_name = "RUNG", value_parser = rung)]
+    pub rung: Option<Rung>,
+    /// A drill: lose every N-th record on purpose, and account for it.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub drop_every: u32,
+}
+
+pub(super) fn rung(name: &str) -> Result<Rung, String> {
+    Rung::from_name(name).ok_or_else(|| {
+        let names = Rung::ALL.map(Rung::name).join(", ");
+        format!("the rungs are {names}")
+    })
+}
+
+/// Runs the agent.
+///
+/// # Errors
+/// Where it cannot start.
+pub fn run(args: &RunArgs) -> Result<(), StartError> {
+    let RunArgs { json, quiet, collector, config, catalogue, record, rung, drop_every } = args.clone();
+    let config = Config::load(config.as_deref())?;
+    app::run(&StartOptions {
+        collector: collector.or(config.collector),
+        catalogue: config.catalogue.into_iter().chain(catalogue).collect(),
+        rung,
+        drop_every,
+        record,
+        json,
+        quiet: quiet || config.quiet,
+    })
+}

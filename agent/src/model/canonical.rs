@@ -1,0 +1,282 @@
+//! Canonical strings of identities.
+//!
+//! ```text
+//! identity   = "human/" segment
+//!            | "svc/" segment
+//!            | "user-svc/" segment "/" segment
+//!            | "container/" segment "/" segment
+//!            | "exe" path "@uid:" number
+//!            | "exe-ns/" segment
+//! segment    = any bytes, percent-encoded outside [A-Za-z0-9._-] (upper-case hex); may be empty
+//! path       = ( "/" segment )*
+//! ```
+//!
+//! One identity has one string and one string one identity: a string that would be written otherwise is refused.
+//! A path that does not begin with `/` (the kernel gives none) is written as one segment that ends in an encoded
+//! `/`, which no component of a real path can hold.
+
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+
+use super::identity::Identity;
+
+/// What a segment encodes: all but letters, digits, `.`, `_` and `-`.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
+
+/// Between an executable's path and its real uid.
+const UID_MARK: &str = "@uid:";
+
+/// A string that is no identity's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseIdentityError {
+    /// The part before the first `/` names no kind.
+    #[error(
+        "`{0}` is not a kind of identity: write human/…, svc/…, user-svc/…, container/…, exe/… or exe-ns/… \
+         (`telltale who` lists those that were seen)"
+    )]
+    UnknownKind(String),
+    /// A kind with the wrong number of parts.
+    #[error("an identity of kind `{kind}` is written `{form}`")]
+    Shape {
+        /// The kind.
+        kind: &'static str,
+        /// How it is written.
+        form: &'static str,
+    },
+    /// The same identity is written otherwise.
+    #[error(
+        "this identity is written `{canonical}`: bytes outside [A-Za-z0-9._-] are percent-encoded, others not"
+    )]
+    NotCanonical {
+        /// How.
+        canonical: String,
+    },
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Human { user } => write!(f, "human/{}", segment(user)),
+            Self::SystemUnit { unit } => write!(f, "svc/{}", segment(unit)),
+            Self::UserUnit { user, unit } => write!(f, "user-svc/{}/{}", segment(user), segment(unit)),
+            Self::Container { engine, id } => write!(f, "container/{}/{}", segment(engine), segment(id)),
+            Self::Executable { path, uid } => {
+                f.write_str("exe")?;
+                write_path(f, path)?;
+                write!(f, "{UID_MARK}{uid}")
+            }
+            Self::NamespacedExecutable { hash } => write!(f, "exe-ns/{}", segment(hash.as_bytes())),
+        }
+    }
+}
+
+impl FromStr for Identity {
+    type Err = ParseIdentityError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let identity = parse(text)?;
+        let canonical = identity.to_string();
+        if canonical == text { Ok(identity) } else { Err(ParseIdentityError::NotCanonical { canonical }) }
+    }
+}
+
+impl Identity {
+    /// The first part of the canonical string: what kind of identity this is.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Human { .. } => "human",
+            Self::SystemUnit { .. } => "svc",
+            Self::UserUnit { .. } => "user-svc",
+            Self::Container { .. } => "container",
+            Self::Executable { .. } => "exe",
+            Self::NamespacedExecutable { .. } => "exe-ns",
+        }
+    }
+}
+
+fn segment(bytes: &[u8]) -> impl fmt::Display {
+    percent_encode(bytes, ENCODED)
+}
+
+fn write_path(f: &mut fmt::Formatter<'_>, path: &[u8]) -> fmt::Result {
+    match path {
+        [] => Ok(()),
+        [b'/', rest @ ..] => {
+            for component in rest.split(|&byte| byte == b'/') {
+                f.write_char('/')?;
+                write!(f, "{}", segment(component))?;
+            }
+            Ok(())
+        }
+        relative => write!(f, "/{}%2F", segment(relative)),
+    }
+}
+
+/// Reads leniently; [`Identity::from_str`] then refuses what is not written canonically.
+fn parse(text: &str) -> Result<Identity, ParseIdentityError> {
+    let kind = text.split(['/', '@']).next().unwrap_or_default();
+    let rest = &text[kind.len()..];
+    let parts: Vec<Arc<[u8]>> = rest.split('/').skip(1).map(decode).collect();
+    match (kind, parts.as_slice()) {
+        ("human", [user]) => Ok(Identity::Human { user: user.clone() }),
+        ("human", _) => Err(ParseIdentityError::Shape { kind: "human", form: "human/USER" }),
+        ("svc", [unit]) => Ok(Identity::SystemUnit { unit: unit.clone() }),
+        ("svc", _) => Err(ParseIdentityError::Shape { kind: "svc", form: "svc/UNIT" }),
+        ("user-svc", [user, unit]) => Ok(Identity::UserUnit { user: user.clone(), unit: unit.clone() }),
+        ("user-svc", _) => Err(ParseIdentityError::Shape { kind: "user-svc", form: "user-svc/USER/UNIT" }),
+        ("container", [engine, id]) => Ok(Identity::Container { engine: engine.clone(), id: id.clone() }),
+        ("container", _) => Err(ParseIdentityError::Shape { kind: "container", form: "container/ENGINE/ID" }),
+        ("exe", _) => parse_executable(rest)
+            .ok_or(ParseIdentityError::Shape { kind: "exe", form: "exe/PATH/OF/FILE@uid:NUMBER" }),
+        ("exe-ns", [hash]) => std::str::from_utf8(hash)
+            .map(|hash| Identity::NamespacedExecutable { hash: hash.into() })
+            .map_err(|_| ParseIdentityError::Shape { kind: "exe-ns", form: "exe-ns/HASH" }),
+        ("exe-ns", _) => Err(ParseIdentityError::Shape { kind: "exe-ns", form: "exe-ns/HASH" }),
+        (other, _) => Err(ParseIdentityError::UnknownKind(other.escape_debug().to_string())),
+    }
+}
+
+fn parse_executable(rest: &str) -> Option<Identity> {
+    let (path, uid) = rest.rsplit_once(UID_MARK)?;
+    let uid = uid.parse().ok()?;
+    let components: Vec<Arc<[u8]>> = path.split('/').skip(1).map(decode).collect();
+    let path = match components.as_slice() {
+        [relative] if relative.contains(&b'/') => relative.strip_suffix(b"/")?.into(),
+        components => components.iter().fold(Vec::new(), |mut path, component| {
+            path.push(b'/');
+            path.extend_from_slice(component);
+            path
+        }),
+    };
+    Some(Identity::Executable { path: path.into(), uid })
+}
+
+fn decode(segment: &str) -> Arc<[u8]> {
+    percent_decode_str(segment).collect::<Vec<u8>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bytes(text: &[u8]) -> Arc<[u8]> {
+        text.into()
+    }
+
+    fn exe(path: &[u8], uid: u32) -> Identity {
+        Identity::Executable { path: bytes(path), uid }
+    }
+
+    #[test]
+    fn each_kind_is_written_as_documented() {
+        let table: [(Identity, &str); 16] = [
+            (Identity::Human { user: bytes(b"alice") }, "human/alice"),
+            (Identity::Human { user: bytes(b"uid:1000") }, "human/uid%3A1000"),
+            (Identity::Human { user: bytes(b"") }, "human/"),
+            (Identity::Human { user: bytes("zoë@corp/x".as_bytes()) }, "human/zo%C3%AB%40corp%2Fx"),
+            (Identity::SystemUnit { unit: bytes(b"nginx") }, "svc/nginx"),
+            (Identity::SystemUnit { unit: bytes(b"getty@tty1") }, "svc/getty%40tty1"),
+            (Identity::SystemUnit { unit: bytes(b"..") }, "svc/.."),
+            (
+                Identity::UserUnit { user: bytes(b"alice"), unit: bytes(b"syncthing") },
+                "user-svc/alice/syncthing",
+            ),
+            (Identity::Container { engine: bytes(b"lxc"), id: bytes(b"web 1%") }, "container/lxc/web%201%25"),
+            (exe(b"/usr/local/bin/sync", 1000), "exe/usr/local/bin/sync@uid:1000"),
+            (exe(b"/opt/a@uid:0/./../b", 7), "exe/opt/a%40uid%3A0/./../b@uid:7"),
+            (exe(b"//a//", 7), "exe//a//@uid:7"),
+            (exe(b"/", 7), "exe/@uid:7"),
+            (exe(b"", 7), "exe@uid:7"),
+            (exe(b"not/absolute", 7), "exe/not%2Fabsolute%2F@uid:7"),
+            (Identity::NamespacedExecutable { hash: "00ff".into() }, "exe-ns/00ff"),
+        ];
+        for (identity, text) in table {
+            assert_eq!(identity.to_string(), text);
+            assert_eq!(text.parse(), Ok(identity), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_second_way_to_write_an_identity_is_refused() {
+        for text in [
+            "human/%61lice",
+            "svc/a%2fb",
+            "human/a:b",
+            "exe/bin/x@uid:007",
+            "exe/bin/x@uid:+7",
+            "exe/a%2F%2F/b@uid:1",
+        ] {
+            let error = text.parse::<Identity>().unwrap_err();
+            assert!(matches!(error, ParseIdentityError::NotCanonical { .. }), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_identity_is_refused_with_its_form() {
+        for text in ["", "root", "agent/claude", "exec/x@uid:1"] {
+            let error = text.parse::<Identity>().unwrap_err();
+            assert!(matches!(error, ParseIdentityError::UnknownKind(_)), "{text}: {error}");
+        }
+        for text in [
+            "human",
+            "human/a/b",
+            "svc",
+            "user-svc/a",
+            "container/x",
+            "exe/bin/x",
+            "exe/x@uid:-1",
+            "exe-ns/%FF",
+        ] {
+            let error = text.parse::<Identity>().unwrap_err();
+            assert!(matches!(error, ParseIdentityError::Shape { .. }), "{text}: {error}");
+        }
+    }
+
+    fn any_bytes() -> impl Strategy<Value = Arc<[u8]>> {
+        prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..24),
+            proptest::collection::vec(proptest::sample::select(b"/.%@:-_aZ09 \n\xff".to_vec()), 0..12),
+        ]
+        .prop_map(Into::into)
+    }
+
+    fn any_identity() -> impl Strategy<Value = Identity> {
+        prop_oneof![
+            any_bytes().prop_map(|user| Identity::Human { user }),
+            any_bytes().prop_map(|unit| Identity::SystemUnit { unit }),
+            (any_bytes(), any_bytes()).prop_map(|(user, unit)| Identity::UserUnit { user, unit }),
+            (any_bytes(), any_bytes()).prop_map(|(engine, id)| Identity::Container { engine, id }),
+            (any_bytes(), any::<u32>()).prop_map(|(path, uid)| Identity::Executable { path, uid }),
+            any::<String>().prop_map(|hash| Identity::NamespacedExecutable { hash: hash.into() }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_identity_comes_back_from_its_string(identity in any_identity()) {
+            let text = identity.to_string();
+            prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-%@/:".contains(&b)), "{text}");
+            prop_assert!(text.starts_with(identity.kind()));
+            prop_assert_eq!(text.parse::<Identity>(), Ok(identity));
+        }
+
+        #[test]
+        fn different_identities_have_different_strings(one in any_identity(), other in any_identity()) {
+            prop_assert_eq!(one.to_string() == other.to_string(), one == other);
+        }
+
+        #[test]
+        fn any_text_is_an_identity_in_canonical_form_or_an_error(
+            text in prop_oneof![".*", "(human|svc|user-svc|container|exe|exe-ns)[/a%@:.0-9F]{0,16}(@uid:[0-9]{1,3})?"]
+        ) {
+            if let Ok(identity) = text.parse::<Identity>() {
+                prop_assert_eq!(identity.to_string(), text);
+            }
+        }
+    }
+}

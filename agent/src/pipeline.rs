@@ -1,0 +1,341 @@
+//! The one loop's body: a record of the ring becomes an event, or context, or a number in the ledger.
+//!
+//! hooks → ring → capture → process → (join) → attribute → context → event. The same steps serve the live ring and a
+//! recording; there is no IO and no clock here.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use agent_common::keys::{FlowCount, FlowKey};
+
+use crate::attribute::Attributor;
+use crate::capture::decode;
+use crate::capture::join::{Ended, Join, OUTCOME_TIMEOUT};
+use crate::capture::ledger::{GapReporter, KernelCounters, Ledger};
+use crate::capture::sequence::{Seen, SequenceTracker, Start};
+use crate::capture::tally::Tally;
+use crate::catalogue::Catalogue;
+use crate::catalogue::enumerate::KnownFiles;
+use crate::context;
+use crate::model::act::{Act, Actor, ConnectAttempt, Deed, FileOpen};
+use crate::model::event::{
+    Activity, AgentStatus, Connection, CredentialAccess, DatagramFlow, Event, EventKind, Gap, Repeat, What,
+    Why,
+};
+use crate::model::identity::Attribution;
+use crate::model::process::Process;
+use crate::model::time::BootTime;
+use crate::process::ProcessTable;
+
+/// Attempts of the agent itself whose outcomes are still to come: its self-test makes a handful.
+const OWN_ATTEMPTS: usize = 64;
+
+/// Who made an attempt, as it was at that time: by its outcome the process may run something else, or have ended.
+struct Asked {
+    attempt: ConnectAttempt,
+    hook: &'static str,
+    process: Arc<Process>,
+    attribution: Arc<Attribution>,
+    why: Why,
+}
+
+/// All that is known between records.
+pub struct Pipeline {
+    tracker: SequenceTracker,
+    ledger: Arc<Ledger>,
+    gaps: GapReporter,
+    table: ProcessTable,
+    join: Join<Asked>,
+    attributor: Attributor,
+    catalogue: Arc<Catalogue>,
+    known: KnownFiles,
+    own: Option<u32>,
+    own_attempts: HashSet<u64>,
+    flows_told: HashMap<FlowKey, u64>,
+}
+
+/// What a pipeline is made of.
+pub struct Parts {
+    /// Where the numbers of the records begin.
+    pub start: Start,
+    /// All figures.
+    pub ledger: Arc<Ledger>,
+    /// Processes, seeded with what ran before.
+    pub table: ProcessTable,
+    /// Identities.
+    pub attributor: Attributor,
+    /// Credentials.
+    pub catalogue: Arc<Catalogue>,
+    /// Credential files that existed at the start.
+    pub known: KnownFiles,
+    /// Pid of the agent itself, whose acts are not told. It is no one else's while the agent runs.
+    pub own: Option<u32>,
+}
+
+impl Pipeline {
+    /// Nothing seen yet.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { start, ledger, table, attributor, catalogue, known, own } = parts;
+        Self {
+            tracker: SequenceTracker::new(start),
+            ledger,
+            gaps: GapReporter::default(),
+            table,
+            join: Join::new(OUTCOME_TIMEOUT),
+            attributor,
+            catalogue,
+            known,
+            own,
+            own_attempts: HashSet::new(),
+            flows_told: HashMap::new(),
+        }
+    }
+
+    /// The process table, to be seeded.
+    pub fn processes(&mut self) -> &mut ProcessTable {
+        &mut self.table
+    }
+
+    /// The attributor, whose users may change.
+    pub fn attributor(&mut self) -> &mut Attributor {
+        &mut self.attributor
+    }
+
+    /// The credential files known by inode.
+    pub const fn known_files(&self) -> &KnownFiles {
+        &self.known
+    }
+
+    /// Takes one record of the ring; what it leads to goes to `emit`.
+    pub fn record(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Event)) {
+        let seen = match decode::meta(bytes) {
+            Ok(meta) => self.tracker.observe(meta.cpu, meta.sequence, meta.time),
+            Err(_) => {
+                self.ledger.add(Tally::Unnumbered, 1);
+                Seen::New
+            }
+        };
+        let decoded = decode::decode(bytes);
+        self.ledger.read(&decoded);
+        match decoded {
+            Ok(_) if seen == Seen::Duplicate => self.ledger.add(Tally::SequenceDuplicate, 1),
+            Ok(act) => self.act(act, emit),
+            Err(error) => tracing::debug!(%error, "a record that cannot be read"),
+        }
+    }
+
+    fn act(&mut self, act: Act, emit: &mut dyn FnMut(Event)) {
+        let Some(act) = self.table.observe(act) else {
+            self.ledger.add(Tally::Context, 1);
+            return;
+        };
+        let Act { time, hook, deed } = act;
+        match deed {
+            Deed::ConnectAttempt(attempt) => self.attempt(time, hook, attempt, emit),
+            Deed::ConnectOutcome(outcome) => {
+                if self.own_attempts.remove(&outcome.cookie) {
+                    self.ledger.add(Tally::OwnAct, 1);
+                } else if let Some(ended) = self.join.outcome(time, outcome) {
+                    self.connection(ended, emit);
+                }
+            }
+            Deed::Datagram(sent) => {
+                if self.is_own(&sent.actor) {
+                    return;
+                }
+                let ConnectAttempt { actor, cookie, protocol, remote } = sent;
+                let what = What::DatagramFlow(DatagramFlow { cookie, protocol, remote });
+                self.activity(time, hook, actor, what, emit);
+            }
+            Deed::FileOpen(open) => self.file_open(time, hook, open, emit),
+            // The process table takes these.
+            Deed::Fork(_) | Deed::Exec(_) | Deed::Exit(_) => self.ledger.add(Tally::Context, 1),
+        }
+    }
+
+    /// Whether the agent itself acted, which is counted and not told.
+    fn is_own(&self, actor: &Actor) -> bool {
+        let own = self.own == Some(actor.process.pid);
+        if own {
+            self.ledger.add(Tally::OwnAct, 1);
+        }
+        own
+    }
+
+    fn attempt(
+        &mut self,
+        time: BootTime,
+        hook: &'static str,
+        attempt: ConnectAttempt,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        if self.is_own(&attempt.actor) {
+            if self.own_attempts.len() < OWN_ATTEMPTS {
+                self.own_attempts.insert(attempt.cookie);
+            }
+            return;
+        }
+        let cookie = attempt.cookie;
+        let (process, attribution, why) = self.who_and_why(time, &attempt.actor);
+        let asked = Asked { attempt, hook, process, attribution, why };
+        for ended in self.join.attempt(cookie, time, asked) {
+            self.connection(ended, emit);
+        }
+    }
+
+    fn connection(&self, ended: Ended<Asked>, emit: &mut dyn FnMut(Event)) {
+        let Ended { payload, asked_at, ended_at, outcome, connected, local } = ended;
+        let Asked { attempt, hook, process, attribution, why } = payload;
+        let ConnectAttempt { actor, cookie, protocol, remote } = attempt;
+        let what = What::Connection(Connection {
+            cookie,
+            protocol,
+            asked: remote,
+            connected,
+            local,
+            outcome,
+            latency_ns: ended_at.map(|ended_at| ended_at.since_ns(asked_at)),
+        });
+        self.ledger.add(Tally::Activity, 1);
+        let activity = Activity { attribution, process, actor, hook, what, why };
+        emit(Event { time: asked_at, kind: EventKind::Activity(Box::new(activity)) });
+    }
+
+    fn file_open(&mut self, time: BootTime, hook: &'static str, open: FileOpen, emit: &mut dyn FnMut(Event)) {
+        if self.is_own(&open.actor) {
+            return;
+        }
+        let Some((entry, matched_by)) = self.catalogue.recognise(&self.known, &open) else {
+            self.ledger.add(Tally::NotACredential, 1);
+            return;
+        };
+        let what = What::CredentialAccess(CredentialAccess {
+            credential: entry.name.clone(),
+            kind: entry.kind.clone(),
+            sensitivity: entry.sensitivity,
+            path: open.path,
+            file: open.file,
+            access: open.access,
+            matched_by,
+        });
+        self.activity(time, hook, open.actor, what, emit);
+    }
+
+    fn activity(
+        &mut self,
+        time: BootTime,
+        hook: &'static str,
+        actor: Actor,
+        what: What,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let (process, attribution, why) = self.who_and_why(time, &actor);
+        self.ledger.add(Tally::Activity, 1);
+        let activity = Activity { attribution, process, actor, hook, what, why };
+        emit(Event { time, kind: EventKind::Activity(Box::new(activity)) });
+    }
+
+    fn who_and_why(&mut self, time: BootTime, actor: &Actor) -> (Arc<Process>, Arc<Attribution>, Why) {
+        let process = self.table.process_of(actor, time);
+        let cgroup = self.table.cgroup_of(actor, &process);
+        let attribution = self.attributor.attribute(&process, actor, &cgroup);
+        let why = context::why(&self.table, &process);
+        (process, attribution, why)
+    }
+
+    /// Takes what was folded since the flows began; what is new of it is told.
+    pub fn flows(&mut self, folded: &[(FlowKey, FlowCount)], emit: &mut dyn FnMut(Event)) {
+        let mut still_told = HashMap::with_capacity(folded.len());
+        for (key, count) in folded {
+            let told = self.flows_told.get(key).copied().unwrap_or(0);
+            still_told.insert(*key, count.folded);
+            let Some(remote) = decode::flow_peer(key) else { continue };
+            // A flow that was forgotten and began anew counts from zero again.
+            let new = if count.folded >= told { count.folded - told } else { count.folded };
+            if new == 0 {
+                continue;
+            }
+            let last = BootTime::from_ns(count.last_boot_ns);
+            self.ledger.add(Tally::Repeat, 1);
+            emit(Event {
+                time: last,
+                kind: EventKind::Repeat(Repeat { cookie: key.cookie, remote, count: new, last }),
+            });
+        }
+        self.flows_told = still_told;
+    }
+
+    /// What time alone brings: attempts whose outcome never came, losses that are certain now.
+    pub fn tick(&mut self, now: BootTime, counters: Option<&KernelCounters>, emit: &mut dyn FnMut(Event)) {
+        for ended in self.join.expire(now) {
+            self.connection(ended, emit);
+        }
+        // The kernel counts the same losses with their causes: the holes are checked against them, not told again.
+        let _ = self.tracker.settle(now);
+        self.take_figures(counters);
+        self.tell_gaps(now, emit);
+    }
+
+    /// The end, with the hooks detached and the ring read to its end: every attempt is told, and what was lost behind
+    /// the last record of a CPU is known by the kernel's `next` numbers.
+    pub fn finish(
+        &mut self,
+        now: BootTime,
+        counters: Option<&KernelCounters>,
+        next: &[(u32, u64)],
+        emit: &mut dyn FnMut(Event),
+    ) {
+        for ended in self.join.drain() {
+            self.connection(ended, emit);
+        }
+        let _ = self.tracker.close(next.iter().copied());
+        self.take_figures(counters);
+        self.tell_gaps(now, emit);
+    }
+
+    fn take_figures(&self, counters: Option<&KernelCounters>) {
+        if let Some(counters) = counters {
+            self.ledger.kernel(counters);
+        }
+        self.ledger.join(&self.join);
+        self.ledger.sequence(&self.tracker);
+    }
+
+    fn tell_gaps(&mut self, now: BootTime, emit: &mut dyn FnMut(Event)) {
+        for gap in self.gaps.report(&self.ledger) {
+            // The queue tells its own losses, where they happened in the stream.
+            if gap.stage == "queue" {
+                continue;
+            }
+            self.gap(now, gap, emit);
+        }
+    }
+
+    fn gap(&self, now: BootTime, gap: Gap, emit: &mut dyn FnMut(Event)) {
+        self.ledger.add(Tally::Gap, 1);
+        emit(Event { time: now, kind: EventKind::Gap(gap) });
+    }
+
+    /// The agent speaks of itself.
+    pub fn status(
+        &self,
+        now: BootTime,
+        phase: &'static str,
+        capabilities: Vec<(String, String)>,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        // Counted first, so that the figures hold the event that carries them.
+        self.ledger.add(Tally::AgentStatus, 1);
+        let status =
+            AgentStatus { phase, version: env!("CARGO_PKG_VERSION"), capabilities, counters: self.figures() };
+        emit(Event { time: now, kind: EventKind::AgentStatus(status) });
+    }
+
+    /// All figures by name.
+    pub fn figures(&self) -> BTreeMap<String, u64> {
+        let mut figures = self.ledger.snapshot();
+        let processes = self.table.counters();
+        figures.extend(processes.by_name().into_iter().map(|(name, value)| (name.to_owned(), value)));
+        figures
+    }
+}

@@ -1,0 +1,28 @@
+//! Processes: who is behind an act.
+//!
+//! [`ProcessTable`] keeps every process by (pid, start time), so that a reused pid is another process. It is seeded
+//! from /proc once ([`inventory`]) and from then on kept by fork, exec and exit records alone: nothing is read from
+//! /proc when an act arrives. Arguments are redacted before they are kept ([`Redactor`]).
+
+pub mod cgroups;
+pub mod counters;
+mod entries;
+mod image;
+pub mod inventory;
+pub mod redact;
+pub mod table;
+mod versions;
+
+#[cfg(test)]
+mod model_test;
+#[cfg(test)]
+mod table_test;
+
+pub use counters::ProcessCounters;
+pub use entries::Limits;
+pub use table::ProcessTable;
+
+use crate::model::bytes::RawBytes;
+
+/// Replaces secrets in a command line. It returns as many arguments as it is given.
+pub type Redactor = fn(&[RawBytes]) -> Vec<RawBytes>;

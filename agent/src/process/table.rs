@@ -1,0 +1,322 @@
+//! The process table: records of process life in, the process behind an act out.
+//!
+//! Records may come late, twice or not at all:
+//! - an exec before its fork, or a fork before an older exec: each image is kept with the time it began, and an act
+//!   gets the image of its own time (`versions`);
+//! - an exit before other records of the process: it stays ended, and they still find it;
+//! - a start that was lost: the process is made from the record that names it, with an image that is not known
+//!   ([`Origin::Inferred`]), and counted;
+//! - an exit that was lost: the next process with that pid tells.
+//!
+//! One order is taken as given: a process's fork of a child comes after its own exec (the kernel's process ring has
+//! them in this order, and a child copies what its maker is known to run).
+
+use std::sync::Arc;
+
+use super::cgroups::CgroupNames;
+use super::entries::{Entries, Entry, Limits};
+use super::inventory::Inventory;
+use super::{ProcessCounters, Redactor, image};
+use crate::model::act::{Act, Actor, Deed, Exec, Exit, Fork};
+use crate::model::process::{Cgroup, ExecImage, Origin, Process, ProcessKey};
+use crate::model::time::BootTime;
+
+/// All processes, told apart by pid and start.
+#[derive(Debug)]
+pub struct ProcessTable {
+    entries: Entries,
+    cgroups: CgroupNames,
+    redact: Redactor,
+    /// The image of a process whose start was lost.
+    unknown: Arc<ExecImage>,
+    /// Length of a clock tick: the precision of starts in /proc.
+    tick_ns: u64,
+    counters: ProcessCounters,
+}
+
+impl ProcessTable {
+    /// An empty table. `tick_ns` is the length of a clock tick in /proc ([`super::inventory::tick_ns`]).
+    pub fn new(redact: Redactor, tick_ns: u64) -> Self {
+        Self::with_limits(redact, tick_ns, Limits::default())
+    }
+
+    /// An empty table with bounds of its own.
+    pub fn with_limits(redact: Redactor, tick_ns: u64, limits: Limits) -> Self {
+        Self {
+            entries: Entries::new(limits),
+            cgroups: CgroupNames::default(),
+            redact,
+            unknown: Arc::default(),
+            tick_ns: tick_ns.max(1),
+            counters: ProcessCounters::default(),
+        }
+    }
+
+    /// What it did and could not keep.
+    pub fn counters(&self) -> ProcessCounters {
+        ProcessCounters { evicted_cgroups: self.cgroups.evicted(), ..self.counters }
+    }
+
+    /// Running processes that are known.
+    pub fn live(&self) -> usize {
+        self.entries.live()
+    }
+
+    /// Ended processes that are still known.
+    pub fn ended(&self) -> usize {
+        self.entries.ended()
+    }
+
+    /// Takes a record of process life; hands back any other act.
+    pub fn observe(&mut self, act: Act) -> Option<Act> {
+        match act.deed {
+            Deed::Fork(fork) => drop(self.fork(act.time, &fork)),
+            Deed::Exec(exec) => drop(self.exec(act.time, *exec)),
+            Deed::Exit(exit) => self.exit(act.time, &exit),
+            _ => return Some(act),
+        }
+        None
+    }
+
+    /// The process behind an act, with its image at that time. Never fails: a process that is not known is made from
+    /// what the act says of it.
+    pub fn process_of(&mut self, actor: &Actor, time: BootTime) -> Arc<Process> {
+        self.settle(actor.process);
+        if self.entries.get(actor.process).is_none() {
+            self.infer(actor);
+        }
+        match self.entries.get_mut(actor.process) {
+            Some(entry) => {
+                entry.last_seen = entry.last_seen.max(time);
+                let process = entry.versions.at(time).clone();
+                entry.versions.forget(entry.last_seen);
+                process
+            }
+            // It had ended before others that are kept and was dropped again at once.
+            None => Arc::new(self.inferred(actor)),
+        }
+    }
+
+    /// The cgroup an actor was in at its act: that of its exec, or another it was moved to since.
+    pub fn cgroup_of(&mut self, actor: &Actor, process: &Process) -> Arc<Cgroup> {
+        if process.cgroup.id == actor.cgroup_id && !process.cgroup.path.is_empty() {
+            return process.cgroup.clone();
+        }
+        self.cgroups.named(actor.cgroup_id)
+    }
+
+    /// The process that made `process`, as it was then; `None` where that is not known, or no longer.
+    pub fn parent_of(&self, process: &Process) -> Option<Arc<Process>> {
+        let made_by = self.entries.get(process.key).and_then(|entry| entry.parent.clone());
+        let Some(parent) = made_by else {
+            return self.entries.get(process.parent?).map(|entry| entry.versions.at(process.since).clone());
+        };
+        if self.entries.exact(parent.key) == parent.key {
+            return Some(parent);
+        }
+        // Its exact start became known since.
+        let known = self.entries.get(parent.key).and_then(|entry| {
+            entry.versions.iter().find(|version| Arc::ptr_eq(&version.image, &parent.image)).cloned()
+        });
+        Some(known.unwrap_or_else(|| {
+            Arc::new(Process { key: self.entries.exact(parent.key), ..Process::clone(&parent) })
+        }))
+    }
+
+    /// All processes that are known to run, as they are now.
+    pub fn snapshot(&self) -> Vec<Arc<Process>> {
+        self.entries.running().map(|entry| entry.versions.current().clone()).collect()
+    }
+
+    /// Takes what /proc showed. Processes that records have told of already are left as they are.
+    pub fn seed(&mut self, inventory: Inventory) {
+        for (id, path) in &inventory.cgroups {
+            self.cgroups.learn(*id, path);
+        }
+        let mut seeded = Vec::with_capacity(inventory.processes.len());
+        for found in inventory.processes {
+            let mut process = found.process;
+            let known = self.entries.newest(process.key.pid).map(|entry| entry.versions.current().key);
+            if known.is_some_and(|known| self.same_tick(known, process.key)) {
+                continue;
+            }
+            process.image = self.keep_image(ExecImage::clone(&process.image));
+            process.cgroup = self.cgroups.learn(process.cgroup.id, &process.cgroup.path);
+            let key = process.key;
+            let mut entry = Entry::new(process, None);
+            entry.coarse = true;
+            entry.read_at = Some(found.read_at);
+            entry.last_seen = found.read_at;
+            self.entries.insert(entry, &mut self.counters);
+            self.counters.seeded += 1;
+            seeded.push((key, found.parent_pid));
+        }
+        for (key, parent_pid) in seeded {
+            let parent = self.entries.newest(parent_pid).map(|entry| entry.versions.current().clone());
+            // A parent that is younger took the pid while /proc was being read.
+            let tick = |key: ProcessKey| key.start.ns / self.tick_ns;
+            if let Some(parent) = parent.filter(|parent| parent.key != key && tick(parent.key) <= tick(key)) {
+                self.entries.set_parent(key, parent);
+            }
+        }
+    }
+
+    /// Looks ahead at records that waited while /proc was read, before they are observed: a process that called exec
+    /// in that time was seeded with the image that it ran afterwards, so what it ran before is not known.
+    pub fn foresee(&mut self, waiting: &[Act]) {
+        for act in waiting {
+            let Deed::Exec(exec) = &act.deed else { continue };
+            self.settle(exec.actor.process);
+            let unknown = self.unknown.clone();
+            let Some(entry) = self.entries.get_mut(exec.actor.process) else { continue };
+            if entry.read_at.is_some_and(|read_at| act.time <= read_at) {
+                entry.versions.update(|process| doubt(process, &unknown));
+            }
+        }
+    }
+
+    fn fork(&mut self, time: BootTime, fork: &Fork) -> Arc<Process> {
+        let maker = self.process_of(&fork.actor, time);
+        self.settle(fork.child);
+        let child = Process {
+            key: fork.child,
+            parent: Some(maker.key),
+            namespaced_pid: fork.namespaced_pid,
+            image: maker.image.clone(),
+            ids: fork.actor.ids,
+            cgroup: self.cgroup_of(&fork.actor, &maker),
+            namespaces: fork.actor.namespaces,
+            origin: Origin::Observed,
+            since: time,
+            exec_count: 0,
+        };
+        let Some(entry) = self.entries.get_mut(fork.child) else {
+            let entry = Entry::new(child.clone(), Some(maker));
+            self.entries.insert(entry, &mut self.counters);
+            return Arc::new(child);
+        };
+        if entry.versions.fork_seen() {
+            self.counters.duplicates += 1;
+            return entry.versions.at(time).clone();
+        }
+        // It was known before its fork was told: by a later act of its own, or by /proc, which showed it as it was
+        // when it was read.
+        let child = Arc::new(child);
+        if let Some(read_at) = entry.read_at {
+            entry.versions.update(|process| {
+                if process.origin == Origin::Inventoried && !same_program(&process.image, &child.image) {
+                    process.since = read_at;
+                }
+            });
+        }
+        entry.versions.insert(child.clone());
+        entry.versions.retain(|process| process.origin == Origin::Observed || process.since > time);
+        self.entries.set_parent(fork.child, maker);
+        child
+    }
+
+    fn exec(&mut self, time: BootTime, exec: Exec) -> Arc<Process> {
+        let Exec { actor, parent, namespaced_pid, image, cgroup_path } = exec;
+        let before = self.process_of(&actor, time);
+        if before.origin == Origin::Observed && before.since == time && before.exec_count > 0 {
+            self.counters.duplicates += 1;
+            return before;
+        }
+        self.settle(parent);
+        let process = Arc::new(Process {
+            key: actor.process,
+            parent: before.parent.or((parent.pid != 0).then_some(parent)),
+            namespaced_pid,
+            image: self.keep_image(image),
+            ids: actor.ids,
+            cgroup: self.cgroups.learn(actor.cgroup_id, &cgroup_path),
+            namespaces: actor.namespaces,
+            origin: Origin::Observed,
+            since: time,
+            exec_count: before.exec_count + 1,
+        });
+        let made_by = self.entries.get(parent).map(|entry| entry.versions.at(time).clone());
+        let unknown = self.unknown.clone();
+        let Some(entry) = self.entries.get_mut(actor.process) else { return process };
+        if entry.read_at.is_some_and(|read_at| time <= read_at) {
+            // /proc showed this image, or a later one that its own record will tell.
+            entry.versions.retain(|other| other.origin != Origin::Inventoried || other.since < time);
+            entry.versions.update(|process| doubt(process, &unknown));
+        }
+        entry.versions.update(|process| process.exec_count += u32::from(process.since > time));
+        entry.versions.insert(process.clone());
+        if entry.parent.is_none()
+            && let Some(made_by) = made_by
+        {
+            self.entries.set_parent(actor.process, made_by);
+        }
+        process
+    }
+
+    fn exit(&mut self, time: BootTime, exit: &Exit) {
+        self.process_of(&exit.actor, time);
+        match self.entries.get(exit.actor.process).map(|entry| entry.ended) {
+            Some(None) => self.entries.end(exit.actor.process, time),
+            _ => self.counters.duplicates += 1,
+        }
+        self.entries.sweep(time, &mut self.counters);
+    }
+
+    /// Gives a seeded process its exact start, if `key` is its: same pid, start in the same tick.
+    fn settle(&mut self, key: ProcessKey) {
+        let Some(newest) = self.entries.newest(key.pid).filter(|entry| entry.coarse) else { return };
+        let coarse = newest.versions.current().key;
+        if self.same_tick(coarse, key) {
+            self.entries.rekey(coarse, key);
+            self.counters.upgraded += 1;
+        }
+    }
+
+    fn same_tick(&self, one: ProcessKey, other: ProcessKey) -> bool {
+        one.pid == other.pid && one.start.ns / self.tick_ns == other.start.ns / self.tick_ns
+    }
+
+    fn infer(&mut self, actor: &Actor) {
+        let process = self.inferred(actor);
+        self.entries.insert(Entry::new(process, None), &mut self.counters);
+        self.counters.inferred += 1;
+    }
+
+    fn inferred(&mut self, actor: &Actor) -> Process {
+        Process {
+            key: actor.process,
+            parent: None,
+            namespaced_pid: actor.process.pid,
+            image: self.unknown.clone(),
+            ids: actor.ids,
+            cgroup: self.cgroups.named(actor.cgroup_id),
+            namespaces: actor.namespaces,
+            origin: Origin::Inferred,
+            since: actor.process.start,
+            exec_count: 0,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn check_invariants(&self) {
+        self.entries.check_invariants();
+    }
+
+    fn keep_image(&mut self, image: ExecImage) -> Arc<ExecImage> {
+        let (image, cut) = image::keep(image, self.redact);
+        self.counters.images_cut += u64::from(cut);
+        Arc::new(image)
+    }
+}
+
+/// Takes back what /proc showed of a process that called exec before it was read.
+fn doubt(process: &mut Process, unknown: &Arc<ExecImage>) {
+    if process.origin == Origin::Inventoried {
+        process.image = unknown.clone();
+        process.origin = Origin::Inferred;
+    }
+}
+
+fn same_program(one: &ExecImage, other: &ExecImage) -> bool {
+    (one.exe_file, &one.exe, &one.argv) == (other.exe_file, &other.exe, &other.argv)
+}

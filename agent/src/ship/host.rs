@@ -1,0 +1,109 @@
+//! Which host and which boot speaks.
+
+use std::fs;
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use super::wire::bytes::WireBytes;
+use super::wire::v1::Host;
+use crate::model::bytes::RawBytes;
+
+/// Key of the hash of the machine id. machine-id(5): the id is confidential; applications show a keyed hash of it.
+const MACHINE_ID_KEY: &[u8] = b"telltale host id 1\0";
+
+/// Why the host could not be told.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// No boot id.
+    #[error("reading the boot id from {path}: {source}; is /proc mounted?")]
+    BootId {
+        /// The file.
+        path: &'static str,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// A boot id that is not one.
+    #[error("{path} does not hold a boot id; is /proc the kernel's own?")]
+    NotABootId {
+        /// The file.
+        path: &'static str,
+    },
+}
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Reads the host's name, its hashed machine id and the boot id. Where no machine id can be read (a minimal container
+/// that does not mount /etc/machine-id), the host name stands in for it.
+///
+/// # Errors
+/// Where the kernel's boot id cannot be read.
+pub fn read_host() -> Result<Host, HostError> {
+    let boot_id =
+        fs::read_to_string(BOOT_ID).map_err(|source| HostError::BootId { path: BOOT_ID, source })?;
+    let boot_id = boot_id.trim_end();
+    if boot_id.is_empty()
+        || boot_id.len() > 64
+        || !boot_id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+    {
+        return Err(HostError::NotABootId { path: BOOT_ID });
+    }
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_bytes();
+    let machine_id =
+        ["/etc/machine-id", "/var/lib/dbus/machine-id"].iter().find_map(|path| machine_id(path.as_ref()));
+    let id = match &machine_id {
+        Some(machine_id) => hashed(machine_id.as_bytes()),
+        None => hashed(name),
+    };
+    Ok(Host { name: WireBytes(RawBytes::from(name)), id, boot_id: boot_id.to_owned() })
+}
+
+/// The machine id in a file: 32 hex digits; `None` for anything else (`uninitialized` at first boot).
+fn machine_id(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let text = text.trim_end();
+    (text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| text.to_ascii_lowercase())
+}
+
+/// The first 128 bits of the keyed hash, in hex.
+fn hashed(secret: &[u8]) -> String {
+    let digest = Sha256::new().chain_update(MACHINE_ID_KEY).chain_update(secret).finalize();
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_id_is_hashed_and_its_hash_is_stable() {
+        let id = hashed(b"0123456789abcdef0123456789abcdef");
+        assert_eq!(id, hashed(b"0123456789abcdef0123456789abcdef"));
+        assert_ne!(id, hashed(b"0123456789abcdef0123456789abcdee"));
+        assert_eq!(id.len(), 32);
+        assert!(!id.contains("0123456789abcdef"));
+    }
+
+    #[test]
+    fn only_a_machine_id_is_taken_for_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("machine-id");
+        for (content, expected) in [
+            ("uninitialized\n", None),
+            ("", None),
+            ("0123456789ABCDEF0123456789abcdef\n", Some("0123456789abcdef0123456789abcdef")),
+        ] {
+            fs::write(&path, content).unwrap();
+            assert_eq!(machine_id(&path).as_deref(), expected);
+        }
+        assert_eq!(machine_id(&directory.path().join("absent")), None);
+    }
+
+    #[test]
+    fn this_host_can_be_told() {
+        let host = read_host().unwrap();
+        assert_eq!(host.boot_id.len(), 36);
+        assert_eq!(host.id.len(), 32);
+    }
+}

@@ -1,0 +1,339 @@
+//! The queue between the pipeline and the shipper: bounded, never waited for, exact about what it turns away.
+//!
+//! An event gets its sequence number when it is accepted; what is turned away has none. In its place, right behind
+//! the last accepted event, stands one gap event with the number of those lost, which grows until an event is
+//! accepted again. So a collector learns of each loss where it happened, and sequence numbers have no holes.
+//!
+//! Bounds: [`Limits`] for events and bytes, plus the one gap event that may stand at the end of a full queue.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::counters::Counters;
+use crate::model::event::{Event, EventKind, Gap, What};
+
+/// How much the queue holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Events.
+    pub events: usize,
+    /// Bytes of memory, as [`weight`] estimates them.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    /// Half a second at 100,000 events a second, within the memory that the agent may have (48 MiB in all).
+    fn default() -> Self {
+        Self { events: 65_536, bytes: 24 << 20 }
+    }
+}
+
+/// Stage of the queue's gap events.
+pub const STAGE: &str = "queue";
+/// Cause of the queue's gap events.
+pub const CAUSE_FULL: &str = "queue_full";
+
+/// An event with its sequence number.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    /// Its sequence number.
+    pub seq: u64,
+    /// The event.
+    pub event: Event,
+    weight: usize,
+}
+
+/// What became of an event that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Offered {
+    /// It is in the queue, with this sequence number.
+    Accepted(u64),
+    /// It was turned away and counted: there was no room.
+    Full,
+}
+
+struct State {
+    waiting: VecDeque<Queued>,
+    bytes: usize,
+    next_seq: u64,
+    /// The reader sleeps until this many wait, so that it is not woken for each event.
+    wake_at: usize,
+    closed: bool,
+}
+
+struct Shared {
+    limits: Limits,
+    counters: Arc<Counters>,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds the lock can panic half-way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A queue whose first event will have sequence number 1.
+pub fn queue(limits: Limits, counters: Arc<Counters>) -> (QueueInput, QueueOutput) {
+    let state = State { waiting: VecDeque::new(), bytes: 0, next_seq: 1, wake_at: 1, closed: false };
+    let shared = Arc::new(Shared { limits, counters, state: Mutex::new(state), changed: Notify::new() });
+    (QueueInput { shared: shared.clone() }, QueueOutput { shared })
+}
+
+/// Where the pipeline puts events. Dropping it closes the queue.
+pub struct QueueInput {
+    shared: Arc<Shared>,
+}
+
+impl QueueInput {
+    /// Offers an event; returns at once.
+    pub fn offer(&self, event: Event) -> Offered {
+        let Limits { events, bytes } = self.shared.limits;
+        let weight = weight(&event);
+        let mut state = self.shared.state();
+        let before = state.waiting.len();
+        let offered = if before >= events || (state.bytes + weight > bytes && before > 0) {
+            Counters::add(&self.shared.counters.dropped_queue_full, 1);
+            self.lose(&mut state, &event);
+            Offered::Full
+        } else {
+            Offered::Accepted(self.append(&mut state, event, weight))
+        };
+        let wake = before < state.wake_at && state.waiting.len() >= state.wake_at;
+        drop(state);
+        if wake {
+            self.shared.changed.notify_one();
+        }
+        offered
+    }
+
+    fn append(&self, state: &mut State, event: Event, weight: usize) -> u64 {
+        let seq = state.next_seq;
+        state.next_seq += 1;
+        state.bytes += weight;
+        state.waiting.push_back(Queued { seq, event, weight });
+        Counters::add(&self.shared.counters.queued, 1);
+        seq
+    }
+
+    /// Counts a lost event in the gap at the end, which is made where there is none.
+    fn lose(&self, state: &mut State, lost: &Event) {
+        if let Some(Queued { event: Event { time, kind: EventKind::Gap(gap) }, .. }) =
+            state.waiting.back_mut()
+            && gap.stage == STAGE
+        {
+            gap.lost += 1;
+            *time = lost.time;
+            return;
+        }
+        let gap = Gap { stage: STAGE, cause: CAUSE_FULL, family: None, lost: 1 };
+        let event = Event { time: lost.time, kind: EventKind::Gap(gap) };
+        let weight = weight(&event);
+        self.append(state, event, weight);
+    }
+}
+
+impl Drop for QueueInput {
+    fn drop(&mut self) {
+        self.shared.state().closed = true;
+        self.shared.changed.notify_one();
+    }
+}
+
+/// Where the shipper takes events.
+pub struct QueueOutput {
+    shared: Arc<Shared>,
+}
+
+impl QueueOutput {
+    /// Waits until `least` events wait, or the queue is closed; `false` where it is closed and empty. May be dropped
+    /// half-way.
+    pub async fn ready(&mut self, least: usize) -> bool {
+        loop {
+            {
+                let mut state = self.shared.state();
+                state.wake_at = least.max(1);
+                if state.waiting.len() >= state.wake_at || state.closed {
+                    return !state.waiting.is_empty();
+                }
+            }
+            // A notification that comes between the look and the wait is kept by `Notify`.
+            self.shared.changed.notified().await;
+        }
+    }
+
+    /// Moves up to `most` events into `into`, in order.
+    pub fn take(&mut self, into: &mut VecDeque<Queued>, most: usize) {
+        let mut state = self.shared.state();
+        let taken = most.min(state.waiting.len());
+        let State { waiting, bytes, .. } = &mut *state;
+        for queued in waiting.drain(..taken) {
+            *bytes = bytes.saturating_sub(queued.weight);
+            into.push_back(queued);
+        }
+    }
+
+    /// How many events wait.
+    pub fn len(&self) -> usize {
+        self.shared.state().waiting.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// About how many bytes of memory an event keeps alive. Its process is counted whole although events share it: the
+/// worst case is one event a process, and the bound must hold there. Ancestors are not: they outlive many events.
+pub fn weight(event: &Event) -> usize {
+    let fixed = size_of::<Queued>();
+    match &event.kind {
+        EventKind::Activity(activity) => {
+            let image = &activity.process.image;
+            let what = match &activity.what {
+                What::CredentialAccess(access) => access.path.as_bytes().len(),
+                What::Connection(_) | What::DatagramFlow(_) => 0,
+            };
+            let paths = [&image.exe, &image.filename, &image.interpreter, &image.cwd];
+            let arguments = image.argv.iter().map(|argument| argument.as_bytes().len() + 32).sum::<usize>();
+            fixed
+                + size_of_val(&**activity)
+                + size_of_val(&*activity.process)
+                + size_of_val(&**image)
+                + activity.why.lineage.len() * size_of::<usize>()
+                + what
+                + paths.iter().map(|path| path.as_bytes().len()).sum::<usize>()
+                + arguments
+        }
+        EventKind::AgentStatus(status) => fixed + 64 * (status.counters.len() + status.capabilities.len()),
+        EventKind::Repeat(_) | EventKind::Gap(_) => fixed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::time::BootTime;
+    use crate::ship::wire::examples;
+    use std::sync::atomic::Ordering;
+
+    fn event(ns: u64) -> Event {
+        let mut event = examples::all().remove(0).1;
+        event.time = BootTime::from_ns(ns);
+        event
+    }
+
+    fn small(events: usize) -> (QueueInput, QueueOutput, Arc<Counters>) {
+        let counters = Arc::new(Counters::default());
+        let (input, output) = queue(Limits { events, bytes: 1 << 20 }, counters.clone());
+        (input, output, counters)
+    }
+
+    fn drain(output: &mut QueueOutput, most: usize) -> Vec<(u64, Option<u64>)> {
+        let mut taken = VecDeque::new();
+        output.take(&mut taken, most);
+        let lost = |event: &Event| match &event.kind {
+            EventKind::Gap(gap) => Some(gap.lost),
+            _ => None,
+        };
+        taken.iter().map(|queued| (queued.seq, lost(&queued.event))).collect()
+    }
+
+    #[test]
+    fn a_full_queue_tells_how_much_it_lost_and_where() {
+        let (input, mut output, counters) = small(3);
+        let offered: Vec<_> = (0..8).map(|ns| input.offer(event(ns))).collect();
+        assert_eq!(offered[..3], [1, 2, 3].map(Offered::Accepted));
+        assert!(offered[3..].iter().all(|offered| *offered == Offered::Full));
+        assert_eq!(drain(&mut output, 2), [(1, None), (2, None)]);
+        // Two places are taken: one by event 3, one by the gap. One is free.
+        assert_eq!(input.offer(event(9)), Offered::Accepted(5));
+        assert_eq!(input.offer(event(10)), Offered::Full);
+        assert_eq!(drain(&mut output, 9), [(3, None), (4, Some(5)), (5, None), (6, Some(1))]);
+        assert_eq!(counters.dropped_queue_full.load(Ordering::Relaxed), 6);
+        assert_eq!(counters.queued.load(Ordering::Relaxed), 6);
+    }
+
+    #[test]
+    fn bytes_are_bounded_and_an_event_larger_than_all_of_them_passes_alone() {
+        let counters = Arc::new(Counters::default());
+        let one = weight(&event(0));
+        let (input, mut output) = queue(Limits { events: 100, bytes: one * 2 }, counters);
+        assert_eq!(input.offer(event(0)), Offered::Accepted(1));
+        assert_eq!(input.offer(event(1)), Offered::Accepted(2));
+        assert_eq!(input.offer(event(2)), Offered::Full);
+        assert_eq!(drain(&mut output, 9).len(), 3);
+        let (input, _output) = queue(Limits { events: 100, bytes: 1 }, Arc::default());
+        assert_eq!(input.offer(event(0)), Offered::Accepted(1));
+        assert_eq!(input.offer(event(1)), Offered::Full);
+    }
+
+    #[test]
+    fn the_gap_stays_one_event_however_long_the_queue_is_full() {
+        let (input, mut output, _) = small(10);
+        for ns in 0..10_000 {
+            let _ = input.offer(event(ns));
+        }
+        assert_eq!(output.len(), 11);
+        assert_eq!(drain(&mut output, 99).last(), Some(&(11, Some(9_990))));
+    }
+
+    /// Whatever the interleaving: events offered = events delivered + losses told.
+    #[test]
+    fn nothing_is_lost_untold() {
+        let (input, mut output, counters) = small(7);
+        let (mut delivered, mut told, mut last) = (0, 0, 0);
+        for round in 0..1_000_u64 {
+            for _ in 0..round % 11 {
+                let _ = input.offer(event(round));
+            }
+            for (seq, lost) in drain(&mut output, (round % 5) as usize) {
+                assert_eq!(seq, last + 1);
+                last = seq;
+                delivered += u64::from(lost.is_none());
+                told += lost.unwrap_or(0);
+            }
+        }
+        for (_, lost) in drain(&mut output, usize::MAX) {
+            delivered += u64::from(lost.is_none());
+            told += lost.unwrap_or(0);
+        }
+        let offered: u64 = (0..1_000).map(|round| round % 11).sum();
+        assert_eq!(delivered + told, offered);
+        assert_eq!(told, counters.dropped_queue_full.load(Ordering::Relaxed));
+        assert!(told > 0);
+    }
+
+    #[tokio::test]
+    async fn the_reader_sleeps_until_enough_wait() {
+        let (input, mut output, _) = small(10);
+        let reader = tokio::spawn(async move { (output.ready(3).await, output.len()) });
+        for ns in 0..3 {
+            tokio::task::yield_now().await;
+            assert!(!reader.is_finished());
+            let _ = input.offer(event(ns));
+        }
+        assert_eq!(reader.await.unwrap(), (true, 3));
+    }
+
+    #[tokio::test]
+    async fn the_reader_wakes_for_an_event_and_for_the_end() {
+        let (input, mut output, _) = small(10);
+        let reader = tokio::spawn(async move {
+            let first = output.ready(1).await;
+            let taken = drain(&mut output, 9).len();
+            (first, taken, output.ready(1).await)
+        });
+        tokio::task::yield_now().await;
+        let _ = input.offer(event(1));
+        tokio::task::yield_now().await;
+        drop(input);
+        assert_eq!(reader.await.unwrap(), (true, 1, false));
+    }
+}

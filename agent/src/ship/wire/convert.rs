@@ -1,0 +1,157 @@
+//! From the model to rows, each with about how many bytes it takes.
+
+use crate::model::act::Namespaces;
+use crate::model::bytes::RawBytes;
+use crate::model::identity;
+use crate::model::process::{self, CredentialIds, FileRef};
+
+use super::bytes::WireBytes;
+use super::rows::{Attribution, Evidence, File, Ids, Marker, Process, Stdio};
+use super::v1::Status;
+use super::{MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, MAX_EVIDENCE, MAX_MARKERS, Text, names};
+
+impl From<&CredentialIds> for Ids {
+    fn from(ids: &CredentialIds) -> Self {
+        let CredentialIds { uid, gid, euid, egid, capabilities, login_uid, session_id } = *ids;
+        Self { uid, gid, euid, egid, capabilities, login_uid, session_id }
+    }
+}
+
+impl From<&Namespaces> for super::rows::Namespaces {
+    fn from(namespaces: &Namespaces) -> Self {
+        let Namespaces { mount, network, pid, user } = *namespaces;
+        Self { mount, network, pid, user }
+    }
+}
+
+impl From<&FileRef> for File {
+    fn from(file: &FileRef) -> Self {
+        let FileRef { device, inode, changed, links, mode } = *file;
+        Self(device, inode, changed.0, changed.1, links, mode)
+    }
+}
+
+impl From<&identity::Attribution> for Attribution {
+    fn from(attribution: &identity::Attribution) -> Self {
+        let identity::Attribution { identity, evidence, confidence, human, blended } = attribution;
+        let owned = |identity: &identity::Identity| Text::Owned(identity.to_string());
+        let evidence = evidence.iter().take(MAX_EVIDENCE).map(|evidence| Evidence {
+            kind: Text::Borrowed(evidence.kind),
+            detail: Text::Owned(evidence.detail.clone()),
+            confidence: names::confidence(evidence.confidence).into(),
+        });
+        Self {
+            identity: owned(identity),
+            kind: names::identity_kind(identity).into(),
+            confidence: names::confidence(*confidence).into(),
+            evidence: evidence.collect(),
+            human: human.as_ref().map(owned),
+            blended: blended.iter().take(MAX_EVIDENCE).map(owned).collect(),
+        }
+    }
+}
+
+impl Attribution {
+    pub(super) fn bytes(&self) -> usize {
+        let text = |text: &Text| text.len() + 4;
+        let evidence = |evidence: &Evidence| 40 + evidence.kind.len() + evidence.detail.len();
+        64 + self.identity.len()
+            + self.evidence.iter().map(evidence).sum::<usize>()
+            + self.human.as_ref().map_or(0, text)
+            + self.blended.iter().map(text).sum::<usize>()
+    }
+}
+
+impl Process {
+    pub(super) fn new(process: &process::Process, credentials: u32, cgroup: u32, namespaces: u32) -> Self {
+        let process::ExecImage {
+            exe,
+            exe_file,
+            filename,
+            interpreter,
+            script,
+            argv,
+            argument_count,
+            argv_truncated,
+            cwd,
+            markers,
+            markers_truncated,
+            preload,
+            stdio,
+            capabilities_permitted,
+        } = &*process.image;
+        let (argv, cut) = arguments(argv);
+        let stdio_row = |stream: &process::Stdio| {
+            Stdio(Text::Borrowed(names::stdio(stream.kind)), stream.device, stream.inode)
+        };
+        let marker = |marker: &process::Marker| Marker {
+            name: (&marker.name).into(),
+            value: marker.value.as_ref().map(WireBytes::from),
+        };
+        Self {
+            pid: process.key.pid,
+            start_ns: process.key.start.ns,
+            parent: process.parent.map(|parent| (parent.pid, parent.start.ns)),
+            ns_pid: (process.namespaced_pid != process.key.pid).then_some(process.namespaced_pid),
+            exe: exe.into(),
+            exe_file: (*exe_file != process::FileRef::default()).then(|| exe_file.into()),
+            filename: (filename != exe).then(|| filename.into()),
+            interpreter: (interpreter != filename).then(|| interpreter.into()),
+            script: *script,
+            argument_count: (*argument_count as usize != argv.len()).then_some(*argument_count),
+            argv,
+            argv_truncated: *argv_truncated || cut,
+            cwd: cwd.into(),
+            markers: markers.iter().take(MAX_MARKERS).map(marker).collect(),
+            markers_truncated: *markers_truncated || markers.len() > MAX_MARKERS,
+            preload: *preload,
+            stdio: (*stdio != <[process::Stdio; 3]>::default()).then(|| stdio.each_ref().map(stdio_row)),
+            permitted: *capabilities_permitted,
+            credentials,
+            cgroup,
+            namespaces,
+            origin: names::origin(process.origin).into(),
+            since_ns: process.since.ns,
+            exec_count: process.exec_count,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let sized = |bytes: &WireBytes| bytes.as_bytes().len() + 5;
+        let optional = |bytes: &Option<WireBytes>| bytes.as_ref().map_or(0, |bytes| sized(bytes) + 12);
+        let marker = |marker: &Marker| sized(&marker.name) + optional(&marker.value) + 12;
+        300 + sized(&self.exe)
+            + sized(&self.cwd)
+            + optional(&self.filename)
+            + optional(&self.interpreter)
+            + self.argv.iter().map(sized).sum::<usize>()
+            + self.markers.iter().map(marker).sum::<usize>()
+    }
+}
+
+impl Status {
+    pub(super) fn bytes(&self) -> usize {
+        let serving = self.serving.iter().map(|(name, hook)| name.len() + hook.len() + 10);
+        let counters = self.counters.iter().map(|(name, _)| name.len() + 15);
+        64 + serving.chain(counters).sum::<usize>()
+    }
+}
+
+/// The arguments within the limits of the format, and whether something was cut.
+fn arguments(argv: &[RawBytes]) -> (Vec<WireBytes>, bool) {
+    let mut room = MAX_ARGUMENT_BYTES;
+    let mut kept = Vec::with_capacity(argv.len().min(MAX_ARGUMENTS));
+    for argument in argv {
+        let bytes = argument.as_bytes();
+        let Some(left) = room.checked_sub(bytes.len() + 1).filter(|_| kept.len() < MAX_ARGUMENTS) else {
+            let beginning = bytes.get(..room).filter(|beginning| !beginning.is_empty());
+            if let Some(beginning) = beginning.filter(|_| kept.len() < MAX_ARGUMENTS) {
+                kept.push(WireBytes(RawBytes::from(beginning)));
+            }
+            return (kept, true);
+        };
+        room = left;
+        kept.push(argument.into());
+    }
+    (kept, false)
+}

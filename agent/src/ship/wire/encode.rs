@@ -1,0 +1,301 @@
+//! From the model to a batch.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use crate::model::act::{Endpoint, Outcome};
+use crate::model::event::{self, Activity, Event, EventKind, What};
+use crate::model::identity::Attribution;
+use crate::model::process::Process;
+use crate::model::time::ClockPair;
+
+use super::bytes::WireAddress;
+use super::rows::{self, Cgroup, Ids, Namespaces};
+use super::v1::{self, Batch};
+use super::{MAX_COUNTERS, MAX_EVENTS, MAX_LINEAGE, MAX_ROWS, Text, VERSION, names};
+
+/// Who speaks: the first three parts of every event's id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The host and its boot.
+    pub host: v1::Host,
+    /// Start of the agent within the boot: larger for a later start.
+    pub epoch: u64,
+}
+
+/// A table of rows without duplicates.
+struct Table<Row> {
+    index: HashMap<Row, u32>,
+}
+
+impl<Row: Clone + Eq + Hash> Table<Row> {
+    fn new() -> Self {
+        Self { index: HashMap::new() }
+    }
+
+    /// Index of the row, and whether it is new. `rows` is the table itself; `index` says where each row stands.
+    fn intern(&mut self, rows: &mut Vec<Row>, row: Row) -> (u32, bool) {
+        let next = rows.len() as u32;
+        match self.index.entry(row) {
+            std::collections::hash_map::Entry::Occupied(entry) => (*entry.get(), false),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                rows.push(entry.key().clone());
+                (*entry.insert(next), true)
+            }
+        }
+    }
+}
+
+/// Gathers events into a batch, each shared thing once.
+pub struct BatchBuilder {
+    batch: Batch,
+    estimated_bytes: usize,
+    attributions: Table<rows::Attribution>,
+    credentials: Table<Ids>,
+    cgroups: Table<Cgroup>,
+    namespaces: Table<Namespaces>,
+    processes: Table<rows::Process>,
+    /// Rows by the address of what they were made from. The values keep it alive, so that an address is not used
+    /// again for another while it is a key here.
+    known_attributions: HashMap<usize, (Arc<Attribution>, u32)>,
+    known_processes: HashMap<usize, (Arc<Process>, u32)>,
+}
+
+/// What a batch costs before its first event, about.
+const ENVELOPE_BYTES: usize = 256;
+/// What an event costs beside what it names, about.
+const EVENT_BYTES: usize = 260;
+
+impl BatchBuilder {
+    /// An empty batch whose first event will be `first_seq`.
+    pub fn new(origin: &Origin, first_seq: u64, clock: ClockPair) -> Self {
+        let batch = Batch {
+            version: VERSION,
+            host: origin.host.clone(),
+            epoch: origin.epoch,
+            first_seq,
+            clock: v1::Clock { boot_ns: clock.boot.ns, unix_ns: clock.wall.unix_ns },
+            attributions: Vec::new(),
+            credentials: Vec::new(),
+            cgroups: Vec::new(),
+            namespaces: Vec::new(),
+            processes: Vec::new(),
+            events: Vec::new(),
+        };
+        Self {
+            batch,
+            estimated_bytes: ENVELOPE_BYTES,
+            attributions: Table::new(),
+            credentials: Table::new(),
+            cgroups: Table::new(),
+            namespaces: Table::new(),
+            processes: Table::new(),
+            known_attributions: HashMap::new(),
+            known_processes: HashMap::new(),
+        }
+    }
+
+    /// The batch so far.
+    pub fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// About how many bytes the batch will have; above rather than below.
+    pub fn estimated_bytes(&self) -> usize {
+        self.estimated_bytes
+    }
+
+    /// Whether another event could exceed a limit of the format.
+    pub fn is_full(&self) -> bool {
+        let rows = MAX_ROWS - MAX_LINEAGE - 1;
+        self.batch.events.len() >= MAX_EVENTS
+            || self.batch.processes.len() >= rows
+            || self.batch.credentials.len() >= rows
+            || self.batch.cgroups.len() >= rows
+            || self.batch.namespaces.len() >= rows
+            || self.batch.attributions.len() >= MAX_ROWS
+    }
+
+    /// Adds an event. `false`, and nothing is added, where the batch [is full](Self::is_full), or `seq` is not above
+    /// those before it or too far from the first.
+    #[must_use]
+    pub fn push(&mut self, seq: u64, event: &Event) -> bool {
+        let offset = seq.checked_sub(self.batch.first_seq).and_then(|offset| u32::try_from(offset).ok());
+        let Some(offset) = offset else { return false };
+        if self.is_full() || self.batch.events.last().is_some_and(|last| last.offset >= offset) {
+            return false;
+        }
+        let mut row = v1::Event {
+            offset,
+            boot_ns: event.time.ns,
+            activity: None,
+            repeat: None,
+            gap: None,
+            status: None,
+        };
+        match &event.kind {
+            EventKind::Activity(activity) => row.activity = Some(Box::new(self.activity(activity))),
+            EventKind::Repeat(repeat) => row.repeat = Some(repeat_row(repeat)),
+            EventKind::Gap(gap) => row.gap = Some(gap_row(gap)),
+            EventKind::AgentStatus(status) => {
+                let status = status_row(status);
+                self.estimated_bytes += status.bytes();
+                row.status = Some(Box::new(status));
+            }
+        }
+        self.estimated_bytes += EVENT_BYTES;
+        self.batch.events.push(row);
+        true
+    }
+
+    fn activity(&mut self, activity: &Activity) -> v1::Activity {
+        let Activity { attribution, process, actor, hook, what, why } = activity;
+        let path =
+            if process.cgroup.id == actor.cgroup_id { (&process.cgroup.path).into() } else { <_>::default() };
+        let mut row = v1::Activity {
+            who: self.attribution(attribution),
+            process: self.process(process),
+            tid: actor.tid,
+            credentials: self.credentials.intern(&mut self.batch.credentials, (&actor.ids).into()).0,
+            cgroup: self.cgroup(Cgroup { id: actor.cgroup_id, path }),
+            namespaces: self.namespaces.intern(&mut self.batch.namespaces, (&actor.namespaces).into()).0,
+            comm: (&actor.comm).into(),
+            hook: Text::Borrowed(hook),
+            lineage: why.lineage.iter().take(MAX_LINEAGE).map(|ancestor| self.process(ancestor)).collect(),
+            lineage_truncated: why.lineage_truncated || why.lineage.len() > MAX_LINEAGE,
+            connection: None,
+            datagram: None,
+            credential: None,
+        };
+        match what {
+            What::Connection(connection) => row.connection = Some(connection_row(connection)),
+            What::DatagramFlow(flow) => {
+                row.datagram = Some(v1::Datagram {
+                    cookie: flow.cookie,
+                    protocol: names::protocol(flow.protocol),
+                    remote: flow.remote.into(),
+                });
+            }
+            What::CredentialAccess(access) => {
+                self.estimated_bytes += access.path.as_bytes().len();
+                row.credential = Some(credential_row(access));
+            }
+        }
+        row
+    }
+
+    fn attribution(&mut self, attribution: &Arc<Attribution>) -> u32 {
+        let address = Arc::as_ptr(attribution) as usize;
+        if let Some((_, index)) = self.known_attributions.get(&address) {
+            return *index;
+        }
+        let row = rows::Attribution::from(&**attribution);
+        let bytes = row.bytes();
+        let (index, new) = self.attributions.intern(&mut self.batch.attributions, row);
+        self.estimated_bytes += if new { bytes } else { 0 };
+        self.known_attributions.insert(address, (attribution.clone(), index));
+        index
+    }
+
+    fn process(&mut self, process: &Arc<Process>) -> u32 {
+        let address = Arc::as_ptr(process) as usize;
+        if let Some((_, index)) = self.known_processes.get(&address) {
+            return *index;
+        }
+        let credentials = self.credentials.intern(&mut self.batch.credentials, (&process.ids).into()).0;
+        let namespaces = self.namespaces.intern(&mut self.batch.namespaces, (&process.namespaces).into()).0;
+        let cgroup = self.cgroup(Cgroup { id: process.cgroup.id, path: (&process.cgroup.path).into() });
+        let row = rows::Process::new(process, credentials, cgroup, namespaces);
+        let bytes = row.bytes();
+        let (index, new) = self.processes.intern(&mut self.batch.processes, row);
+        self.estimated_bytes += if new { bytes } else { 0 };
+        self.known_processes.insert(address, (process.clone(), index));
+        index
+    }
+
+    fn cgroup(&mut self, cgroup: Cgroup) -> u32 {
+        let bytes = 24 + cgroup.path.as_bytes().len();
+        let (index, new) = self.cgroups.intern(&mut self.batch.cgroups, cgroup);
+        self.estimated_bytes += if new { bytes } else { 0 };
+        index
+    }
+}
+
+/// The bytes of a batch.
+///
+/// # Errors
+/// Only where memory for them cannot be had; the rows of version 1 have no value that MessagePack lacks.
+pub fn to_bytes(batch: &Batch) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+    rmp_serde::to_vec_named(batch)
+}
+
+fn connection_row(connection: &event::Connection) -> v1::Connection {
+    let event::Connection { cookie, protocol, asked, connected, local, outcome, latency_ns } = connection;
+    let (name, errno, reason) = names::outcome(*outcome);
+    let as_asked = *connected == Some(*asked);
+    v1::Connection {
+        cookie: *cookie,
+        protocol: names::protocol(*protocol),
+        asked: (*asked).into(),
+        connected: connected.filter(|_| !as_asked).map(Into::into),
+        as_asked,
+        local: local.map(Into::into),
+        outcome: name.into(),
+        errno,
+        reason: reason.map(Into::into),
+        waited_ns: match outcome {
+            Outcome::Unknown(crate::model::act::UnknownOutcome::TimedOut(waited)) => {
+                Some(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX))
+            }
+            Outcome::Established | Outcome::Failed { .. } | Outcome::Unknown(_) => None,
+        },
+        latency_ns: *latency_ns,
+    }
+}
+
+fn credential_row(access: &event::CredentialAccess) -> v1::Credential {
+    let event::CredentialAccess { credential, kind, sensitivity, path, file, access, matched_by } = access;
+    v1::Credential {
+        name: Text::Owned(credential.to_string()),
+        kind: Text::Owned(kind.to_string()),
+        sensitivity: *sensitivity,
+        path: path.into(),
+        file: file.into(),
+        access: names::access(*access).into(),
+        truncate: access.truncate,
+        matched_by: Text::Borrowed(matched_by),
+    }
+}
+
+fn repeat_row(repeat: &event::Repeat) -> v1::Repeat {
+    let event::Repeat { cookie, remote, count, last } = *repeat;
+    v1::Repeat { cookie, remote: remote.into(), count, last_ns: last.ns }
+}
+
+fn gap_row(gap: &event::Gap) -> v1::Gap {
+    let event::Gap { stage, cause, family, lost } = *gap;
+    v1::Gap { stage: stage.into(), cause: cause.into(), family: family.map(Into::into), lost }
+}
+
+fn status_row(status: &event::AgentStatus) -> v1::Status {
+    let event::AgentStatus { phase, version, capabilities, counters } = status;
+    let owned = |text: &String| Text::Owned(text.clone());
+    v1::Status {
+        phase: Text::Borrowed(phase),
+        version: Text::Borrowed(version),
+        serving: capabilities
+            .iter()
+            .take(MAX_COUNTERS)
+            .map(|(name, hook)| (owned(name), owned(hook)))
+            .collect(),
+        counters: counters.iter().take(MAX_COUNTERS).map(|(name, value)| (owned(name), *value)).collect(),
+    }
+}
+
+impl From<Endpoint> for v1::Endpoint {
+    fn from(endpoint: Endpoint) -> Self {
+        let Endpoint { address, port, mapped } = endpoint;
+        Self(WireAddress(address), port, mapped)
+    }
+}

@@ -1,0 +1,256 @@
+//! Fixed events, one of each kind: what the golden files, the manual and the tests of other modules show.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::model::act::{Access, Actor, Endpoint, Namespaces, Outcome, Protocol, UnknownOutcome};
+use crate::model::bytes::RawBytes;
+use crate::model::event::{
+    Activity, AgentStatus, Connection, CredentialAccess, DatagramFlow, Event, EventKind, Gap, Repeat, What,
+    Why,
+};
+use crate::model::identity::{Attribution, Confidence, Evidence, Identity};
+use crate::model::process::{
+    Cgroup, CredentialIds, ExecImage, FileRef, Marker, Origin as Known, Process, ProcessKey, Stdio, StdioKind,
+};
+use crate::model::time::{BootTime, ClockPair, WallTime};
+
+use super::bytes::WireBytes;
+use super::encode::{BatchBuilder, Origin};
+use super::v1::{Batch, Host};
+
+pub(crate) const START: u64 = 9_000_000_000;
+
+pub(crate) fn origin() -> Origin {
+    Origin {
+        host: Host {
+            name: WireBytes("web-1".into()),
+            id: "6e0c1d0b7a5f4c3e9d8b2a1f00112233".to_owned(),
+            boot_id: "1b4e28ba-2fa1-41d2-883f-0016d3cca427".to_owned(),
+        },
+        epoch: START,
+    }
+}
+
+/// Ten seconds after boot it is 2026-01-02T03:04:05Z.
+pub(crate) fn clock() -> ClockPair {
+    ClockPair {
+        boot: BootTime::from_ns(10_000_000_000),
+        wall: WallTime { unix_ns: 1_767_323_045_000_000_000 },
+    }
+}
+
+pub(crate) fn batch(events: &[Event]) -> Batch {
+    let mut builder = BatchBuilder::new(&origin(), 1, clock());
+    for (position, event) in events.iter().enumerate() {
+        assert!(builder.push(1 + position as u64, event));
+    }
+    builder.batch().clone()
+}
+
+pub(crate) fn ids(uid: u32) -> CredentialIds {
+    CredentialIds {
+        uid,
+        gid: uid,
+        euid: uid,
+        egid: uid,
+        capabilities: if uid == 0 { 0x01ff_ffff_ffff } else { 0 },
+        login_uid: Some(1000),
+        session_id: Some(3),
+    }
+}
+
+pub(crate) const NAMESPACES: Namespaces =
+    Namespaces { mount: 4_026_531_841, network: 4_026_531_840, pid: 4_026_531_836, user: 4_026_531_837 };
+
+pub(crate) fn session() -> Arc<Cgroup> {
+    Arc::new(Cgroup { id: 4711, path: "/user.slice/user-1000.slice/session-3.scope".into() })
+}
+
+pub(crate) fn process(pid: u32, exe: &str, argv: &[&str]) -> Process {
+    let start = BootTime::from_ns(START + u64::from(pid) * 1_000);
+    Process {
+        key: ProcessKey { pid, start },
+        parent: Some(ProcessKey { pid: pid - 1, start: BootTime::from_ns(start.ns - 1_000) }),
+        namespaced_pid: pid,
+        image: Arc::new(ExecImage {
+            exe: exe.into(),
+            exe_file: FileRef {
+                device: 8 << 20 | 1,
+                inode: 1_234_567,
+                changed: (1_700_000_000, 5),
+                links: 1,
+                mode: 0o100_755,
+            },
+            filename: exe.into(),
+            interpreter: exe.into(),
+            argv: argv.iter().map(|argument| (*argument).into()).collect(),
+            argument_count: argv.len() as u32,
+            cwd: "/home/alice/project".into(),
+            stdio: [0, 1, 2].map(|number| Stdio {
+                kind: StdioKind::CharacterDevice,
+                device: 25,
+                inode: 4 + number,
+            }),
+            ..ExecImage::default()
+        }),
+        ids: ids(1000),
+        cgroup: session(),
+        namespaces: NAMESPACES,
+        origin: Known::Observed,
+        since: start,
+        exec_count: 1,
+    }
+}
+
+pub(crate) fn lineage() -> Vec<Arc<Process>> {
+    let mut agent = process(4242, "/usr/bin/node", &["node", "/usr/local/bin/claude"]);
+    let mut image = (*agent.image).clone();
+    image.filename = "/usr/local/bin/claude".into();
+    image.script = true;
+    image.markers = vec![Marker { name: "CLAUDECODE".into(), value: Some("1".into()) }];
+    agent.image = Arc::new(image);
+    vec![
+        Arc::new(process(4300, "/usr/bin/bash", &["bash", "-c", "npm test"])),
+        Arc::new(agent),
+        Arc::new(process(4100, "/usr/bin/bash", &["-bash"])),
+        Arc::new(process(4000, "/usr/sbin/sshd", &["sshd: alice@pts/0"])),
+    ]
+}
+
+pub(crate) fn alice() -> Arc<Attribution> {
+    Arc::new(Attribution {
+        identity: Identity::Human { user: b"alice"[..].into() },
+        evidence: vec![Evidence {
+            kind: "login_uid",
+            detail: "1000".to_owned(),
+            confidence: Confidence::Observed,
+        }],
+        confidence: Confidence::Observed,
+        human: Some(Identity::Human { user: b"alice"[..].into() }),
+        blended: vec![Identity::Executable { path: b"/usr/bin/curl"[..].into(), uid: 1000 }],
+    })
+}
+
+pub(crate) fn activity(process: Process, hook: &'static str, what: What) -> Activity {
+    Activity {
+        attribution: alice(),
+        actor: Actor {
+            process: process.key,
+            tid: process.key.pid,
+            ids: process.ids,
+            cgroup_id: process.cgroup.id,
+            namespaces: process.namespaces,
+            comm: RawBytes::from(process.image.exe.file_name()),
+        },
+        process: Arc::new(process),
+        hook,
+        what,
+        why: Why { lineage: lineage(), lineage_truncated: false },
+    }
+}
+
+pub(crate) fn event(at_ns: u64, activity: Activity) -> Event {
+    Event { time: BootTime::from_ns(at_ns), kind: EventKind::Activity(Box::new(activity)) }
+}
+
+pub(crate) fn endpoint(address: &str, port: u16) -> Endpoint {
+    Endpoint { address: address.parse().unwrap(), port, mapped: false }
+}
+
+pub(crate) fn connection(outcome: Outcome) -> Connection {
+    Connection {
+        cookie: 8193,
+        protocol: Protocol::Tcp,
+        asked: endpoint("192.0.2.10", 443),
+        connected: Some(endpoint("192.0.2.10", 443)),
+        local: Some(endpoint("198.51.100.7", 40_962)),
+        outcome,
+        latency_ns: Some(410_250),
+    }
+}
+
+pub(crate) fn credential(path: RawBytes) -> CredentialAccess {
+    CredentialAccess {
+        credential: "aws-credentials".into(),
+        kind: "cloud".into(),
+        sensitivity: 5,
+        path,
+        file: FileRef {
+            device: 8 << 20 | 1,
+            inode: 777,
+            changed: (1_700_000_001, 9),
+            links: 1,
+            mode: 0o100_600,
+        },
+        access: Access { read: true, write: false, truncate: false },
+        matched_by: "path",
+    }
+}
+
+pub(crate) fn curl() -> Process {
+    process(4321, "/usr/bin/curl", &["curl", "-H", "Authorization: [redacted]", "https://api.example.com/"])
+}
+
+/// One of each kind, by name. They are also the examples of docs/events.md.
+pub(crate) fn all() -> Vec<(&'static str, Event)> {
+    let at = |ns: u64| 10_000_000_000 + ns;
+    let established = activity(curl(), "cgroup/connect4", What::Connection(connection(Outcome::Established)));
+
+    let mut refused = connection(Outcome::Failed { errno: 111 });
+    refused.asked = Endpoint { address: "2001:db8::1".parse().unwrap(), port: 8080, mapped: false };
+    (refused.connected, refused.local) = (None, None);
+    let mut root = curl();
+    root.ids = ids(0);
+    let refused = activity(root, "cgroup/connect6", What::Connection(refused));
+
+    let mut unknown =
+        connection(Outcome::Unknown(UnknownOutcome::TimedOut(std::time::Duration::from_secs(150))));
+    (unknown.connected, unknown.latency_ns) = (None, None);
+    unknown.asked.mapped = true;
+    let mut unknown = activity(curl(), "cgroup/connect6", What::Connection(unknown));
+    unknown.why.lineage_truncated = true;
+
+    let remote = endpoint("192.0.2.53", 53);
+    let flow = DatagramFlow { cookie: 8194, protocol: Protocol::Udp, remote };
+    let flow = activity(curl(), "cgroup/sendmsg4", What::DatagramFlow(flow));
+
+    let mut python = process(4322, "/usr/bin/python3.11", &["python3", "sync.py"]);
+    python.origin = Known::Inventoried;
+    let read = What::CredentialAccess(credential("/home/alice/.aws/credentials".into()));
+    let read = activity(python, "lsm/file_open", read);
+
+    let mut odd = process(4323, "/usr/bin/cat", &["cat"]);
+    let mut image = (*odd.image).clone();
+    image.argv.push(RawBytes::from(&b"caf\xe9/id_rsa"[..]));
+    image.argument_count = 9;
+    image.argv_truncated = true;
+    odd.image = Arc::new(image);
+    let mut access = credential(RawBytes::from(&b"/home/alice/caf\xe9/id_rsa"[..]));
+    access.credential = "ssh-private-key".into();
+    access.kind = "ssh".into();
+    access.access = Access { read: true, write: true, truncate: true };
+    access.matched_by = "inode";
+    let odd = activity(odd, "tp_btf/sys_exit", What::CredentialAccess(access));
+
+    let repeat = Repeat { cookie: 8194, remote, count: 12, last: BootTime::from_ns(at(900_000_000)) };
+    let gap = Gap { stage: "kernel", cause: "dropped_ring_full", family: Some("connection"), lost: 17 };
+    let status = AgentStatus {
+        phase: "heartbeat",
+        version: "0.1.0",
+        capabilities: vec![("file_open".to_owned(), "lsm/file_open".to_owned())],
+        counters: BTreeMap::from([("decoded".to_owned(), 1234), ("ship_queued".to_owned(), 1200)]),
+    };
+    let plain = |ns: u64, kind| Event { time: BootTime::from_ns(at(ns)), kind };
+    vec![
+        ("connection_established", event(at(6), established)),
+        ("connection_failed", event(at(1_000), refused)),
+        ("connection_unknown", event(at(2_000), unknown)),
+        ("datagram_flow", event(at(3_000), flow)),
+        ("credential_access", event(at(41_000_000), read)),
+        ("credential_access_not_utf8", event(at(42_000_000), odd)),
+        ("repeat", plain(1_000_000_000, EventKind::Repeat(repeat))),
+        ("gap", plain(1_000_000_001, EventKind::Gap(gap))),
+        ("agent_status", plain(1_000_000_002, EventKind::AgentStatus(status))),
+    ]
+}

@@ -1,0 +1,222 @@
+//! From rows to the objects of the JSON form.
+
+use super::schema::{
+    Activity, Ancestor, Body, Connection, Counter, Credential, Datagram, Deed, Evidence, Gap, Line, Marker,
+    Moment, Process, Remote, Repeat, Serving, Status,
+};
+use super::text::{always, rfc3339, text, texts};
+use crate::model::time::WallTime;
+use crate::ship::wire::view::{self, ActivityView, View};
+use crate::ship::wire::{names, rows, v1};
+
+impl<'a> From<View<'a>> for Line<'a> {
+    fn from(view: View<'a>) -> Self {
+        let batch = view.batch();
+        let (host, host_b64) = always(&batch.host.name);
+        Self {
+            id: view.id(),
+            seq: view.seq(),
+            epoch: batch.epoch,
+            host,
+            host_b64,
+            host_id: &batch.host.id,
+            boot_id: &batch.host.boot_id,
+            time: rfc3339(view.wall_time()),
+            boot_ns: view.boot_ns(),
+            event: view.name(),
+            body: match view.body() {
+                view::Body::Activity(activity) => Body::Activity(Box::new((&activity).into())),
+                view::Body::Repeat(row) => Body::Repeat(repeat(row, batch.wall_time(row.last_ns))),
+                view::Body::Gap(row) => Body::Gap(gap(row)),
+                view::Body::Status(row) => Body::Status(status(row)),
+                view::Body::Unknown => Body::Unknown {},
+            },
+        }
+    }
+}
+
+impl<'a> From<&ActivityView<'a>> for Activity<'a> {
+    fn from(view: &ActivityView<'a>) -> Self {
+        let rows::Attribution { identity, kind, confidence, evidence, human, blended } = view.attribution;
+        let evidence = evidence.iter().map(|evidence| Evidence {
+            kind: &evidence.kind,
+            detail: &evidence.detail,
+            confidence: &evidence.confidence,
+        });
+        Self {
+            identity,
+            identity_kind: kind,
+            confidence,
+            evidence: evidence.collect(),
+            human: human.as_deref(),
+            blended: blended.iter().map(AsRef::as_ref).collect(),
+            process: process(view.process, view.activity.tid),
+            moment: moment(view),
+            deed: match view.deed {
+                view::Deed::Connection(row) => Deed::Connection(connection(row)),
+                view::Deed::Datagram(row) => Deed::Datagram(datagram(row)),
+                view::Deed::Credential(row) => Deed::Credential(credential(row)),
+                view::Deed::Unknown => Deed::Unknown {},
+            },
+            lineage: view.lineage().map(ancestor).collect(),
+            lineage_truncated: view.activity.lineage_truncated,
+        }
+    }
+}
+
+fn process(row: &rows::Process, tid: u32) -> Process<'_> {
+    let (exe, exe_b64) = text(&row.exe);
+    let (filename, filename_b64) = text(row.filename());
+    let (script, script_b64) = if row.script { text(row.filename()) } else { (None, None) };
+    let (argv, argv_b64) = texts(&row.argv);
+    let (cwd, cwd_b64) = text(&row.cwd);
+    let markers = row.markers.iter().map(|rows::Marker { name, value }| {
+        let (name, name_b64) = always(name);
+        let (value, value_b64) = value.as_ref().map_or((None, None), |value| {
+            let (value, exact) = always(value);
+            (Some(value), exact)
+        });
+        Marker { name, name_b64, value, value_b64 }
+    });
+    let argument_count = row.argument_count();
+    let [stdin, stdout, stderr] = match &row.stdio {
+        Some(streams) => streams.each_ref().map(|rows::Stdio(kind, ..)| Some(&**kind)),
+        None => [None; 3],
+    };
+    Process {
+        pid: row.pid,
+        tid,
+        start_ns: row.start_ns,
+        ns_pid: Some(row.ns_pid.unwrap_or(row.pid)).filter(|pid| *pid != 0),
+        ppid: row.parent.map(|(pid, _)| pid),
+        parent_start_ns: row.parent.map(|(_, start)| start),
+        exe,
+        exe_b64,
+        exe_device: row.exe_file.map(|file| file.device()),
+        exe_inode: row.exe_file.map(|file| file.1),
+        exe_deleted: row.exe_file.is_some_and(|file| file.4 == 0),
+        filename,
+        filename_b64,
+        script,
+        script_b64,
+        argv,
+        argv_b64,
+        argv_truncated: row.argv_truncated,
+        argument_count: (argument_count != 0).then_some(argument_count),
+        cwd,
+        cwd_b64,
+        markers: markers.collect(),
+        markers_truncated: row.markers_truncated,
+        preload: row.preload,
+        stdin,
+        stdout,
+        stderr,
+        origin: &row.origin,
+    }
+}
+
+fn moment<'a>(view: &ActivityView<'a>) -> Moment<'a> {
+    let rows::Ids { uid, gid, euid, egid, capabilities, login_uid, session_id } = *view.ids;
+    let rows::Namespaces { mount, network, pid, user } = *view.namespaces;
+    let (comm, comm_b64) = text(&view.activity.comm);
+    let (cgroup, cgroup_b64) = text(&view.cgroup.path);
+    Moment {
+        comm,
+        comm_b64,
+        uid,
+        gid,
+        euid,
+        egid,
+        capabilities: format!("{capabilities:016x}"),
+        login_uid,
+        session_id,
+        cgroup_id: view.cgroup.id,
+        cgroup,
+        cgroup_b64,
+        mount_namespace: mount,
+        network_namespace: network,
+        pid_namespace: pid,
+        user_namespace: user,
+        hook: &view.activity.hook,
+    }
+}
+
+fn remote(endpoint: &v1::Endpoint) -> Remote {
+    let v1::Endpoint(address, remote_port, v4_mapped) = *endpoint;
+    let family = if address.0.is_ipv4() { "ipv4" } else { "ipv6" };
+    Remote { family, v4_mapped, remote_address: address.0, remote_port }
+}
+
+fn connection(row: &v1::Connection) -> Connection<'_> {
+    let connected = row.connected();
+    Connection {
+        protocol: &row.protocol,
+        remote: remote(&row.asked),
+        connected_address: connected.map(|endpoint| endpoint.0.0),
+        connected_port: connected.map(|endpoint| endpoint.1),
+        local_address: row.local.map(|endpoint| endpoint.0.0),
+        local_port: row.local.map(|endpoint| endpoint.1),
+        outcome: &row.outcome,
+        errno: row.errno.and_then(names::errno),
+        errno_number: row.errno,
+        outcome_reason: row.reason.as_deref(),
+        waited_ns: row.waited_ns,
+        latency_ns: row.latency_ns,
+        cookie: row.cookie,
+    }
+}
+
+fn datagram(row: &v1::Datagram) -> Datagram<'_> {
+    Datagram { protocol: &row.protocol, remote: remote(&row.remote), cookie: row.cookie }
+}
+
+fn credential(row: &v1::Credential) -> Credential<'_> {
+    let rows::File(_, inode, _, _, file_links, mode) = row.file;
+    let (path, path_b64) = always(&row.path);
+    Credential {
+        credential: &row.name,
+        credential_kind: &row.kind,
+        sensitivity: row.sensitivity,
+        path,
+        path_b64,
+        device: row.file.device(),
+        inode,
+        file_links,
+        file_mode: format!("{mode:06o}"),
+        access: &row.access,
+        truncate: row.truncate,
+        matched_by: &row.matched_by,
+    }
+}
+
+fn ancestor(row: &rows::Process) -> Ancestor<'_> {
+    let (exe, exe_b64) = text(&row.exe);
+    let (argv, argv_b64) = texts(&row.argv);
+    Ancestor { pid: row.pid, start_ns: row.start_ns, exe, exe_b64, argv, argv_b64 }
+}
+
+fn repeat(row: &v1::Repeat, last: WallTime) -> Repeat {
+    let v1::Repeat { cookie, remote: peer, count, last_ns } = row;
+    Repeat {
+        cookie: *cookie,
+        remote: remote(peer),
+        count: *count,
+        last_boot_ns: *last_ns,
+        last_time: rfc3339(last),
+    }
+}
+
+fn gap(row: &v1::Gap) -> Gap<'_> {
+    let v1::Gap { stage, cause, family, lost } = row;
+    Gap { stage, cause, hook_family: family.as_deref(), lost: *lost }
+}
+
+fn status(row: &v1::Status) -> Status<'_> {
+    let v1::Status { phase, version, serving, counters } = row;
+    Status {
+        phase,
+        agent_version: version,
+        serving: serving.iter().map(|(capability, hook)| Serving { capability, hook }).collect(),
+        counters: counters.iter().map(|(name, value)| Counter { name, value: *value }).collect(),
+    }
+}

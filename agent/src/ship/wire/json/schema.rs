@@ -1,0 +1,286 @@
+//! The objects of the JSON form. docs/events.md says what each field means; the names here are that contract.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+/// Text that a batch or this program owns.
+pub(super) type Str<'a> = Cow<'a, str>;
+
+#[derive(Serialize)]
+pub(super) struct Line<'a> {
+    pub(super) id: String,
+    pub(super) seq: u64,
+    pub(super) epoch: u64,
+    pub(super) host: Str<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) host_b64: Option<String>,
+    pub(super) host_id: &'a str,
+    pub(super) boot_id: &'a str,
+    pub(super) time: String,
+    pub(super) boot_ns: u64,
+    pub(super) event: &'static str,
+    #[serde(flatten)]
+    pub(super) body: Body<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Body<'a> {
+    Activity(Box<Activity<'a>>),
+    Repeat(Repeat),
+    Gap(Gap<'a>),
+    Status(Status<'a>),
+    Unknown {},
+}
+
+#[derive(Serialize)]
+pub(super) struct Activity<'a> {
+    pub(super) identity: &'a str,
+    pub(super) identity_kind: &'a str,
+    pub(super) confidence: &'a str,
+    pub(super) evidence: Vec<Evidence<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) human: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) blended: Vec<&'a str>,
+    #[serde(flatten)]
+    pub(super) process: Process<'a>,
+    #[serde(flatten)]
+    pub(super) moment: Moment<'a>,
+    #[serde(flatten)]
+    pub(super) deed: Deed<'a>,
+    pub(super) lineage: Vec<Ancestor<'a>>,
+    pub(super) lineage_truncated: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct Evidence<'a> {
+    pub(super) kind: &'a str,
+    pub(super) detail: &'a str,
+    pub(super) confidence: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Process<'a> {
+    pub(super) pid: u32,
+    pub(super) tid: u32,
+    pub(super) start_ns: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ns_pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ppid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) parent_start_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exe: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exe_b64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exe_device: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exe_inode: Option<u64>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) exe_deleted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) filename: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) filename_b64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) script: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) script_b64: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) argv: Vec<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) argv_b64: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) argv_truncated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) argument_count: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cwd: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cwd_b64: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) markers: Vec<Marker<'a>>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) markers_truncated: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) preload: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stdin: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stdout: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stderr: Option<&'a str>,
+    pub(super) origin: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Marker<'a> {
+    pub(super) name: Str<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name_b64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) value: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) value_b64: Option<String>,
+}
+
+/// The process at the moment of the act.
+#[derive(Serialize)]
+pub(super) struct Moment<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) comm: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) comm_b64: Option<String>,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) euid: u32,
+    pub(super) egid: u32,
+    pub(super) capabilities: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) login_uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) session_id: Option<u32>,
+    pub(super) cgroup_id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cgroup: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cgroup_b64: Option<String>,
+    pub(super) mount_namespace: u32,
+    pub(super) network_namespace: u32,
+    pub(super) pid_namespace: u32,
+    pub(super) user_namespace: u32,
+    pub(super) hook: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Deed<'a> {
+    Connection(Connection<'a>),
+    Datagram(Datagram<'a>),
+    Credential(Credential<'a>),
+    Unknown {},
+}
+
+#[derive(Serialize)]
+pub(super) struct Remote {
+    pub(super) family: &'static str,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) v4_mapped: bool,
+    pub(super) remote_address: IpAddr,
+    pub(super) remote_port: u16,
+}
+
+#[derive(Serialize)]
+pub(super) struct Connection<'a> {
+    pub(super) protocol: &'a str,
+    #[serde(flatten)]
+    pub(super) remote: Remote,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) connected_address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) connected_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) local_address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) local_port: Option<u16>,
+    pub(super) outcome: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) errno: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) errno_number: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) outcome_reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) waited_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) latency_ns: Option<u64>,
+    pub(super) cookie: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Datagram<'a> {
+    pub(super) protocol: &'a str,
+    #[serde(flatten)]
+    pub(super) remote: Remote,
+    pub(super) cookie: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Credential<'a> {
+    pub(super) credential: &'a str,
+    pub(super) credential_kind: &'a str,
+    pub(super) sensitivity: u8,
+    pub(super) path: Str<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) path_b64: Option<String>,
+    pub(super) device: String,
+    pub(super) inode: u64,
+    pub(super) file_links: u32,
+    pub(super) file_mode: String,
+    pub(super) access: &'a str,
+    pub(super) truncate: bool,
+    pub(super) matched_by: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Ancestor<'a> {
+    pub(super) pid: u32,
+    pub(super) start_ns: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exe: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exe_b64: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) argv: Vec<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) argv_b64: Option<Vec<String>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Repeat {
+    pub(super) cookie: u64,
+    #[serde(flatten)]
+    pub(super) remote: Remote,
+    pub(super) count: u64,
+    pub(super) last_boot_ns: u64,
+    pub(super) last_time: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct Gap<'a> {
+    pub(super) stage: &'a str,
+    pub(super) cause: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hook_family: Option<&'a str>,
+    pub(super) lost: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Status<'a> {
+    pub(super) phase: &'a str,
+    pub(super) agent_version: &'a str,
+    pub(super) serving: Vec<Serving<'a>>,
+    pub(super) counters: Vec<Counter<'a>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Serving<'a> {
+    pub(super) capability: &'a str,
+    pub(super) hook: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Counter<'a> {
+    pub(super) name: &'a str,
+    pub(super) value: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
+}

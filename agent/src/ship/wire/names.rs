@@ -1,0 +1,118 @@
+//! Stable names of the model's values: the same on the wire and in JSON.
+
+use crate::model::act::{Access, Outcome, Protocol, UnknownOutcome};
+use crate::model::identity::{Confidence, Identity};
+use crate::model::process::{Origin, StdioKind};
+
+use super::Text;
+
+/// `IPPROTO_SCTP`.
+const SCTP: u16 = 132;
+
+pub(super) const fn confidence(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::Claimed => "claimed",
+        Confidence::Declared => "declared",
+        Confidence::Observed => "observed",
+        Confidence::Attested => "attested",
+    }
+}
+
+pub(super) const fn identity_kind(identity: &Identity) -> &'static str {
+    match identity {
+        Identity::Human { .. } => "human",
+        Identity::SystemUnit { .. } => "system_unit",
+        Identity::UserUnit { .. } => "user_unit",
+        Identity::Container { .. } => "container",
+        Identity::Executable { .. } => "executable",
+        Identity::NamespacedExecutable { .. } => "namespaced_executable",
+    }
+}
+
+pub(super) const fn origin(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Observed => "observed",
+        Origin::Inventoried => "inventoried",
+        Origin::Inferred => "inferred",
+    }
+}
+
+pub(super) const fn stdio(kind: StdioKind) -> &'static str {
+    match kind {
+        StdioKind::Closed => "closed",
+        StdioKind::Pipe => "pipe",
+        StdioKind::Socket => "socket",
+        StdioKind::CharacterDevice => "character_device",
+        StdioKind::File => "file",
+        StdioKind::Other => "other",
+    }
+}
+
+pub(super) fn protocol(protocol: Protocol) -> Text {
+    match protocol {
+        Protocol::Tcp => "tcp".into(),
+        Protocol::Mptcp => "mptcp".into(),
+        Protocol::Udp => "udp".into(),
+        Protocol::Other(SCTP) => "sctp".into(),
+        Protocol::Other(number) => format!("ip-{number}").into(),
+    }
+}
+
+pub(super) const fn access(access: Access) -> &'static str {
+    match (access.read, access.write) {
+        (true, true) => "read_write",
+        (true, false) => "read",
+        (false, true) => "write",
+        (false, false) => "none",
+    }
+}
+
+/// Outcome, errno, reason.
+pub(super) const fn outcome(outcome: Outcome) -> (&'static str, Option<u32>, Option<&'static str>) {
+    match outcome {
+        Outcome::Established => ("established", None, None),
+        Outcome::Failed { errno } => ("failed", Some(errno), None),
+        Outcome::Unknown(UnknownOutcome::Aborted) => ("unknown", None, Some("aborted")),
+        Outcome::Unknown(UnknownOutcome::TimedOut(_)) => ("unknown", None, Some("timed_out")),
+        Outcome::Unknown(UnknownOutcome::NotWaitedFor) => ("unknown", None, Some("not_waited_for")),
+    }
+}
+
+/// The symbol of an errno that connecting can give. `std::io::Error` and rustix know numbers and sentences, not
+/// symbols; the crates that know symbols (nix) would be here for this table alone.
+pub(crate) fn errno(number: u32) -> Option<&'static str> {
+    Some(match i32::try_from(number).ok()? {
+        libc::EPERM => "EPERM",
+        libc::EINTR => "EINTR",
+        libc::EIO => "EIO",
+        libc::EAGAIN => "EAGAIN",
+        libc::ENOMEM => "ENOMEM",
+        libc::EACCES => "EACCES",
+        libc::EFAULT => "EFAULT",
+        libc::EINVAL => "EINVAL",
+        libc::EPIPE => "EPIPE",
+        libc::EPROTO => "EPROTO",
+        libc::EPROTOTYPE => "EPROTOTYPE",
+        libc::ENOPROTOOPT => "ENOPROTOOPT",
+        libc::EPROTONOSUPPORT => "EPROTONOSUPPORT",
+        libc::EOPNOTSUPP => "EOPNOTSUPP",
+        libc::EAFNOSUPPORT => "EAFNOSUPPORT",
+        libc::EADDRINUSE => "EADDRINUSE",
+        libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
+        libc::ENETDOWN => "ENETDOWN",
+        libc::ENETUNREACH => "ENETUNREACH",
+        libc::ENETRESET => "ENETRESET",
+        libc::ECONNABORTED => "ECONNABORTED",
+        libc::ECONNRESET => "ECONNRESET",
+        libc::ENOBUFS => "ENOBUFS",
+        libc::EISCONN => "EISCONN",
+        libc::ENOTCONN => "ENOTCONN",
+        libc::ETIMEDOUT => "ETIMEDOUT",
+        libc::ECONNREFUSED => "ECONNREFUSED",
+        libc::EHOSTDOWN => "EHOSTDOWN",
+        libc::EHOSTUNREACH => "EHOSTUNREACH",
+        libc::EALREADY => "EALREADY",
+        libc::EINPROGRESS => "EINPROGRESS",
+        _ => return None,
+    })
+}

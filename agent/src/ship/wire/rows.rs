@@ -1,0 +1,193 @@
+//! Rows of a batch's tables: what several events share is said once.
+
+use serde::{Deserialize, Serialize};
+
+use super::bytes::{WireBytes, bounded};
+use super::{MAX_ARGUMENTS, MAX_EVIDENCE, MAX_MARKERS, Text};
+
+/// A row of `attributions`: who, as an identity, and why that is believed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Attribution {
+    /// Canonical string of the identity.
+    pub identity: Text,
+    /// Its kind.
+    pub kind: Text,
+    /// Confidence in it.
+    pub confidence: Text,
+    /// Evidence, best first.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::<_, _, MAX_EVIDENCE>"
+    )]
+    pub evidence: Vec<Evidence>,
+    /// The human behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub human: Option<Text>,
+    /// Other identities that apply, most specific first.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::<_, _, MAX_EVIDENCE>"
+    )]
+    pub blended: Vec<Text>,
+}
+
+/// A reason to believe an identity.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Kind of fact.
+    pub kind: Text,
+    /// The fact, escaped text.
+    pub detail: Text,
+    /// How far to rely on it.
+    pub confidence: Text,
+}
+
+/// A row of `credentials`: users, groups, capabilities and login of a moment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ids {
+    /// Real user id.
+    pub uid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Effective group id.
+    pub egid: u32,
+    /// Effective capabilities.
+    pub capabilities: u64,
+    /// Login uid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_uid: Option<u32>,
+    /// Audit session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<u32>,
+}
+
+/// A row of `namespaces`, by inode number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// Mount namespace.
+    pub mount: u32,
+    /// Network namespace.
+    pub network: u32,
+    /// pid namespace.
+    pub pid: u32,
+    /// User namespace.
+    pub user: u32,
+}
+
+/// A row of `cgroups`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Cgroup {
+    /// cgroup v2 id.
+    pub id: u64,
+    /// Path below the mount; empty where not known.
+    #[serde(default, skip_serializing_if = "WireBytes::is_empty")]
+    pub path: WireBytes,
+}
+
+/// A file: device, inode, change time (seconds, nanoseconds), links, mode. An array, because each process and each
+/// credential has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct File(pub u32, pub u64, pub i64, pub u32, pub u32, pub u32);
+
+impl File {
+    /// `major:minor`, as in /proc/self/mountinfo: 12 and 20 bits of the kernel's own form.
+    pub fn device(&self) -> String {
+        format!("{}:{}", self.0 >> 20, self.0 & 0xf_ffff)
+    }
+}
+
+/// A standard stream: kind, device, inode.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Stdio(pub Text, pub u32, pub u64);
+
+/// An environment marker.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Marker {
+    /// Its name.
+    pub name: WireBytes,
+    /// Its value, where it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<WireBytes>,
+}
+
+/// A row of `processes`: one life between two execs, shared by the events it acts in and those it is an ancestor in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Process {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Start since boot, ns.
+    pub start_ns: u64,
+    /// Parent: pid, start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<(u32, u64)>,
+    /// Id in its own pid namespace, where it differs from `pid`; 0 where not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ns_pid: Option<u32>,
+    /// The executable mapped.
+    #[serde(default, skip_serializing_if = "WireBytes::is_empty")]
+    pub exe: WireBytes,
+    /// Its file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exe_file: Option<File>,
+    /// The path given to exec, where it differs from `exe`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filename: Option<WireBytes>,
+    /// The path of what runs it, where it differs from `filename`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interpreter: Option<WireBytes>,
+    /// Whether `filename` is a script.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub script: bool,
+    /// Arguments, redacted.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::<_, _, MAX_ARGUMENTS>"
+    )]
+    pub argv: Vec<WireBytes>,
+    /// Number of arguments, where it is not the length of `argv`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argument_count: Option<u32>,
+    /// Whether `argv` lacks something.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub argv_truncated: bool,
+    /// Working directory.
+    #[serde(default, skip_serializing_if = "WireBytes::is_empty")]
+    pub cwd: WireBytes,
+    /// Environment markers.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::<_, _, MAX_MARKERS>"
+    )]
+    pub markers: Vec<Marker>,
+    /// Whether not all of the environment was looked at.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub markers_truncated: bool,
+    /// Whether the loader was told to preload.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub preload: bool,
+    /// Standard input, output, error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdio: Option<[Stdio; 3]>,
+    /// Permitted capabilities at exec.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub permitted: u64,
+    /// Index into `credentials`: at that time.
+    pub credentials: u32,
+    /// Index into `cgroups`: at that time.
+    pub cgroup: u32,
+    /// Index into `namespaces`: at that time.
+    pub namespaces: u32,
+    /// How it is known.
+    pub origin: Text,
+    /// When it ran this image, ns since boot.
+    pub since_ns: u64,
+    /// How often it has called exec.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub exec_count: u32,
+}

@@ -1,0 +1,246 @@
+//! Version 1: a batch and its events. The module above says how it is laid out.
+
+use serde::{Deserialize, Serialize};
+
+use super::bytes::{WireAddress, WireBytes, bounded};
+use super::rows::{Attribution, Cgroup, File, Ids, Namespaces, Process};
+use super::{MAX_COUNTERS, MAX_EVENTS, MAX_LINEAGE, MAX_ROWS, Text};
+
+/// A batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Version of the format.
+    pub version: u32,
+    /// Who speaks.
+    pub host: Host,
+    /// Start of the agent within the boot.
+    pub epoch: u64,
+    /// Sequence number of the first event.
+    pub first_seq: u64,
+    /// One reading of both clocks.
+    pub clock: Clock,
+    /// Table of attributions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::<_, _, MAX_ROWS>")]
+    pub attributions: Vec<Attribution>,
+    /// Table of credentials of processes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::<_, _, MAX_ROWS>")]
+    pub credentials: Vec<Ids>,
+    /// Table of cgroups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::<_, _, MAX_ROWS>")]
+    pub cgroups: Vec<Cgroup>,
+    /// Table of namespaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::<_, _, MAX_ROWS>")]
+    pub namespaces: Vec<Namespaces>,
+    /// Table of processes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::<_, _, MAX_ROWS>")]
+    pub processes: Vec<Process>,
+    /// The events, in order of their sequence numbers.
+    #[serde(deserialize_with = "bounded::<_, _, MAX_EVENTS>")]
+    pub events: Vec<Event>,
+}
+
+/// Who speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Host {
+    /// Host name.
+    pub name: WireBytes,
+    /// Hash of the machine id, hex.
+    pub id: String,
+    /// The kernel's boot id.
+    pub boot_id: String,
+}
+
+/// One reading of both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// Nanoseconds since boot.
+    pub boot_ns: u64,
+    /// Nanoseconds since 1970.
+    pub unix_ns: i64,
+}
+
+/// An event. One of the optional parts is there; none is in an event of a kind this reader does not know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Sequence number, less the batch's `first_seq`.
+    #[serde(rename = "n")]
+    pub offset: u32,
+    /// When, ns since boot.
+    #[serde(rename = "t")]
+    pub boot_ns: u64,
+    /// An identity did something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<Box<Activity>>,
+    /// A folded activity happened again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<Repeat>,
+    /// Something was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Gap>,
+    /// The agent speaks of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Box<Status>>,
+}
+
+/// What an identity did. One of the optional parts is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Activity {
+    /// Index into `attributions`.
+    pub who: u32,
+    /// Index into `processes`.
+    pub process: u32,
+    /// The thread.
+    pub tid: u32,
+    /// Index into `credentials`: at the moment of the act.
+    pub credentials: u32,
+    /// Index into `cgroups`: at the moment of the act.
+    pub cgroup: u32,
+    /// Index into `namespaces`: at the moment of the act.
+    pub namespaces: u32,
+    /// Command name.
+    #[serde(default, skip_serializing_if = "WireBytes::is_empty")]
+    pub comm: WireBytes,
+    /// The hook that saw it.
+    pub hook: Text,
+    /// Indexes into `processes`: ancestors, parent first.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::<_, _, MAX_LINEAGE>"
+    )]
+    pub lineage: Vec<u32>,
+    /// Whether the lineage ends before its root.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub lineage_truncated: bool,
+    /// A connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Connection>,
+    /// The first datagram to a peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datagram: Option<Datagram>,
+    /// A credential was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Credential>,
+}
+
+/// An address and port: an array, because a connection has three. The third says that the program wrote an IPv4
+/// address in its v4-mapped form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint(pub WireAddress, pub u16, pub bool);
+
+/// A connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Connection {
+    /// Socket cookie.
+    pub cookie: u64,
+    /// Transport protocol.
+    pub protocol: Text,
+    /// Asked for.
+    pub asked: Endpoint,
+    /// Connected, where known and other than `asked`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected: Option<Endpoint>,
+    /// Whether `connected` is the same as `asked`.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub as_asked: bool,
+    /// The local end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<Endpoint>,
+    /// How it ended.
+    pub outcome: Text,
+    /// Positive errno, of a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno: Option<u32>,
+    /// Why the outcome is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Text>,
+    /// How long the agent waited for an end that did not come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited_ns: Option<u64>,
+    /// From the attempt to its outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ns: Option<u64>,
+}
+
+/// The first datagram of a socket to a peer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Datagram {
+    /// Socket cookie.
+    pub cookie: u64,
+    /// Transport protocol.
+    pub protocol: Text,
+    /// The peer.
+    pub remote: Endpoint,
+}
+
+/// A credential was opened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Credential {
+    /// The catalogue's entry.
+    pub name: Text,
+    /// Its kind.
+    pub kind: Text,
+    /// 1 to 5.
+    pub sensitivity: u8,
+    /// Path from the root of the process.
+    pub path: WireBytes,
+    /// The file.
+    pub file: File,
+    /// `read`, `write`, `read_write`, `none`.
+    pub access: Text,
+    /// Whether the open emptied the file.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub truncate: bool,
+    /// `path` or `inode`.
+    pub matched_by: Text,
+}
+
+/// A folded activity happened again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Repeat {
+    /// Socket cookie of the flow.
+    pub cookie: u64,
+    /// The peer.
+    pub remote: Endpoint,
+    /// How often since the last report.
+    pub count: u64,
+    /// The last time, ns since boot.
+    pub last_ns: u64,
+}
+
+/// Something was lost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Where.
+    pub stage: Text,
+    /// Why.
+    pub cause: Text,
+    /// Hook family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<Text>,
+    /// How many.
+    pub lost: u64,
+}
+
+/// The agent speaks of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// `start`, `heartbeat`, `stop`.
+    pub phase: Text,
+    /// Version of the agent.
+    pub version: Text,
+    /// (capability, what serves it).
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::<_, _, MAX_COUNTERS>"
+    )]
+    pub serving: Vec<(Text, Text)>,
+    /// (counter, value).
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::<_, _, MAX_COUNTERS>"
+    )]
+    pub counters: Vec<(Text, u64)>,
+}

@@ -1,0 +1,94 @@
+"""What the manifest must be: valid for every release, refused when misspelt, and no more privileged than the unit."""
+
+import copy
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import kubernetes_validate
+import yaml
+
+# The first with `appArmorProfile` as a field, and all later ones that the package knows.
+OLDEST = (1, 30)
+WRITABLE = {"/run/telltale"}
+
+held = 0
+broken = []
+
+
+def check(what, condition, detail=""):
+    global held
+    if condition:
+        held += 1
+        print(f"ok      {what}")
+    else:
+        broken.append(what)
+        print(f"FAILED  {what}: {detail}")
+
+
+def releases():
+    schemas = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
+    found = {tuple(map(int, re.match(r"v(\d+)\.(\d+)", path.name).groups())) for path in schemas.glob("v1.*-strict")}
+    return sorted(release for release in found if release >= OLDEST)
+
+
+def problem(resource, release):
+    """Why a release refuses the object; None where it does not."""
+    try:
+        kubernetes_validate.validate(resource, "%d.%d" % release, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return error.message
+    return None
+
+
+def main(manifest, unit):
+    resources = [resource for resource in yaml.safe_load_all(Path(manifest).read_text()) if resource]
+    known = releases()
+    check("there are releases to check against", len(known) >= 8, known)
+    for release in known:
+        problems = {resource["kind"]: problem(resource, release) for resource in resources}
+        check(f"valid for Kubernetes {release[0]}.{release[1]}", not any(problems.values()), problems)
+
+    by_kind = {resource["kind"]: resource for resource in resources}
+    check("the kinds", sorted(by_kind) == ["ConfigMap", "DaemonSet", "Namespace", "ServiceAccount"], sorted(by_kind))
+    daemons = by_kind["DaemonSet"]
+    misspelt = copy.deepcopy(daemons)
+    misspelt["spec"]["template"]["spec"]["hostPid"] = True
+    check("a misspelt field is refused", problem(misspelt, known[-1]) is not None, "it was not")
+
+    pod = daemons["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    security = container["securityContext"]
+    check("in the host's process ids alone", (pod["hostPID"], pod["hostNetwork"], pod["hostIPC"]) == (True, False, False))
+    check("not privileged", not security["privileged"] and not security["allowPrivilegeEscalation"])
+    check("all capabilities dropped first", security["capabilities"]["drop"] == ["ALL"])
+    added = {f"CAP_{name}" for name in security["capabilities"]["add"]}
+    lines = Path(unit).read_text().splitlines()
+    of_unit = next(line for line in lines if line.startswith("CapabilityBoundingSet=")).split("=", 1)[1].split()
+    check("the capabilities of the service", added == set(of_unit), added ^ set(of_unit))
+    check("the root file system is read-only", security["readOnlyRootFilesystem"])
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    check("every volume is mounted", set(mounts) == {volume["name"] for volume in pod["volumes"]})
+    writable = {mount["mountPath"] for mount in mounts.values() if not mount.get("readOnly")}
+    check("nothing is writable but its runtime directory", writable == WRITABLE, writable)
+    check("memory is bounded", "memory" in container["resources"]["limits"])
+    check("no token of the API server", pod["automountServiceAccountToken"] is False)
+    check("one node in ten at a time", daemons["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] == "10%")
+    labels = daemons["spec"]["template"]["metadata"]["labels"]
+    check("it selects its own pods", daemons["spec"]["selector"]["matchLabels"].items() <= labels.items())
+    namespaces = {resource["metadata"].get("namespace") for resource in resources if resource["kind"] != "Namespace"}
+    check("all in its namespace", namespaces == {by_kind["Namespace"]["metadata"]["name"]}, namespaces)
+
+    # As shipped, and with the collector that the comment offers.
+    text = by_kind["ConfigMap"]["data"]["telltale.toml"]
+    check("the configuration as shipped is empty", tomllib.loads(text) == {}, text)
+    offered = tomllib.loads(text.replace("# collector", "collector"))
+    check("the configuration takes a collector", set(offered) == {"collector"}, offered)
+
+    print(f"{held} passed, {len(broken)} failed")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,256 @@
+//! The stages, in the order in which they run: what is quick and fails often comes first.
+
+use std::{env, fmt, fs, path::Path, process::Command, time::Duration};
+
+use clap::ValueEnum;
+
+use super::{Counts, Outcome, Reason, TestArgs, docs};
+use crate::{
+    setup::{self, deny},
+    step::{self, Ended},
+    vm::{self, BootSpec, Series},
+    workspace::Workspace,
+};
+
+/// A virtual machine that runs longer is stopped. Two processors emulate slowly; the four of them take a third of
+/// what the whole run may.
+const VM_TIME_LIMIT: Duration = Duration::from_secs(900);
+/// The crate of tests on a kernel, and its program.
+const KERNEL_TESTS: &str = "telltale-tests";
+
+/// One thing that is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// What the other stages need is there, or gets installed.
+    Tools,
+    /// rustfmt.
+    Format,
+    /// clippy on userspace, tests included.
+    Lint,
+    /// clippy on the kernel programs.
+    LintKernel,
+    /// cargo-deny.
+    Policy,
+    /// `cargo test`, documentation examples included.
+    Unit,
+    /// The documentation builds; what it links to is there.
+    Docs,
+    /// The kernel tests, here.
+    Host,
+    /// The kernel tests in a virtual machine.
+    Vm {
+        /// With which kernel.
+        series: Series,
+        /// With `bpf` among the security modules.
+        bpf_lsm: bool,
+    },
+}
+
+impl Stage {
+    /// All of them.
+    pub(super) fn all() -> Vec<Self> {
+        let both = |&series: &Series| [true, false].map(|bpf_lsm| Self::Vm { series, bpf_lsm });
+        let mut all = vec![Self::Tools, Self::Format, Self::Lint, Self::LintKernel, Self::Policy];
+        all.extend([Self::Unit, Self::Docs, Self::Host]);
+        all.extend(Series::value_variants().iter().flat_map(both));
+        all
+    }
+
+    /// Whether it runs tests that have names, or is needed for them.
+    pub(super) fn is_for_filters(self) -> bool {
+        matches!(self, Self::Tools | Self::Unit | Self::Host | Self::Vm { .. })
+    }
+
+    /// Runs it to its end.
+    pub(super) fn run(self, workspace: &Workspace, args: &TestArgs) -> Outcome {
+        let filters = &args.filters;
+        let outcome = match self {
+            Self::Tools => tools(workspace, args.quick),
+            Self::Format => check(workspace, "format", workspace.cargo().args(["fmt", "--all", "--check"])),
+            Self::Lint => lint(workspace),
+            Self::LintKernel => lint_kernel(workspace),
+            Self::Policy => policy(workspace),
+            Self::Unit => unit(workspace, filters),
+            Self::Docs => docs::run(workspace),
+            Self::Host => host(workspace, filters),
+            Self::Vm { series, bpf_lsm } => in_vm(series, bpf_lsm, filters),
+        };
+        outcome.unwrap_or_else(Outcome::from)
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tools => f.write_str("tools"),
+            Self::Format => f.write_str("format"),
+            Self::Lint => f.write_str("clippy"),
+            Self::LintKernel => f.write_str("clippy, kernel programs"),
+            Self::Policy => f.write_str("dependency policy"),
+            Self::Unit => f.write_str("unit tests"),
+            Self::Docs => f.write_str("documentation"),
+            Self::Host => f.write_str("this machine's kernel"),
+            Self::Vm { series, bpf_lsm } => {
+                write!(f, "kernel {series} {}", if *bpf_lsm { "with bpf LSM" } else { "without bpf LSM" })
+            }
+        }
+    }
+}
+
+/// The outcome, or what became of the command behind it.
+pub(super) type Ran = Result<Outcome, step::StepError>;
+
+/// A stage that is one command, and holds when that does.
+pub(super) fn check(workspace: &Workspace, name: &str, command: &mut Command) -> Ran {
+    step::run(name, command, &workspace.log(name))?;
+    Ok(Outcome::Passed(None))
+}
+
+/// A tool that cannot be had is one failure, and no reason not to run what can do without it.
+fn tools(workspace: &Workspace, quick: bool) -> Ran {
+    let level = if quick { setup::Level::Checks } else { setup::Level::Tests };
+    Ok(match setup::ensure(workspace, level) {
+        Ok(_) => Outcome::Passed(None),
+        Err(error) => Outcome::Failed(Counts::ONE_FAILED, error.to_string()),
+    })
+}
+
+fn lint(workspace: &Workspace) -> Ran {
+    check(
+        workspace,
+        "clippy",
+        workspace.cargo().args(["clippy", "--all-targets", "--locked", "--", "-Dwarnings"]),
+    )
+}
+
+/// By the compiler in use, for this machine: clippy of the eBPF compiler is not packaged everywhere. Release, because
+/// without a standard library there is no unwinding.
+fn lint_kernel(workspace: &Workspace) -> Ran {
+    let mut cargo = workspace.cargo();
+    cargo.args(["clippy", "--package", "agent-ebpf", "--release", "--locked", "--", "-Dwarnings"]);
+    cargo.env("RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH));
+    // As in the build: the kernel programs use intrinsics that stable does not name.
+    cargo.env("RUSTC_BOOTSTRAP", "1");
+    cargo.env("CARGO_TARGET_DIR", workspace.target.join("ebpf/lint"));
+    check(workspace, "clippy-kernel", &mut cargo)
+}
+
+fn policy(workspace: &Workspace) -> Ran {
+    let Some(program) = deny::find(workspace) else {
+        return Ok(Outcome::Skipped(Reason::Unable(
+            "no cargo-deny: run `cargo xtask setup --tests`".to_owned(),
+        )));
+    };
+    let mut command = Command::new(program);
+    command.current_dir(&workspace.root).args(["deny", "--locked", "check", "licenses", "bans", "sources"]);
+    check(workspace, "cargo-deny", &mut command)
+}
+
+fn unit(workspace: &Workspace, filters: &[String]) -> Ran {
+    let mut cargo = workspace.cargo();
+    cargo.args(["test", "--no-fail-fast", "--locked", "--"]).args(filters);
+    let ended = step::attempt("cargo test", &mut cargo, &workspace.log("cargo-test"))?;
+    Ok(outcome(&ended, Some(Counts::of_cargo_test(&ended.output()))))
+}
+
+fn host(workspace: &Workspace, filters: &[String]) -> Ran {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(Outcome::Skipped(Reason::Unable("loading kernel programs needs root".to_owned())));
+    }
+    let mut cargo = workspace.cargo();
+    cargo.args(["build", "--locked", "--package", "agent", "--package", KERNEL_TESTS]);
+    step::run("build the kernel tests", &mut cargo, &workspace.log("host-build"))?;
+    let programs = workspace.target.join("debug");
+    let mut tests = Command::new(programs.join(KERNEL_TESTS));
+    // As in the virtual machines: the agent is on PATH.
+    tests.arg("run").args(filters).env("PATH", path_with(&programs)).current_dir(&workspace.root);
+    let ended = step::attempt("telltale-tests run", &mut tests, &workspace.log("host"))?;
+    Ok(outcome(&ended, Counts::of_kernel_tests(&ended.output())))
+}
+
+fn in_vm(series: Series, bpf_lsm: bool, filters: &[String]) -> Ran {
+    let failed = |detail: String| Ok(Outcome::Failed(Counts::ONE_FAILED, detail));
+    // Built once; for the next machine cargo finds nothing to do.
+    let binaries = match vm::build_static() {
+        Ok(binaries) => binaries,
+        Err(error) => return failed(error.to_string()),
+    };
+    let command = [KERNEL_TESTS, "run"].into_iter().map(str::to_owned).chain(filters.iter().cloned());
+    let spec = BootSpec {
+        bpf_lsm,
+        time_limit: VM_TIME_LIMIT,
+        files: binaries.guest_files(),
+        echo: false,
+        ..BootSpec::new(series, command.collect())
+    };
+    let exit = match vm::boot(&spec) {
+        Ok(exit) => exit,
+        Err(error) => return failed(error.to_string()),
+    };
+    let output =
+        fs::read(&exit.output).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    eprintln!("  {} with {}: ready after {}", exit.release, exit.lsm, step::seconds(exit.ready_after));
+    if exit.kernel_warned {
+        return failed(format!(
+            "the kernel gave a warning with a stack trace: see {}",
+            exit.console.display()
+        ));
+    }
+    let counts = Counts::of_kernel_tests(&output);
+    Ok(judge(exit.status == 0, &format!("exit status {}", exit.status), counts, &exit.output))
+}
+
+fn outcome(ended: &Ended, counts: Option<Counts>) -> Outcome {
+    judge(ended.status.success(), &ended.status.to_string(), counts, &ended.log)
+}
+
+/// A test program's result is good only if its status and its count both are.
+fn judge(success: bool, status: &str, counts: Option<Counts>, log: &Path) -> Outcome {
+    let detail = || format!("  {status}; its end, the whole is in {}:\n{}", log.display(), step::tail(log));
+    match counts {
+        Some(counts) if success && counts.failed == 0 => Outcome::Passed(Some(counts)),
+        Some(counts) if counts.failed > 0 => Outcome::Failed(counts, detail()),
+        Some(counts) => Outcome::Failed(Counts { failed: 1, ..counts }, detail()),
+        None => Outcome::Failed(Counts::ONE_FAILED, format!("  it printed no count\n{}", detail())),
+    }
+}
+
+fn path_with(dir: &Path) -> std::ffi::OsString {
+    let mut path = dir.as_os_str().to_owned();
+    if let Some(inherited) = env::var_os("PATH") {
+        path.push(":");
+        path.push(inherited);
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kernels_are_booted_both_ways() {
+        let machines = Stage::all().into_iter().filter(|stage| matches!(stage, Stage::Vm { .. }));
+        assert_eq!(machines.count(), 4);
+    }
+
+    #[test]
+    fn a_program_that_dies_is_a_failure_whatever_it_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        fs::write(&log, "Segmentation fault\n").unwrap();
+        let some = Some(Counts { passed: 4, failed: 0, skipped: 0 });
+        for (success, counts, failed) in
+            [(true, some, 0), (false, some, 1), (true, None, 1), (true, Some(Counts::ONE_FAILED), 1)]
+        {
+            match judge(success, "signal: 11", counts, &log) {
+                Outcome::Passed(_) => assert_eq!(failed, 0),
+                Outcome::Failed(counts, detail) => {
+                    assert_eq!(counts.failed, failed);
+                    assert!(detail.contains("Segmentation fault"), "{detail}");
+                }
+                Outcome::Skipped(reason) => panic!("{reason}"),
+            }
+        }
+    }
+}
