@@ -5,11 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{Case, shared};
 use crate::harness::scene::Scene;
 use crate::harness::servers::{V4, V6, mapped};
-<<<<<<< HEAD
-use crate::outcome::Outcome;
-=======
 use crate::outcome::{Outcome, skipped};
->>>>>>> main
 
 const TABLE: [(&str, &str, &str, &[IpAddr]); 8] = [
     ("one", "sendto", "1", &[V4]),
@@ -48,12 +44,9 @@ fn send(scene: &mut Scene<'_>, how: &str, times: &str, addresses: &[SocketAddr])
 }
 
 fn v4_mapped(scene: &mut Scene<'_>, how: &str) -> Outcome {
-<<<<<<< HEAD
-=======
     if how == "sendto" {
         return skipped("the kernel hands the hook the plain IPv4 address: how it was written is not seen");
     }
->>>>>>> main
     let address = mapped(scene.datagrams(V4)?);
     send(scene, how, "2", &[address])
 }

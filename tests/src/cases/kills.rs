@@ -24,12 +24,9 @@ const WITHIN: u64 = 300;
 /// More than the load can do within a test: it is ended with it.
 const ENDLESS: &str = "1000000000";
 
-<<<<<<< HEAD
 /// Opens and connects a second: what a slow machine can follow.
 const RATE: &str = "150";
 
-=======
->>>>>>> main
 /// All of them.
 pub(super) fn cases() -> Vec<Case> {
     vec![own("kill/agent", agent), own("kill/agent-starting", starting), own("kill/collector", collector)]
@@ -48,11 +45,7 @@ impl Load {
         places::write(&file, "secret\n")?;
         let mut command = Command::new(&setting.me);
         command.args(["act", "flood", "--path"]).arg(&file).arg("--to").arg(server.address.to_string());
-<<<<<<< HEAD
         command.args(["--opens", ENDLESS, "--connects", ENDLESS, "--rate", RATE]);
-=======
-        command.args(["--opens", ENDLESS, "--connects", ENDLESS]);
->>>>>>> main
         Ok(Self { _server: server, running: Running::start(&mut command)? })
     }
 }
@@ -73,11 +66,7 @@ fn after(
 ) -> Outcome {
     let mut left = number;
     events.wait(&format!("{number} events of the load"), events.len(), setting.limit, |event| {
-<<<<<<< HEAD
         left = left.saturating_sub(u64::from(event.mentions("pid", pid.into())));
-=======
-        left = left.saturating_sub(u64::from(event.pid() == Some(pid)));
->>>>>>> main
         (left == 0).then_some(())
     })
 }

@@ -68,11 +68,7 @@ impl<'a> Scene<'a> {
     pub(crate) fn server(&mut self, ip: IpAddr) -> Outcome<SocketAddr> {
         let server = Server::start(ip)?;
         let address = server.address;
-<<<<<<< HEAD
-        self.known.claim.port(address.port());
-=======
         self.known.claim.end(address);
->>>>>>> main
         self.known.servers.push(server);
         Ok(address)
     }
@@ -81,11 +77,7 @@ impl<'a> Scene<'a> {
     pub(crate) fn refusing(&mut self, ip: IpAddr) -> Outcome<SocketAddr> {
         let refusing = Refusing::start(ip)?;
         let address = refusing.address;
-<<<<<<< HEAD
-        self.known.claim.port(address.port());
-=======
         self.known.claim.end(address);
->>>>>>> main
         self.known.refusing.push(refusing);
         Ok(address)
     }
@@ -94,11 +86,7 @@ impl<'a> Scene<'a> {
     pub(crate) fn datagrams(&mut self, ip: IpAddr) -> Outcome<SocketAddr> {
         let socket = UdpSocket::bind((ip, 0)).during(format!("bind on {ip}"))?;
         let address = socket.local_addr()?;
-<<<<<<< HEAD
-        self.known.claim.port(address.port());
-=======
         self.known.claim.end(address);
->>>>>>> main
         self.known.sockets.push(socket);
         Ok(address)
     }
