@@ -1,5 +1,6 @@
 //! One line of the agent's or the collector's JSON (docs/events.md).
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
@@ -34,9 +35,18 @@ impl Event {
     pub(crate) fn brief(&self) -> String {
         let mut value = self.value().clone();
         if let Value::Object(keys) = &mut value {
-            keys.remove("lineage");
+            keys.retain(|key, _| !matches!(key.as_str(), "lineage" | "counters"));
         }
         value.to_string()
+    }
+
+    /// Keys whose values are not those of another telling of the same event. The wall time is made of `boot_ns` and of
+    /// what the clocks show when it is told: `boot_ns` is looked at.
+    pub(crate) fn differences(&self, other: &Self) -> BTreeSet<String> {
+        let keys = |event: &Self| event.value().as_object().cloned().unwrap_or_default();
+        let (mine, theirs) = (keys(self), keys(other));
+        let differs = |key: &&String| key.as_str() != "time" && mine.get(*key) != theirs.get(*key);
+        mine.keys().chain(theirs.keys()).filter(differs).cloned().collect()
     }
 
     /// Whether the line was a JSON object.
