@@ -93,8 +93,16 @@ struct Look {
 /// Whether names make a file a candidate.
 #[inline(always)]
 pub fn by_name(mount: u64, dentry: u64) -> u64 {
-    let mut look =
-        Look { place: Place { mount, dentry }, root: Place::process_root(), level: 0, own: 0, candidate: 0 };
+    // The verifier of 6.1 looks at the step once, with the values of the first: a zero that it knows would let it drop
+    // what later steps need. This one it does not know.
+    let zero = maps::CONTROL.get(0).map_or(0, |control| control.reserved);
+    let mut look = Look {
+        place: Place { mount, dentry },
+        root: Place::process_root(),
+        level: zero,
+        own: zero,
+        candidate: u64::from(zero),
+    };
     // SAFETY: the callback has the helper's signature, and the context outlives the call.
     unsafe { bpf_loop(RULE_ANCESTORS + PATH_MOUNTS, look_up as *mut _, (&raw mut look).cast(), 0) };
     look.candidate

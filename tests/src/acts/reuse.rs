@@ -87,7 +87,7 @@ fn wait(child: Pid) -> Outcome {
 }
 
 fn child(args: &ReuseArgs, serial: u64) -> Outcome {
-    if (serial / args.every) % 2 == 0 {
+    if (serial / args.every).is_multiple_of(2) {
         return act(&args.directory, serial, false);
     }
     let mut command = Command::new("/proc/self/exe");

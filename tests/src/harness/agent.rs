@@ -88,10 +88,10 @@ impl Agent {
     /// Waits until it says that it sees; the event by which it does.
     pub(crate) fn ready(&self, setting: &Setting) -> Outcome<Event> {
         let start = |event: &Event| event.is_phase("start").then(|| event.clone());
-        self.events.wait("its start event", 0, setting.limit, start).or_else(|verdict| {
+        self.events.wait("its start event", 0, setting.limit, start).map_err(|verdict| {
             // It has ended, or will not be heard: what it said tells why.
             let _ = self.messages.wait_end(setting.limit / 4);
-            Err(verdict.during(format!("start the agent ({})", self.said())))
+            verdict.during(format!("start the agent ({})", self.said()))
         })
     }
 

@@ -107,13 +107,11 @@ impl Told {
             let number = self.status.get(key).and_then(serde_json::Value::as_u64);
             ensure(number == Some(0), || format!("the collector's {key} is {number:?}: {}", self.status))?;
         }
-        let mut expected = 1;
-        for event in &self.collected {
+        for (expected, event) in (1..).zip(&self.collected) {
             let seq = event.number("seq");
             ensure(seq == Some(expected), || {
                 format!("number {seq:?} where {expected} should be: {}", event.line)
             })?;
-            expected += 1;
         }
         let ids =
             |events: &[Event]| events.iter().map(|event| event.text("id").to_owned()).collect::<Vec<_>>();
