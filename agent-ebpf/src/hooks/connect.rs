@@ -112,14 +112,18 @@ pub fn emit_connect(
     asked: &Asked,
     hook: u16,
 ) -> Option<()> {
+    // Before anything can fail: the socket has no cookie until it is asked for, and the outcome is told by it even where
+    // the attempt is lost.
+    // SAFETY: the context is valid while the program runs.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.sock_addr.cast()) };
     let ticket = emit::attempt(family)?;
     let mut entry = ticket.reserve::<ConnectRecord>()?;
     // SAFETY: the ring gave room for a whole record; every field is written before it is submitted.
     let record = unsafe { &mut *entry.as_mut_ptr() };
     record.header = ticket.header(kind, hook, size_of::<ConnectRecord>() as u32);
+    record.cookie = cookie;
     // SAFETY: the context is valid while the program runs.
     unsafe {
-        record.cookie = bpf_get_socket_cookie(ctx.sock_addr.cast());
         record.protocol = (*ctx.sock_addr).protocol as u16;
         record.socket_type = (*ctx.sock_addr).type_ as u16;
     }
