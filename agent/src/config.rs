@@ -36,6 +36,9 @@ pub enum ConfigError {
         /// Why.
         source: io::Error,
     },
+    /// Events would go nowhere.
+    #[error("quiet, and no collector: events would go nowhere; name one with --collector")]
+    QuietAlone,
     /// It is no configuration.
     #[error("the configuration {path} is larger than {MAX_FILE_BYTES} bytes: this is not one")]
     TooLarge {

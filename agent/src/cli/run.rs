@@ -54,6 +54,9 @@ pub(super) fn rung(name: &str) -> Result<Rung, String> {
 pub fn run(args: &RunArgs) -> Result<(), StartError> {
     let RunArgs { json, quiet, collector, config, catalogue, record, rung, drop_every } = args.clone();
     let config = Config::load(config.as_deref())?;
+    if (quiet || config.quiet) && collector.is_none() && config.collector.is_none() {
+        return Err(crate::config::ConfigError::QuietAlone.into());
+    }
     app::run(&StartOptions {
         collector: collector.or(config.collector),
         catalogue: config.catalogue.into_iter().chain(catalogue).collect(),
