@@ -94,8 +94,7 @@ fn enough_capabilities(setting: &Setting) -> Outcome {
 }
 
 fn usage(setting: &Setting) -> Outcome {
-    let table: [&[&str]; 4] =
-        [&["--no-such-flag"], &["--drop-every", "often"], &["--rung", "kprobe"], &["--quiet"]];
+    let table: [&[&str]; 3] = [&["--no-such-flag"], &["--drop-every", "often"], &["--rung", "kprobe"]];
     for args in table {
         refused(setting, &mut agent_with(setting, args), USAGE, args)?;
     }

@@ -71,6 +71,14 @@ fn after(
     })
 }
 
+/// Waits until a collector has all that happened so far.
+fn marked(setting: &Setting, collector: &Collector) -> Outcome {
+    let from = collector.events.len();
+    let mark = session::mark()?;
+    let told = |event: &Event| session::is_mark(event, mark).then_some(());
+    collector.events.wait("the marking connection", from, setting.limit, told)
+}
+
 fn agent(setting: &Setting) -> Outcome {
     let before = programs::listed(setting)?;
     let collector = Collector::start(setting, 0)?;
@@ -87,9 +95,7 @@ fn agent(setting: &Setting) -> Outcome {
     drop(load);
     // After all that, one that is left alone does its work.
     let agent = Agent::start(setting, &Options { collector: Some(collector.port), ..Options::default() })?;
-    let mark = session::mark()?;
-    let told = |event: &Event| session::is_mark(event, mark).then_some(());
-    collector.events.wait("the marking connection", 0, setting.limit, told)?;
+    marked(setting, &collector)?;
     agent.stop(setting)?;
     let status = collector.status(setting)?;
     let missing = status.get("missing").and_then(serde_json::Value::as_u64);
@@ -119,8 +125,10 @@ fn collector(setting: &Setting) -> Outcome {
     let load = Load::start(setting)?;
     let mut collected = Vec::new();
     for kill in 1..=KILLS {
-        let number = random(WITHIN)? + 1;
-        let flowing = after(&collector.events, setting, load.running.pid(), number);
+        let number = random(WITHIN)?;
+        // It has what happened before it came, so that every kill finds an agent that delivers, not one that waits.
+        let flowing = marked(setting, &collector)
+            .and_then(|()| after(&collector.events, setting, load.running.pid(), number));
         flowing.map_err(|verdict| verdict.during(format!("kill {kill}: {}", agent.said())))?;
         collected.extend(collector.kill(setting)?);
         // The load goes on meanwhile; the agent goes on looking.
@@ -129,9 +137,7 @@ fn collector(setting: &Setting) -> Outcome {
         collector = Collector::start(setting, port)?;
     }
     drop(load);
-    let mark = session::mark()?;
-    let told = |event: &Event| session::is_mark(event, mark).then_some(());
-    collector.events.wait("the marking connection", 0, setting.limit, told)?;
+    marked(setting, &collector)?;
     let printed = agent.events.clone();
     agent.stop(setting)?;
     let stopped = |event: &Event| event.is_phase("stop").then_some(());
