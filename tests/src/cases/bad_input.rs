@@ -94,7 +94,8 @@ fn enough_capabilities(setting: &Setting) -> Outcome {
 }
 
 fn usage(setting: &Setting) -> Outcome {
-    let table: [&[&str]; 3] = [&["--no-such-flag"], &["--drop-every", "often"], &["--rung", "kprobe"]];
+    let table: [&[&str]; 4] =
+        [&["--no-such-flag"], &["--drop-every", "often"], &["--rung", "kprobe"], &["--quiet"]];
     for args in table {
         refused(setting, &mut agent_with(setting, args), USAGE, args)?;
     }
