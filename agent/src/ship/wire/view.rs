@@ -137,7 +137,7 @@ impl<'a> View<'a> {
     }
 
     /// The activity with its rows; `None` for an index outside its table, which neither the writer makes nor
-    /// [`super::decode`] lets pass.
+    /// [`super::decode()`] lets pass.
     fn activity(&self, activity: &'a Activity) -> Option<ActivityView<'a>> {
         let batch = self.batch;
         let deed = match activity {
