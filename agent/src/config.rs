@@ -21,7 +21,12 @@ pub struct Config {
     pub quiet: bool,
     /// Further files of credential rules.
     pub catalogue: Vec<PathBuf>,
+    /// The host's name in events, instead of what the kernel says: in a pod that is the pod's own.
+    pub node_name: Option<String>,
 }
+
+/// Bytes of the longest name: a DNS name has 253, and so has a node of Kubernetes.
+const NODE_NAME_BYTES: usize = 253;
 
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +41,19 @@ pub enum ConfigError {
         /// Why.
         source: io::Error,
     },
+    /// No host has such a name.
+    #[error(
+        "the node name {name:?} is none: it has 1 to {NODE_NAME_BYTES} printable ASCII characters without space; mend \
+         --node-name or node_name (in a pod it comes from spec.nodeName: is NODE_NAME set there?)"
+    )]
+    NodeName {
+        /// What was given.
+        name: String,
+    },
     /// Events would go nowhere.
-    #[error("--quiet (`quiet = true`) without a collector: events would go nowhere; name one with --collector, or leave it out")]
+    #[error(
+        "--quiet (`quiet = true`) without a collector: events would go nowhere; name one with --collector, or leave it out"
+    )]
     QuietAlone,
     /// It is no configuration.
     #[error("the configuration {path} is larger than {MAX_FILE_BYTES} bytes: this is not one")]
@@ -77,6 +93,17 @@ impl Config {
         toml::from_str(&text)
             .map_err(|error| ConfigError::Form { path: path.to_owned(), message: error.to_string() })
     }
+
+    /// The host's name in events: that of the command line, else that of the file.
+    ///
+    /// # Errors
+    /// Where it can be no host's. `$(NODE_NAME)`, which Kubernetes leaves so where there is no such variable, is none.
+    pub fn node_name(&self, named: Option<&str>) -> Result<Option<String>, ConfigError> {
+        let Some(name) = named.or(self.node_name.as_deref()) else { return Ok(None) };
+        let fits = (1..=NODE_NAME_BYTES).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_graphic() && !b"$()".contains(&byte));
+        if fits { Ok(Some(name.to_owned())) } else { Err(ConfigError::NodeName { name: name.to_owned() }) }
+    }
 }
 
 #[cfg(test)]
@@ -100,6 +127,18 @@ mod tests {
         let config = load("collector = \"http://127.0.0.1:4319\"\ncatalogue = [\"/x.toml\"]\n").unwrap();
         assert_eq!(config.collector.as_deref(), Some("http://127.0.0.1:4319"));
         assert_eq!(config.catalogue, [PathBuf::from("/x.toml")]);
+    }
+
+    #[test]
+    fn the_command_line_names_the_node_before_the_file() {
+        let config = load("node_name = \"from-file\"\n").unwrap();
+        assert_eq!(config.node_name(None).unwrap().as_deref(), Some("from-file"));
+        assert_eq!(config.node_name(Some("node-7.example")).unwrap().as_deref(), Some("node-7.example"));
+        assert_eq!(Config::default().node_name(None).unwrap(), None);
+        for name in ["", "a b", "$(NODE_NAME)", "a\u{1b}[2J", "b\u{fc}ro", &"x".repeat(254)] {
+            let error = config.node_name(Some(name)).unwrap_err().to_string();
+            assert!(error.contains("spec.nodeName"), "{error}");
+        }
     }
 
     #[test]

@@ -6,14 +6,17 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use caps::{CapSet, CapsHashSet};
 use rustix::process::{Resource, getrlimit};
 
+mod host;
 mod mounts;
 mod privileges;
 mod settings;
 
+use crate::host::HostRoot;
 pub use mounts::CgroupMount;
 pub use privileges::{MemlockError, raise_memlock};
 
@@ -113,6 +116,8 @@ pub struct HostProbe {
     pub machine: String,
     /// Where cgroup v2 is mounted, to attach programs to; none: nowhere.
     pub cgroup: Option<CgroupMount>,
+    /// The host's own files; none: /proc shows nothing.
+    pub host_root: Option<Arc<HostRoot>>,
     /// The security modules in order; none: could not be read.
     pub security_modules: Option<Vec<String>>,
     /// Every answer, in the order they are shown.
@@ -132,6 +137,7 @@ impl HostProbe {
         let (security_modules, lsm) = settings::lsm(sources, &mounts);
         let (cgroup, cgroup_finding) =
             mounts.cgroup(privileges::in_initial_namespace(sources, "cgroup").ok());
+        let (host_root, host_root_finding) = host::root(sources);
         let findings = vec![
             kernel,
             settings::types(sources),
@@ -139,6 +145,8 @@ impl HostProbe {
             privileges::read(sources),
             privileges::user_namespace(sources),
             privileges::pid_namespace(sources),
+            host_root_finding,
+            host::name(sources),
             settings::lockdown(sources, &mounts),
             lsm,
             cgroup_finding,
@@ -148,7 +156,8 @@ impl HostProbe {
             settings::unprivileged_bpf(sources),
             privileges::memlock(sources),
         ];
-        Self { release, machine: sources.machine.clone(), cgroup, security_modules, findings }
+        let machine = sources.machine.clone();
+        Self { release, machine, cgroup, host_root, security_modules, findings }
     }
 
     /// What forbids loading anything.
