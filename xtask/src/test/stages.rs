@@ -4,7 +4,7 @@ use std::{env, fmt, fs, path::Path, process::Command, time::Duration};
 
 use clap::ValueEnum;
 
-use super::{Counts, Outcome, Reason, TestArgs, docs};
+use super::{Counts, Outcome, Reason, TestArgs, docs, packaging::Proof};
 use crate::{
     setup::{self, deny},
     step::{self, Ended},
@@ -38,6 +38,8 @@ pub(super) enum Stage {
     Docs,
     /// The kernel tests, here.
     Host,
+    /// What packaging/ promises.
+    Packaging(Proof),
     /// The kernel tests in a virtual machine.
     Vm {
         /// With which kernel.
@@ -54,12 +56,17 @@ impl Stage {
         let mut all = vec![Self::Tools, Self::Format, Self::Lint, Self::LintKernel, Self::Policy];
         all.extend([Self::Unit, Self::Docs, Self::Host]);
         all.extend(Series::value_variants().iter().flat_map(both));
+        all.extend(Proof::ALL.map(Self::Packaging));
         all
     }
 
     /// Whether others of its kind may run at the same time: an emulator keeps one processor busy.
     pub(super) fn is_machine(self) -> bool {
-        matches!(self, Self::Vm { .. })
+        match self {
+            Self::Vm { .. } => true,
+            Self::Packaging(proof) => proof.is_machine(),
+            _ => false,
+        }
     }
 
     /// Whether it runs tests that have names, or is needed for them.
@@ -80,6 +87,7 @@ impl Stage {
             Self::Docs => docs::run(workspace),
             Self::Host => host(workspace, filters),
             Self::Vm { series, bpf_lsm } => in_vm(series, bpf_lsm, filters),
+            Self::Packaging(proof) => proof.run(workspace),
         };
         outcome.unwrap_or_else(Outcome::from)
     }
@@ -96,6 +104,7 @@ impl fmt::Display for Stage {
             Self::Unit => f.write_str("unit tests"),
             Self::Docs => f.write_str("documentation"),
             Self::Host => f.write_str("this machine's kernel"),
+            Self::Packaging(proof) => write!(f, "packaging: {proof}"),
             Self::Vm { series, bpf_lsm } => {
                 write!(f, "kernel {series} {}", if *bpf_lsm { "with bpf LSM" } else { "without bpf LSM" })
             }
@@ -228,7 +237,8 @@ fn machine_runs(series: Series, bpf_lsm: bool, filters: &[String]) -> Vec<String
     command
 }
 
-fn outcome(ended: &Ended, counts: Option<Counts>) -> Outcome {
+/// What became of a test program, by its status and its count.
+pub(super) fn outcome(ended: &Ended, counts: Option<Counts>) -> Outcome {
     judge(ended.status.success(), &ended.status.to_string(), counts, &ended.log)
 }
 

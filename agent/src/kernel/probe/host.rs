@@ -2,12 +2,24 @@
 
 use std::sync::Arc;
 
+use caps::Capability;
+
 use super::{Finding, Sources, privileges};
 use crate::host::{HostRoot, View};
 
 /// What opens `/proc/1/root` and `/proc/1/ns` to who is in the host's pid namespace.
-const REMEDY: &str = "give the agent CAP_SYS_PTRACE (systemd: AmbientCapabilities=; Kubernetes: SYS_PTRACE in \
-                      capabilities.add, hostPID: true, and no AppArmor profile that keeps it from the host's processes)";
+fn remedy(sources: &Sources) -> &'static str {
+    match &sources.effective {
+        Ok(held) if held.contains(&Capability::CAP_SYS_PTRACE) => {
+            "CAP_SYS_PTRACE is there, so a security module keeps this process from process 1: run it unconfined \
+             (AppArmor in Kubernetes: appArmorProfile.type: Unconfined)"
+        }
+        _ => {
+            "give the agent CAP_SYS_PTRACE (systemd: AmbientCapabilities=; Kubernetes: SYS_PTRACE in \
+             capabilities.add, with hostPID: true)"
+        }
+    }
+}
 
 /// The host's files.
 pub(super) fn root(sources: &Sources) -> (Option<Arc<HostRoot>>, Finding) {
@@ -28,7 +40,7 @@ pub(super) fn root(sources: &Sources) -> (Option<Arc<HostRoot>>, Finding) {
                 "{reason}: this process's own root, which has the same files, stands in for it; the host's processes \
                  are told as those of another mount namespace"
             ),
-            REMEDY,
+            remedy(sources),
         ),
         View::Unreachable(reason) => Finding::no(
             NAME,
@@ -36,7 +48,7 @@ pub(super) fn root(sources: &Sources) -> (Option<Arc<HostRoot>>, Finding) {
                 "{reason}: the host's credentials are known by name alone, its users by number, and its processes are \
                  told as those of another mount namespace"
             ),
-            REMEDY,
+            remedy(sources),
         ),
     };
     (Some(Arc::new(root)), finding)
