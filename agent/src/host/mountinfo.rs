@@ -43,7 +43,7 @@ fn root(text: &[u8]) -> Option<Root<'_>> {
         let (directory, point) = (fields.next()?, fields.next()?);
         (point == b"/").then_some(Root { id, device, directory })
     };
-    text.split(|&byte| byte == b'\n').filter_map(at_root).last()
+    text.split(|&byte| byte == b'\n').filter_map(at_root).next_back()
 }
 
 #[cfg(test)]
