@@ -18,7 +18,7 @@ use crate::catalogue::{Catalogue, OPERATOR_DIRECTORY, markers};
 use crate::config::ConfigError;
 use crate::kernel::hooks::Rung;
 use crate::kernel::maps::{KernelFilters, MapFailure};
-use crate::kernel::probe::{Finding, HostProbe, raise_memlock};
+use crate::kernel::probe::{Finding, HostProbe, raise_limits};
 use crate::kernel::sensor::{Sensor, SensorConfig, SensorError};
 use crate::model::process::Process;
 use crate::model::time::BootTime;
@@ -48,7 +48,7 @@ pub struct StartOptions {
     pub quiet: bool,
 }
 
-/// The agent cannot start. [`StartError::exit_code`] tells the causes apart.
+/// The agent cannot start, or did not end as asked. [`StartError::exit_code`] tells the causes apart.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// See [`ConfigError`].
@@ -85,9 +85,14 @@ pub enum StartError {
     /// The collector's address is none.
     #[error("collector: {0}")]
     Collector(#[from] HttpSinkError),
-    /// The recording cannot be made.
+    /// The recording cannot be made, or is not whole.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// Standard output failed while there was no collector.
+    #[error(
+        "cannot write events to standard output: {0}; they have nowhere else to go without --collector, so the agent ended"
+    )]
+    Output(#[source] io::Error),
     /// The event loop cannot be made.
     #[error("cannot start the event loop: {0}; is a limit on descriptors reached (ulimit -n)?")]
     Loop(#[source] io::Error),
@@ -100,13 +105,15 @@ impl StartError {
             Self::Config(_) | Self::Collector(_) => 2,
             Self::Host { name: "load_capabilities", .. } => 4,
             Self::Host { name: "lockdown", .. } => 7,
+            Self::Host { name: "descriptors", .. } => 12,
             Self::Host { name: "cgroup_v2", .. } | Self::Sensor(SensorError::Cgroup { .. }) => 6,
             Self::Host { .. } | Self::Sensor(SensorError::Types(_) | SensorError::LoaderTypes(_)) => 5,
             Self::Sensor(SensorError::Rung { .. } | SensorError::Essential { .. }) => 8,
-            Self::Lock(_) => 9,
+            Self::Lock(LockError::Held(_)) => 9,
             Self::Catalogue(_) => 10,
             Self::Record(_) => 11,
-            Self::Sensor(_) | Self::Map(_) | Self::Inventory(_) | Self::HostName(_) | Self::Loop(_) => 1,
+            Self::Lock(_) | Self::Sensor(_) | Self::Map(_) => 1,
+            Self::Inventory(_) | Self::HostName(_) | Self::Output(_) | Self::Loop(_) => 1,
         }
     }
 }
@@ -150,8 +157,9 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         });
     };
     let lock = InstanceLock::take()?;
-    if let Err(error) = raise_memlock() {
-        tracing::warn!(%error, "the limit on locked memory cannot be raised; kernels before 5.11 may refuse the maps");
+    raise_limits().for_each(|error| tracing::warn!("{error}"));
+    for Finding { detail, remedy, .. } in probe.silent_losses() {
+        tracing::warn!("{detail}; remedy: {}", remedy.as_deref().unwrap_or("none"));
     }
 
     let rules = catalogue.rules();

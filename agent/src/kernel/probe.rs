@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use caps::{CapSet, CapsHashSet};
 use rustix::process::{Resource, getrlimit};
 
+mod limits;
 mod mounts;
 mod privileges;
 mod settings;
 
+pub use limits::{LimitError, raise_limits};
 pub use mounts::CgroupMount;
-pub use privileges::{MemlockError, raise_memlock};
 
 /// Largest file read under `/proc` and `/sys`. A host with many containers has megabytes of `mountinfo`.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -79,6 +80,8 @@ pub struct Sources {
     pub effective: Result<CapsHashSet, String>,
     /// Soft limit of locked memory in bytes; none: unlimited.
     pub memlock_bytes: Option<u64>,
+    /// Hard limit of open descriptors; none: unlimited.
+    pub descriptors: Option<u64>,
 }
 
 impl Sources {
@@ -89,6 +92,7 @@ impl Sources {
             machine: rustix::system::uname().machine().to_string_lossy().into_owned(),
             effective: caps::read(None, CapSet::Effective).map_err(|error| error.to_string()),
             memlock_bytes: getrlimit(Resource::Memlock).current,
+            descriptors: getrlimit(Resource::Nofile).maximum,
         }
     }
 
@@ -146,7 +150,8 @@ impl HostProbe {
             mounts.tracefs(),
             settings::perf_event_paranoid(sources),
             settings::unprivileged_bpf(sources),
-            privileges::memlock(sources),
+            limits::memlock(sources),
+            limits::descriptors(sources),
         ];
         Self { release, machine: sources.machine.clone(), cgroup, security_modules, findings }
     }
@@ -154,6 +159,12 @@ impl HostProbe {
     /// What forbids loading anything.
     pub fn blocking(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.required && finding.state == State::No)
+    }
+
+    /// What is lost although programs can be loaded, where no capability's serving tells of it.
+    pub fn silent_losses(&self) -> impl Iterator<Item = &Finding> {
+        let names = ["read_capabilities", "cgroup_v2"];
+        self.findings.iter().filter(move |found| names.contains(&found.name) && found.state == State::No)
     }
 
     /// The finding of that name.
