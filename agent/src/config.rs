@@ -164,7 +164,7 @@ mod tests {
             let without = documented("## Flags without a key\n");
             let is_documented =
                 |line: &&str| line.strip_prefix("--").and_then(|l| l.split(' ').next()) == Some(flag);
-            assert!(with_a_key || without.iter().any(|line| is_documented(&line)), "--{flag}");
+            assert!(with_a_key || without.iter().any(|line| is_documented(line)), "--{flag}");
             assert!(PAGE.contains(&format!("`--{flag}")), "--{flag}");
         }
     }

@@ -80,7 +80,10 @@ fn offer(shipping: &Shipping, events: usize) {
     (0..events).for_each(|_| assert_ne!(shipping.offer(event()), super::Offered::Full));
 }
 
-fn all(tries: &mut mpsc::UnboundedReceiver<Tried>) -> Vec<(u64, u64, Vec<(String, u64)>)> {
+/// The first and the last number of a batch, and the losses that it tells of.
+type Told = (u64, u64, Vec<(String, u64)>);
+
+fn all(tries: &mut mpsc::UnboundedReceiver<Tried>) -> Vec<Told> {
     std::iter::from_fn(|| tries.try_recv().ok()).map(|tried| (tried.first, tried.last, tried.gaps)).collect()
 }
 
