@@ -18,7 +18,7 @@ use crate::catalogue::{Catalogue, OPERATOR_DIRECTORY, markers};
 use crate::config::ConfigError;
 use crate::kernel::hooks::Rung;
 use crate::kernel::maps::{KernelFilters, MapFailure};
-use crate::kernel::probe::{Finding, HostProbe, raise_limits};
+use crate::kernel::probe::{Finding, HostProbe, State, raise_limits};
 use crate::kernel::sensor::{Sensor, SensorConfig, SensorError};
 use crate::model::process::Process;
 use crate::model::time::BootTime;
@@ -99,6 +99,27 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// Why the sensor did not start on this host.
+    pub fn of_sensor(error: SensorError, probe: &HostProbe) -> Self {
+        match probe.finding("lockdown") {
+            Some(Finding { name, state: State::CouldNotTell, detail, remedy, .. })
+                if error.is_like_lockdown() =>
+            {
+                Self::Host {
+                    name,
+                    detail: format!(
+                        "it seems to be confidentiality, which cannot be told for certain ({detail}): {error}"
+                    ),
+                    remedy: Some(format!(
+                        "boot with lockdown=integrity, or without lockdown; to see the mode: {}",
+                        remedy.as_deref().unwrap_or("cat /sys/kernel/security/lockdown")
+                    )),
+                }
+            }
+            _ => Self::Sensor(error),
+        }
+    }
+
     /// Exit status of the process; the table is in the README.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -178,7 +199,8 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         rung: options.rung,
         drop_every: options.drop_every,
         filters,
-    })?;
+    })
+    .map_err(|error| StartError::of_sensor(error, &probe))?;
 
     let known = known_files(&catalogue);
     sensor.add_credential_files(known.keys().copied())?;

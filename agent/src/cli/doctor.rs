@@ -120,10 +120,8 @@ fn try_out(probe: &HostProbe, rung: Option<Rung>) -> (Vec<CapabilityLine>, Optio
             (lines, None, u8::from(!all))
         }
         Err(error) => {
-            let status = crate::app::StartError::Sensor(error);
-            let text = status.to_string();
-            let code = status.exit_code();
-            (untried(), Some(text), code)
+            let error = crate::app::StartError::of_sensor(error, probe);
+            (untried(), Some(error.to_string()), error.exit_code())
         }
     }
 }
