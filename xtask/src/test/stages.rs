@@ -17,9 +17,10 @@ use crate::{
 const VM_TIME_LIMIT: Duration = Duration::from_secs(900);
 /// The crate of tests on a kernel, and its program.
 const KERNEL_TESTS: &str = "telltale-tests";
-/// What each virtual machine runs where no filter is given; the rest runs on this machine's kernel, and in a virtual
-/// machine by name: `cargo xtask vm --kernel 6.12 -- credential`.
-const VM_TESTS: [&str; 3] = ["connect/", "datagram", "rung"];
+/// What each virtual machine runs where no filter is given: what differs by kernel, and what may be done to no other
+/// machine; the rest runs on this machine's kernel, and in a virtual machine by name: `cargo xtask vm --kernel 6.12 --
+/// credential`.
+const VM_TESTS: [&str; 5] = ["connect/", "datagram", "rung", "kernel-settings", "lockdown"];
 
 /// One thing that is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

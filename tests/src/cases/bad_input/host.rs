@@ -142,7 +142,6 @@ fn kernel_settings(setting: &Setting) -> Outcome {
     for level in ["3", "4"] {
         let _paranoid = Switch::set("/proc/sys/kernel/perf_event_paranoid", level)?;
         let during = |verdict: Verdict| verdict.during(format!("perf_event_paranoid={level}"));
-        works(setting, &mut run(setting), &[]).map_err(during)?;
         works(setting, &mut as_service(setting, OF_THE_SERVICE)?, &[]).map_err(during)?;
         let (report, _) = report(setting, &mut doctor(setting))?;
         is_found(&report, "perf_event_paranoid", "yes", &[level])?;
