@@ -9,19 +9,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent_common::keys::InodeKey;
 use agent_common::limits::{CREDENTIAL_INODES, RULE_ANCESTORS};
-use rustix::fs::{AtFlags, Dir, FileType, OFlags, ResolveFlags, StatxFlags, fstat, statat, statx};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, StatxFlags, fstat, statat, statx};
 
 use super::mounts::{Mounts, device};
 use super::pattern::{Anchor, Component};
 use super::{Catalogue, Entry};
-use crate::host::{HostRoot, Links, open_resolved};
+use crate::host::HostRoot;
+use crate::host::directory::{Directory, Opened};
 
 /// Bytes read of a passwd file for homes; a line has about 60.
 const PASSWD_BYTES: u64 = 8 << 20;
@@ -87,8 +88,8 @@ pub fn homes(host: &HostRoot) -> Vec<PathBuf> {
     let of_passwd =
         passwd.split(|&byte| byte == b'\n').filter_map(|line| line.split(|&byte| byte == b':').nth(5));
     let listed = of_passwd.map(|home| Path::new(OsStr::from_bytes(home)).components().collect());
-    let of_home = host.open(Path::new("/home"), LISTED, Links::Followed).map_err(|_| ()).and_then(|home| {
-        let names = Dir::new(home).map_err(|_| ())?.flatten().map(|entry| name_of(&entry));
+    let of_home = host.open(Path::new("/home"), LISTED).map_err(|_| ()).and_then(|home| {
+        let names = Dir::new(home.file).map_err(|_| ())?.flatten().map(|entry| name_of(&entry));
         Ok(names.filter(|name| name != "." && name != "..").take(MAX_HOMES + 1).collect())
     });
     let of_home: Vec<OsString> = of_home.unwrap_or_default();
@@ -126,7 +127,7 @@ struct Walk<'a> {
 
 /// Where patterns begin: the host's root, or a home.
 struct Start<'a> {
-    directory: OwnedFd,
+    directory: Directory,
     path: &'a Path,
     /// Of a home.
     owner: Option<u32>,
@@ -135,12 +136,9 @@ struct Start<'a> {
 impl Walk<'_> {
     /// Expands the patterns of this anchor below a directory. A home itself may be behind any link.
     fn below(&mut self, path: &Path, anchor: Anchor) {
-        let opened = self
-            .host
-            .open(path, OFlags::PATH | OFlags::DIRECTORY, Links::Followed)
-            .and_then(|directory| Ok((fstat(&directory)?.st_uid, directory)));
-        let (owner, directory) = match opened {
-            Ok(opened) => opened,
+        let entered = self.host.directory().and_then(|root| root.enter(path));
+        let (owner, directory) = match entered.and_then(|home| Ok((home.owner()?, home))) {
+            Ok(entered) => entered,
             Err(error) => return self.found.error(&error),
         };
         let start = Start { directory, path, owner: (anchor == Anchor::Home).then_some(owner) };
@@ -246,33 +244,19 @@ impl Walk<'_> {
 
     /// Opens what is at a path below the start; none where a link on the way may not lead to it.
     fn open(&mut self, start: &Start<'_>, at: &Path, flags: OFlags) -> io::Result<Option<OwnedFd>> {
-        let without_links = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        match open_resolved(start.directory.as_fd(), at, flags, without_links) {
-            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {}
-            other => return other.map(Some),
-        }
-        let opened = self.host.open(&start.path.join(at), flags, Links::Followed)?;
-        let target = fstat(&opened)?.st_uid;
-        let may = match start.owner {
-            Some(owner) => may_lead_to(owner, target),
-            None => self.link_owners(start, at)?.into_iter().all(|owner| may_lead_to(owner, target)),
-        };
-        self.found.foreign_links += u64::from(!may);
-        Ok(may.then_some(opened))
-    }
-
-    /// Who made the links among the components of a path.
-    fn link_owners(&self, start: &Start<'_>, at: &Path) -> io::Result<Vec<u32>> {
-        let mut owners = Vec::new();
-        let mut path = start.path.to_owned();
-        for component in at.components() {
-            path.push(component);
-            let status = fstat(self.host.open(&path, OFlags::PATH, Links::NotLast)?)?;
-            if FileType::from_raw_mode(status.st_mode) == FileType::Symlink {
-                owners.push(status.st_uid);
+        let Opened { file, link_owners } = start.directory.open(at, flags)?;
+        if !link_owners.is_empty() {
+            let target = fstat(&file)?.st_uid;
+            let may = match start.owner {
+                Some(owner) => may_lead_to(owner, target),
+                None => link_owners.into_iter().all(|owner| may_lead_to(owner, target)),
+            };
+            if !may {
+                self.found.foreign_links += 1;
+                return Ok(None);
             }
         }
-        Ok(owners)
+        Ok(Some(file))
     }
 }
 

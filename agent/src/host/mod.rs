@@ -4,29 +4,24 @@
 //! (credentials, homes, `/etc/passwd`, the machine id) it reads below [`HostRoot`]; what is its own (configuration,
 //! further rules, the lock) below its own root.
 //!
-//! The kernel resolves each path as if that directory were the root: an absolute link on the host leads to the host's
-//! file, and no link leads out. The directory is held open, because the way to it, `/proc/1/root`, takes
-//! CAP_SYS_PTRACE, which a running agent has given up. (The crate `pathrs` wraps the same system call with fallbacks
-//! for kernels on which the agent cannot run; `cap-std` refuses links that leave where they should be followed within.)
+//! That directory is held open, because the way to it, `/proc/1/root`, takes CAP_SYS_PTRACE, which a running agent has
+//! given up. Paths are resolved below it ([`directory`]): no link leads out.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
-use rustix::io::Errno;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
+pub mod directory;
 mod mountinfo;
 
 use crate::process::inventory::HostNamespaces;
+use directory::{Directory, Opened};
 use mountinfo::Relation;
 
 /// Largest list of mounts that is read: a host with many containers has megabytes of it.
 const MOUNTINFO_BYTES: u64 = 16 << 20;
-/// How often a path is tried again that a rename on its way made uncertain (openat2(2), EAGAIN).
-const ATTEMPTS: usize = 16;
-
 /// From where the host is seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum View {
@@ -40,20 +35,12 @@ pub enum View {
     Unreachable(String),
 }
 
-/// Whether symbolic links are followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Links {
-    /// All of them, within the host's root.
-    Followed,
-    /// All but one at the end of the path, which is what is opened then (with `O_PATH`).
-    NotLast,
-}
-
 /// The host's root directory, and what belongs to it.
 #[derive(Debug)]
 pub struct HostRoot {
-    directory: Option<OwnedFd>,
+    root: Option<Directory>,
     view: View,
+    in_container: bool,
     mountinfo: PathBuf,
     namespaces: HostNamespaces,
 }
@@ -68,23 +55,25 @@ impl HostRoot {
         let [own_mounts, init_mounts] = ["self", "1"].map(|process| proc.join(process).join("mountinfo"));
         let texts = [&own_mounts, &init_mounts].map(|path| read_mountinfo(path).unwrap_or_default());
         let of_agent = HostNamespaces::of_agent(&proc);
-        let found = |directory, view, mountinfo, namespaces| Self { directory, view, mountinfo, namespaces };
         let [own_text, init_text] = &texts;
         let relation = mountinfo::relation(own_text, init_text);
+        let in_container = !matches!(relation, Relation::Same | Relation::Alike);
+        let found =
+            |root, view, mountinfo, namespaces| Self { root, view, in_container, mountinfo, namespaces };
         if relation == Relation::Same {
             // Then their mount namespace is one, and programs load from the host's user namespace alone.
-            return Ok(found(Some(directory(own)?), View::Own, own_mounts, of_agent?));
+            return Ok(found(Some(root_at(own)?), View::Own, own_mounts, of_agent?));
         }
-        let root = proc.join("1/root");
-        let reached = directory(&root).and_then(|root| Ok((root, HostNamespaces::of_init(&proc)?)));
+        let link = proc.join("1/root");
+        let reached = root_at(&link).and_then(|root| Ok((root, HostNamespaces::of_init(&proc)?)));
         Ok(match (reached, relation) {
-            (Ok((directory, namespaces)), _) => found(Some(directory), View::Init, init_mounts, namespaces),
+            (Ok((root, namespaces)), _) => found(Some(root), View::Init, init_mounts, namespaces),
             (Err(error), Relation::Alike) => {
-                let view = View::Alike(format!("{} cannot be opened: {error}", root.display()));
-                found(Some(directory(own)?), view, own_mounts, of_agent?)
+                let view = View::Alike(format!("{} cannot be opened: {error}", link.display()));
+                found(Some(root_at(own)?), view, own_mounts, of_agent?)
             }
             (Err(error), _) => {
-                let view = View::Unreachable(format!("{} cannot be opened: {error}", root.display()));
+                let view = View::Unreachable(format!("{} cannot be opened: {error}", link.display()));
                 found(None, view, init_mounts, of_agent?)
             }
         })
@@ -97,8 +86,9 @@ impl HostRoot {
     pub fn at(path: &Path) -> io::Result<Self> {
         let proc = Path::new("/proc");
         Ok(Self {
-            directory: Some(directory(path)?),
+            root: Some(root_at(path)?),
             view: View::Own,
+            in_container: false,
             mountinfo: proc.join("self/mountinfo"),
             namespaces: HostNamespaces::of_agent(proc)?,
         })
@@ -107,6 +97,11 @@ impl HostRoot {
     /// From where it is seen.
     pub const fn view(&self) -> &View {
         &self.view
+    }
+
+    /// Whether the agent's own root is another file system than the host's: a container's.
+    pub const fn in_container(&self) -> bool {
+        self.in_container
     }
 
     /// The host's own namespaces; those of the agent where [`View`] is neither `Own` nor `Init`.
@@ -122,20 +117,22 @@ impl HostRoot {
         read_mountinfo(&self.mountinfo)
     }
 
+    /// The root directory.
+    ///
+    /// # Errors
+    /// `PermissionDenied` where the host is not reached.
+    pub fn directory(&self) -> io::Result<&Directory> {
+        self.root.as_ref().ok_or_else(|| {
+            io::Error::new(io::ErrorKind::PermissionDenied, "the root directory of the host is not reached")
+        })
+    }
+
     /// Opens a path of the host.
     ///
     /// # Errors
-    /// As openat2(2); `PermissionDenied` where the host is not reached at all.
-    pub fn open(&self, path: &Path, flags: OFlags, links: Links) -> io::Result<OwnedFd> {
-        let Some(directory) = &self.directory else {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "the root directory of the host is not reached",
-            ));
-        };
-        use std::os::fd::AsFd as _;
-        let no_follow = if links == Links::NotLast { OFlags::NOFOLLOW } else { OFlags::empty() };
-        open_resolved(directory.as_fd(), path, flags | no_follow, ResolveFlags::IN_ROOT)
+    /// As [`Directory::open`], and [`Self::directory`].
+    pub fn open(&self, path: &Path, flags: OFlags) -> io::Result<Opened> {
+        self.directory()?.open(path, flags)
     }
 
     /// Opens a file of the host for reading. What is no file at that path (a device, a pipe) does not block.
@@ -144,7 +141,7 @@ impl HostRoot {
     /// As [`Self::open`].
     pub fn file(&self, path: &Path) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        self.open(path, flags, Links::Followed).map(File::from)
+        self.open(path, flags).map(|opened| File::from(opened.file))
     }
 
     /// The beginning of a file of the host, `limit` bytes at most.
@@ -158,30 +155,10 @@ impl HostRoot {
     }
 }
 
-/// Opens `path`, from `directory`, as `resolve` says; never anything that a descriptor of /proc leads to.
-///
-/// # Errors
-/// As openat2(2).
-pub fn open_resolved(
-    directory: BorrowedFd<'_>,
-    path: &Path,
-    flags: OFlags,
-    resolve: ResolveFlags,
-) -> io::Result<OwnedFd> {
-    let resolve = resolve | ResolveFlags::NO_MAGICLINKS;
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    for _ in 1..ATTEMPTS {
-        match openat2(directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            other => return other.map_err(io::Error::from),
-        }
-    }
-    Ok(openat2(directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
-}
-
-/// Opens a directory to start from, such as `/proc/1/root`.
-fn directory(path: &Path) -> io::Result<OwnedFd> {
-    Ok(openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+/// Opens a directory to be a root, such as `/proc/1/root`.
+fn root_at(path: &Path) -> io::Result<Directory> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(Directory::root(openat(CWD, path, flags, Mode::empty())?))
 }
 
 fn read_mountinfo(path: &Path) -> io::Result<Vec<u8>> {

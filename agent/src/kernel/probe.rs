@@ -151,7 +151,7 @@ impl HostProbe {
             privileges::user_namespace(sources),
             privileges::pid_namespace(sources),
             host_root_finding,
-            host::name(sources),
+            host::name(sources, host_root.as_deref()),
             settings::lockdown(sources, &mounts),
             lsm,
             cgroup_finding,

@@ -44,6 +44,12 @@ await() {
     return "$status"
 }
 
+# told UNIT TEXT COUNT: how many lines of its journal have it.
+told() {
+    journalctl --sync
+    same "$(journalctl --no-pager --output cat --unit "$1" | grep --count --fixed-strings -- "$2")" "$3"
+}
+
 # The kernel's numbers of the programs that a process holds.
 programs_of() { sed -n 's/^prog_id:\s*//p' "/proc/$1/fdinfo/"* | sort -nu; }
 

@@ -11,12 +11,6 @@ units=(doctor pod receiver)
 # service UNIT COMMAND...: as one of the node's.
 service() { systemd-run --quiet --service-type=exec --unit "$1" -- "${@:2}"; }
 
-# told UNIT TEXT COUNT: how many lines of its journal have it.
-told() {
-    journalctl --sync
-    same "$(journalctl --no-pager --output cat --unit "$1" | grep --count --fixed-strings -- "$2")" "$3"
-}
-
 prove_refusal() {
     check "it looks at the node without CAP_SYS_PTRACE" service doctor runc run --bundle /root/doctor doctor
     check "and says that it sees too little, and what to do" \

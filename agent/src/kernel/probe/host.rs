@@ -54,11 +54,14 @@ pub(super) fn root(sources: &Sources) -> (Option<Arc<HostRoot>>, Finding) {
     (Some(Arc::new(root)), finding)
 }
 
-/// The host's name.
-pub(super) fn name(sources: &Sources) -> Finding {
+/// The host's name. A service may have a copy of it (systemd's `ProtectHostname=`): only a container's is another one.
+pub(super) fn name(sources: &Sources, root: Option<&HostRoot>) -> Finding {
     const NAME: &str = "host_name";
     match privileges::in_initial_namespace(sources, "uts") {
         Ok(true) => Finding::yes(NAME, "the host's"),
+        Ok(false) if root.is_some_and(|root| !root.in_container()) => {
+            Finding::yes(NAME, "a copy of the host's, as it was when this process was started")
+        }
         Ok(false) => Finding::no(
             NAME,
             "a container's own, and events carry it unless they are told another",

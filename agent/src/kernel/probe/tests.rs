@@ -246,6 +246,8 @@ fn a_host_that_is_not_reached_is_said_with_what_opens_it() {
 
     fixture.namespace("uts", "uts:[4026532503]");
     fixture.check("host_name", State::No, &["container", "--node-name"]);
+    fixture.write("proc/self/mountinfo", &UNIFIED.replace("28 1 254:0", "90 80 254:0"));
+    fixture.check("host_name", State::Yes, &["a copy"]);
 }
 
 #[test]
