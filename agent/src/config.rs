@@ -21,7 +21,12 @@ pub struct Config {
     pub quiet: bool,
     /// Further files of credential rules.
     pub catalogue: Vec<PathBuf>,
+    /// The host's name in events, instead of what the kernel says: in a pod that is the pod's own.
+    pub node_name: Option<String>,
 }
+
+/// Bytes of the longest name: a DNS name has 253, and so has a node of Kubernetes.
+const NODE_NAME_BYTES: usize = 253;
 
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +40,15 @@ pub enum ConfigError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// No host has such a name.
+    #[error(
+        "the node name {name:?} is none: it has 1 to {NODE_NAME_BYTES} printable ASCII characters without space; mend \
+         --node-name or node_name (in a pod it comes from spec.nodeName: is NODE_NAME set there?)"
+    )]
+    NodeName {
+        /// What was given.
+        name: String,
     },
     /// Events would go nowhere.
     #[error(
@@ -78,6 +92,17 @@ impl Config {
         let text = fs::read_to_string(path).map_err(fail)?;
         toml::from_str(&text)
             .map_err(|error| ConfigError::Form { path: path.to_owned(), message: error.to_string() })
+    }
+
+    /// The host's name in events: that of the command line, else that of the file.
+    ///
+    /// # Errors
+    /// Where it can be no host's. `$(NODE_NAME)`, which Kubernetes leaves so where there is no such variable, is none.
+    pub fn node_name(&self, named: Option<&str>) -> Result<Option<String>, ConfigError> {
+        let Some(name) = named.or(self.node_name.as_deref()) else { return Ok(None) };
+        let fits = (1..=NODE_NAME_BYTES).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_graphic() && !b"$()".contains(&byte));
+        if fits { Ok(Some(name.to_owned())) } else { Err(ConfigError::NodeName { name: name.to_owned() }) }
     }
 }
 
@@ -151,8 +176,9 @@ mod tests {
         assert_eq!(documented("## Keys\n"), keys);
         let (_, example) = PAGE.split_once("```toml\n").unwrap();
         let config = load(example.split("```").next().unwrap()).unwrap();
-        let Config { collector, quiet, catalogue } = config;
-        assert!(collector.is_some() && quiet && !catalogue.is_empty(), "the example uses every key");
+        let Config { collector, quiet, catalogue, node_name } = config;
+        let every = [collector.is_some(), quiet, !catalogue.is_empty(), node_name.is_some()];
+        assert_eq!(every, [true; 4], "the example uses every key");
     }
 
     #[test]
@@ -160,12 +186,24 @@ mod tests {
         use clap::Args;
         let command = crate::cli::run::RunArgs::augment_args(clap::Command::new("run"));
         for flag in command.get_arguments().filter_map(|argument| argument.get_long()) {
-            let with_a_key = documented("## Keys\n").contains(&flag);
+            let with_a_key = documented("## Keys\n").contains(&flag.replace('-', "_").as_str());
             let without = documented("## Flags without a key\n");
             let is_documented =
                 |line: &&str| line.strip_prefix("--").and_then(|l| l.split(' ').next()) == Some(flag);
-            assert!(with_a_key || without.iter().any(|line| is_documented(line)), "--{flag}");
+            assert!(with_a_key || without.iter().any(is_documented), "--{flag}");
             assert!(PAGE.contains(&format!("`--{flag}")), "--{flag}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_names_the_node_before_the_file() {
+        let config = load("node_name = \"from-file\"\n").unwrap();
+        assert_eq!(config.node_name(None).unwrap().as_deref(), Some("from-file"));
+        assert_eq!(config.node_name(Some("node-7.example")).unwrap().as_deref(), Some("node-7.example"));
+        assert_eq!(Config::default().node_name(None).unwrap(), None);
+        for name in ["", "a b", "$(NODE_NAME)", "a\u{1b}[2J", "b\u{fc}ro", &"x".repeat(254)] {
+            let error = config.node_name(Some(name)).unwrap_err().to_string();
+            assert!(error.contains("spec.nodeName"), "{error}");
         }
     }
 

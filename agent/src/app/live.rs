@@ -61,8 +61,10 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
         .as_deref()
         .map(|address| HttpSink::new(address, HttpTimeouts::default()))
         .transpose()?;
-    let origin = Origin { host: host::read_host()?, epoch: now().ns };
+    let epoch = now().ns;
     let started = start(options, now)?;
+    let host = host::read_host(&started.host_root, options.node_name.as_deref())?;
+    let origin = Origin { host, epoch };
     let recording = match &options.record {
         Some(path) => Some(Recording::new(record_to(path, &started, &origin)?)),
         None => None,
@@ -112,7 +114,7 @@ fn record_to(
         catalogue: started.catalogue_digest.clone(),
         hooks: hooks.iter().map(|chosen| (chosen.capability.name.to_owned(), chosen.hooks())).collect(),
         numbers_from_zero: true,
-        facts: facts::of(started),
+        facts: facts::of(started, &origin.host),
     };
     recording::survive_size_limit();
     Recorder::create(path, &host, started.inventoried.iter().map(|process| &**process), Box::new(redact_argv))
@@ -223,7 +225,7 @@ impl Agent {
         match self.started.passwd.poll() {
             Ok(Some(users)) => self.started.pipeline.attributor().set_users(users),
             Ok(None) => {}
-            Err(error) => tracing::debug!(%error, "/etc/passwd cannot be read"),
+            Err(error) => tracing::debug!(%error, "the host's /etc/passwd cannot be read"),
         }
         if let Err(imbalance) = self.started.ledger.check_running() {
             tracing::error!(%imbalance, "ledger");

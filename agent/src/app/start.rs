@@ -16,6 +16,7 @@ use crate::catalogue::file::CatalogueError;
 use crate::catalogue::mounts::Mounts;
 use crate::catalogue::{Catalogue, OPERATOR_DIRECTORY, markers};
 use crate::config::ConfigError;
+use crate::host::HostRoot;
 use crate::kernel::hooks::Rung;
 use crate::kernel::maps::{KernelFilters, MapFailure};
 use crate::kernel::probe::{Finding, HostProbe, State, raise_limits};
@@ -24,7 +25,7 @@ use crate::model::process::Process;
 use crate::model::time::BootTime;
 use crate::pipeline::{Parts, Pipeline};
 use crate::process::ProcessTable;
-use crate::process::inventory::{self, HostNamespaces, Markers, Reader};
+use crate::process::inventory::{self, Markers, Reader};
 use crate::process::redact::redact_argv;
 use crate::ship::host::HostError;
 use crate::ship::http::HttpSinkError;
@@ -36,6 +37,8 @@ pub struct StartOptions {
     pub collector: Option<String>,
     /// Further files of credential rules.
     pub catalogue: Vec<PathBuf>,
+    /// The host's name, where it is not what the kernel says.
+    pub node_name: Option<String>,
     /// Use this rung alone.
     pub rung: Option<Rung>,
     /// Drop every n-th record on purpose; 0 is off.
@@ -150,7 +153,7 @@ pub(super) struct Started {
     pub(super) catalogue_digest: String,
     pub(super) inventoried: Vec<Arc<Process>>,
     pub(super) kernel_release: String,
-    pub(super) host: HostNamespaces,
+    pub(super) host_root: Arc<HostRoot>,
     pub(super) _lock: InstanceLock,
 }
 
@@ -176,11 +179,12 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
             remedy: Some("mount -t proc proc /proc".to_owned()),
         });
     };
+    let host_root = probe.host_root.clone().ok_or_else(|| {
+        StartError::Inventory(io::Error::new(io::ErrorKind::NotFound, "/proc/self is not there"))
+    })?;
     let lock = InstanceLock::take()?;
     raise_limits().for_each(|error| tracing::warn!("{error}"));
-    for Finding { detail, remedy, .. } in probe.silent_losses() {
-        tracing::warn!("{detail}; remedy: {}", remedy.as_deref().unwrap_or("none"));
-    }
+    warn_of(&probe, options);
 
     let rules = catalogue.rules();
     let kept = markers.iter().map(|(name, flags)| {
@@ -201,30 +205,24 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
     })
     .map_err(|error| StartError::of_sensor(error, &probe))?;
 
-    let known = known_files(&catalogue);
+    let known = known_files(&catalogue, &host_root);
     sensor.add_credential_files(known.keys().copied())?;
 
-    let mut passwd = PasswdFile::new("/etc/passwd");
+    let mut passwd = PasswdFile::new(host_root.clone());
     let users = match passwd.poll() {
         Ok(users) => users.unwrap_or_default(),
         Err(error) => {
-            tracing::warn!(%error, "/etc/passwd cannot be read: users are told by number");
+            tracing::warn!(%error, "the host's /etc/passwd cannot be read: users are told by number");
             Users::default()
         }
     };
     let proc = std::path::Path::new("/proc");
-    let host = HostNamespaces::of_init(proc)
-        .or_else(|error| {
-            tracing::warn!(%error, "the namespaces of pid 1 cannot be read; the agent's own are taken for the host's");
-            HostNamespaces::of_agent(proc)
-        })
-        .map_err(StartError::Inventory)?;
     let ledger = Arc::new(Ledger::new());
     let mut pipeline = Pipeline::new(Parts {
         start: sequence::Start::AtZero,
         ledger: ledger.clone(),
         table: ProcessTable::new(redact_argv, inventory::tick_ns()),
-        attributor: Attributor::new(host, users.clone()),
+        attributor: Attributor::new(host_root.namespaces(), users.clone()),
         catalogue: catalogue.clone(),
         known,
         own: Some(sensor.own_pid()),
@@ -253,21 +251,28 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         catalogue_digest: catalogue.digest().to_owned(),
         inventoried,
         kernel_release: probe.release.clone(),
-        host,
+        host_root,
         _lock: lock,
     })
 }
 
-fn known_files(catalogue: &Catalogue) -> KnownFiles {
-    let mounts = match Mounts::read() {
+/// Says what of the host stays hidden, and what to do.
+fn warn_of(probe: &HostProbe, options: &StartOptions) {
+    let is_named = |found: &&Finding| found.name == "host_name" && options.node_name.is_some();
+    for Finding { detail, remedy, .. } in probe.silent_losses().filter(|found| !is_named(found)) {
+        tracing::warn!("{detail}; remedy: {}", remedy.as_deref().unwrap_or("none"));
+    }
+}
+
+fn known_files(catalogue: &Catalogue, host: &HostRoot) -> KnownFiles {
+    let mounts = match Mounts::of(host) {
         Ok(mounts) => mounts,
         Err(error) => {
             tracing::warn!(%error, "the mounts cannot be read: credentials are known by name alone");
             return KnownFiles::default();
         }
     };
-    let root = std::path::Path::new("/");
-    let known = enumerate(catalogue, root, &homes(root), &mounts);
+    let known = enumerate(catalogue, host, &homes(host), &mounts);
     if known.incomplete {
         tracing::warn!(
             files = known.len(),

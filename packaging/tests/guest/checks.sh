@@ -4,6 +4,8 @@
 # Emulated processors are slow; nothing here takes a tenth of it on a real one.
 readonly patience_s=90
 readonly unit=telltale.service
+# Whose journals are shown where something does not hold.
+units=("$unit")
 
 passed=0
 failed=0
@@ -74,7 +76,7 @@ sum() { echo "$passed passed, $failed failed"; ((failed == 0)); }
 # Whatever came before, the last line is the sum.
 finish() {
     if ((failed > 0)); then
-        journalctl --no-pager --output short-monotonic --unit "$unit" --lines 60
+        journalctl --no-pager --output short-monotonic --lines 60 "${units[@]/#/--unit=}"
     fi
     sum
     # Nothing here is worth an orderly end.

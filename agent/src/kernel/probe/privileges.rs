@@ -10,7 +10,8 @@ use super::{Finding, Sources, unreadable};
 const LOAD: [Capability; 3] = [Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_NET_ADMIN];
 
 /// The inode numbers of the first namespaces, fixed in the kernel's `include/linux/proc_ns.h`.
-const INITIAL: [(&str, u64); 3] = [("user", 0xefff_fffd), ("pid", 0xefff_fffc), ("cgroup", 0xefff_fffb)];
+const INITIAL: [(&str, u64); 4] =
+    [("uts", 0xefff_fffe), ("user", 0xefff_fffd), ("pid", 0xefff_fffc), ("cgroup", 0xefff_fffb)];
 
 /// Whether we are in the host's namespace of `kind`.
 pub(super) fn in_initial_namespace(sources: &Sources, kind: &str) -> Result<bool, String> {

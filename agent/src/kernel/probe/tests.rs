@@ -14,6 +14,7 @@ const HYBRID: &str = "\
 41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
 ";
 const UNIFIED: &str = "\
+28 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 23 28 0:22 / /sys rw,nosuid shared:2 - sysfs sysfs rw
 27 23 0:25 / /sys/fs/cgroup rw,nosuid shared:8 - cgroup2 cgroup2 rw,nsdelegate
 29 23 0:27 / /sys/fs/bpf rw,nosuid shared:10 - bpf bpf rw,mode=700
@@ -41,14 +42,21 @@ impl Fixture {
         new.write("proc/sys/kernel/osrelease", "6.12.117\n");
         new.write("proc/sys/kernel/perf_event_paranoid", "2\n");
         new.write("proc/sys/kernel/unprivileged_bpf_disabled", "2\n");
-        new.write("proc/self/mountinfo", UNIFIED);
+        for process in ["self", "1"] {
+            new.write(&format!("proc/{process}/mountinfo"), UNIFIED);
+        }
         new.write("sys/kernel/security/lsm", "lockdown,capability,bpf");
         new.write("sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
         fs::create_dir_all(new.directory.path().join("sys/kernel/btf")).expect("directory");
         fs::write(new.directory.path().join("sys/kernel/btf/vmlinux"), 0xeb9f_u16.to_ne_bytes())
             .expect("write");
-        for (kind, inode) in [("user", 4_026_531_837_u32), ("pid", 4_026_531_836), ("cgroup", 4_026_531_835)]
-        {
+        for (kind, inode) in [
+            ("uts", 4_026_531_838_u32),
+            ("user", 4_026_531_837),
+            ("pid", 4_026_531_836),
+            ("cgroup", 4_026_531_835),
+            ("mnt", 4_026_531_841),
+        ] {
             new.namespace(kind, &format!("{kind}:[{inode}]"));
         }
         new
@@ -216,6 +224,28 @@ fn namespaces_of_a_container_forbid_loading() {
     assert_eq!(fixture.probe().blocking().count(), 2);
     fixture.namespace("pid", "nonsense");
     fixture.check("pid_namespace", State::CouldNotTell, &["unknown form"]);
+}
+
+#[test]
+fn a_host_that_is_not_reached_is_said_with_what_opens_it() {
+    let mut fixture = Fixture::new();
+    fixture.write("proc/self/mountinfo", &UNIFIED.replace("28 1 254:0", "90 80 254:0"));
+    fixture.check("host_root", State::No, &["proc/1/root", "the same files", "AppArmor"]);
+    fixture.write("proc/self/mountinfo", &UNIFIED.replace("28 1 254:0", "90 80 0:50"));
+    fixture.check("host_root", State::No, &["by number", "AppArmor"]);
+    fixture.sources.effective = Ok([Capability::CAP_BPF].into_iter().collect());
+    fixture.check("host_root", State::No, &["by number", "give the agent CAP_SYS_PTRACE", "hostPID: true"]);
+    fixture.sources.effective = Ok(caps::all());
+    assert_eq!(fixture.probe().blocking().count(), 0);
+
+    fs::create_dir_all(fixture.directory.path().join("proc/1/ns")).expect("directory");
+    symlink("mnt:[7]", fixture.directory.path().join("proc/1/ns/mnt")).expect("link");
+    symlink("../..", fixture.directory.path().join("proc/1/root")).expect("link");
+    fixture.check("host_root", State::Yes, &["/proc/1/root"]);
+    assert_eq!(fixture.probe().host_root.expect("a root").namespaces().mount, 7);
+
+    fixture.namespace("uts", "uts:[4026532503]");
+    fixture.check("host_name", State::No, &["container", "--node-name"]);
 }
 
 #[test]
