@@ -172,12 +172,11 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         return Err(finding.into());
     }
     let Some(cgroup) = &probe.cgroup else {
+        // That it is not mounted is told above.
         return Err(StartError::Host {
             name: "cgroup_v2",
-            detail: "cgroup v2 is not mounted: connections could not be seen".to_owned(),
-            remedy: Some(
-                "mount it with `mount -t cgroup2 none /sys/fs/cgroup` (or boot with systemd)".to_owned(),
-            ),
+            detail: "/proc/self/mountinfo does not tell where it is mounted".to_owned(),
+            remedy: Some("mount -t proc proc /proc".to_owned()),
         });
     };
     let host_root = probe.host_root.clone().ok_or_else(|| {

@@ -103,7 +103,7 @@ fn try_out(probe: &HostProbe, rung: Option<Rung>) -> (Vec<CapabilityLine>, Optio
         return (untried(), Some(format!("{}: {}", finding.name, finding.detail)), status);
     }
     let Some(cgroup) = &probe.cgroup else {
-        return (untried(), Some("cgroup v2 is not mounted".to_owned()), 6);
+        return (untried(), Some("where cgroup v2 is mounted cannot be told".to_owned()), 6);
     };
     // Those that cannot be raised stand among the host's findings.
     raise_limits().for_each(|error| tracing::debug!("{error}"));

@@ -121,6 +121,7 @@ impl Mounts {
                     "not mounted: connections and datagrams cannot be seen",
                     format!("mkdir -p {at} && mount -t cgroup2 cgroup2 {at}"),
                 )
+                .required()
             }
         };
         (best, finding)

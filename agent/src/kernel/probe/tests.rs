@@ -194,8 +194,9 @@ fn what_is_mounted_over_is_not_there() {
     with("90 23 0:50 / /sys/fs/cgr rw - tmpfs tmpfs rw");
     fixture.check("cgroup_v2", State::Yes, &["/sys/fs/cgroup"]);
     // Right on the first mount of all, as in an initramfs.
-    let first = UNIFIED.replace("23 28", "23 1");
-    fixture.write("proc/self/mountinfo", &format!("1 1 0:2 / / rw - rootfs rootfs rw\n{first}"));
+    let first = UNIFIED.replace("28 1 254:0 / / rw,relatime shared:1 - ext4", "28 28 0:2 / / rw - rootfs");
+    assert_ne!(first, UNIFIED);
+    fixture.write("proc/self/mountinfo", &first);
     fixture.check("cgroup_v2", State::Yes, &["/sys/fs/cgroup"]);
     // What cannot be seen for another reason is not called absent.
     with("90 33 0:50 / /sys/kernel/security rw - tmpfs tmpfs rw");
