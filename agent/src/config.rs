@@ -37,7 +37,9 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// Events would go nowhere.
-    #[error("--quiet (`quiet = true`) without a collector: events would go nowhere; name one with --collector, or leave it out")]
+    #[error(
+        "--quiet (`quiet = true`) without a collector: events would go nowhere; name one with --collector, or leave it out"
+    )]
     QuietAlone,
     /// It is no configuration.
     #[error("the configuration {path} is larger than {MAX_FILE_BYTES} bytes: this is not one")]

@@ -111,9 +111,13 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<(), Failed> 
 
 fn skipped(stage: Stage, args: &TestArgs) -> Option<Outcome> {
     let reason = match stage {
-        Stage::Vm { .. } | Stage::Host | Stage::Docs if args.quick => Reason::Asked("--quick"),
-        Stage::Vm { .. } if args.no_vm => Reason::Asked("--no-vm"),
-        Stage::Vm { .. } if cfg!(not(target_arch = "x86_64")) => Reason::OtherArchitecture,
+        Stage::Vm { .. } | Stage::Instructions | Stage::Host | Stage::Docs if args.quick => {
+            Reason::Asked("--quick")
+        }
+        Stage::Vm { .. } | Stage::Instructions if args.no_vm => Reason::Asked("--no-vm"),
+        Stage::Vm { .. } | Stage::Instructions if cfg!(not(target_arch = "x86_64")) => {
+            Reason::OtherArchitecture
+        }
         _ => return None,
     };
     Some(Outcome::Skipped(reason))

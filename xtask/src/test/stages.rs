@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use super::{Counts, Outcome, Reason, TestArgs, docs};
 use crate::{
+    bench::insn,
     setup::{self, deny},
     step::{self, Ended},
     vm::{self, BootSpec, Series},
@@ -47,6 +48,8 @@ pub(super) enum Stage {
         /// With `bpf` among the security modules.
         bpf_lsm: bool,
     },
+    /// What the kernel programs add to paths, against the baseline.
+    Instructions,
 }
 
 impl Stage {
@@ -56,6 +59,7 @@ impl Stage {
         let mut all = vec![Self::Tools, Self::Format, Self::Lint, Self::LintKernel, Self::Policy];
         all.extend([Self::Unit, Self::Docs, Self::Host]);
         all.extend(Series::value_variants().iter().flat_map(both));
+        all.push(Self::Instructions);
         all
     }
 
@@ -77,6 +81,7 @@ impl Stage {
             Self::Docs => docs::run(workspace),
             Self::Host => host(workspace, filters),
             Self::Vm { series, bpf_lsm } => in_vm(series, bpf_lsm, filters),
+            Self::Instructions => instructions(workspace),
         };
         outcome.unwrap_or_else(Outcome::from)
     }
@@ -93,6 +98,7 @@ impl fmt::Display for Stage {
             Self::Unit => f.write_str("unit tests"),
             Self::Docs => f.write_str("documentation"),
             Self::Host => f.write_str("this machine's kernel"),
+            Self::Instructions => f.write_str("instruction counts"),
             Self::Vm { series, bpf_lsm } => {
                 write!(f, "kernel {series} {}", if *bpf_lsm { "with bpf LSM" } else { "without bpf LSM" })
             }
@@ -203,6 +209,16 @@ fn in_vm(series: Series, bpf_lsm: bool, filters: &[String]) -> Ran {
     }
     let counts = Counts::of_kernel_tests(&output);
     Ok(judge(exit.status == 0, &format!("exit status {}", exit.status), counts, &exit.output))
+}
+
+fn instructions(workspace: &Workspace) -> Ran {
+    Ok(match insn::gate(workspace) {
+        Ok(table) => {
+            eprintln!("{table}");
+            Outcome::Passed(None)
+        }
+        Err(error) => Outcome::Failed(Counts::ONE_FAILED, error.to_string()),
+    })
 }
 
 fn outcome(ended: &Ended, counts: Option<Counts>) -> Outcome {

@@ -1,0 +1,139 @@
+//! `cargo xtask bench insn`: instructions added, in an emulated machine whose clock counts them.
+//!
+//! ```text
+//! telltale-tests measure   in the guest: times of acts, without the agent and with it on each rung
+//! guest.rs                 its output -> times by rung and path
+//! figures.rs               times -> instructions added, and their budgets
+//! baseline.rs              against what was accepted before
+//! report.rs                for people and for machines
+//! ```
+//!
+//! One virtual nanosecond is one instruction; the guest times loops of known length too, and a run whose clock says
+//! something else of them is refused. All rungs are measured in one machine with `bpf` among its security modules:
+//! without it the differences are the same (docs/benchmarks.md).
+
+mod baseline;
+mod error;
+mod figures;
+mod guest;
+mod report;
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use crate::{
+    step,
+    vm::{self, BootSpec, Series},
+    workspace::Workspace,
+};
+use baseline::Baselines;
+pub(crate) use error::InsnError;
+use figures::{Figure, Rung};
+use guest::Guest;
+use report::Report;
+
+/// A machine that runs longer is stopped. A loaded host needs five minutes.
+const TIME_LIMIT: Duration = Duration::from_secs(900);
+/// Else what the kernel remembers of earlier connections to an address changes the length of later ones midway.
+const STEADY: &str = "sysctl.net.ipv4.tcp_no_metrics_save=1";
+
+/// `cargo xtask bench insn`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct InsnArgs {
+    /// Kernel series.
+    #[arg(long, value_enum, default_value = "6.12")]
+    kernel: Series,
+    /// Make what is measured the baseline of this kernel series, whatever it is.
+    #[arg(long)]
+    accept: bool,
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measures, compares, prints.
+///
+/// # Errors
+/// Where the machine or its measurement fails, and where a path has become dearer than the tolerance allows.
+pub(crate) fn run(workspace: &Workspace, args: &InsnArgs) -> Result<(), InsnError> {
+    let path = baseline_file(workspace);
+    let mut baselines = Baselines::load(&path)?;
+    let measured = Measured::take(args.kernel)?;
+    let report = measured.against(&baselines);
+    println!("{}", if args.json { report.json() } else { report.table() });
+    if args.accept {
+        baselines.accept(&measured.kernel, &measured.figures);
+        baselines.store(&path)?;
+        eprintln!("The baseline of {} is now what was measured: {}", measured.kernel, path.display());
+        return Ok(());
+    }
+    report.verdict()
+}
+
+/// As [`run`] for the default kernel, for `cargo xtask test`: what it would print, where all is as it should be.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn gate(workspace: &Workspace) -> Result<String, InsnError> {
+    let baselines = Baselines::load(&baseline_file(workspace))?;
+    let report = Measured::take(Series::V6_12)?.against(&baselines);
+    report.verdict()?;
+    Ok(report.table())
+}
+
+fn baseline_file(workspace: &Workspace) -> PathBuf {
+    workspace.root.join("xtask/baseline/insn.json")
+}
+
+/// A whole measurement.
+struct Measured {
+    /// Debian's version of the kernel.
+    kernel: String,
+    figures: Vec<Figure>,
+    /// The path whose two measurements without the agent, before and after, differ most, and by how much.
+    drift: (&'static str, i64),
+}
+
+impl Measured {
+    fn take(kernel: Series) -> Result<Self, InsnError> {
+        let binaries = vm::build_static()?;
+        let mut command = vec!["telltale-tests".to_owned(), "measure".to_owned()];
+        for rung in Rung::ALL {
+            command.extend(["--rung".to_owned(), rung.name().to_owned()]);
+        }
+        let spec = BootSpec {
+            time_limit: TIME_LIMIT,
+            kernel_arguments: vec![STEADY.to_owned()],
+            files: binaries.guest_files(),
+            echo: false,
+            ..BootSpec::new(kernel, command)
+        };
+        let exit = vm::boot(&spec.icount())?;
+        if exit.status != 0 {
+            let tail = step::tail(&exit.output);
+            return Err(InsnError::Guest { status: exit.status, output: exit.output, tail });
+        }
+        let text = fs::read_to_string(&exit.output)
+            .map_err(|source| InsnError::Output { path: exit.output.clone(), source })?;
+        let guest = Guest::parse(&text)?;
+        guest.check_clock()?;
+        Ok(Self {
+            kernel: exit.kernel_version,
+            figures: figures::of(&guest)?,
+            drift: figures::drift(&guest)?,
+        })
+    }
+
+    fn against(&self, baselines: &Baselines) -> Report {
+        let found = baselines.of(&self.kernel);
+        let judged = self.figures.iter().map(|figure| {
+            let was = found.and_then(|(_, rungs)| baseline::added(rungs, figure));
+            (figure.clone(), was)
+        });
+        Report {
+            kernel: self.kernel.clone(),
+            baseline_kernel: found.map(|(kernel, _)| kernel.to_owned()),
+            figures: judged.collect(),
+            drift: self.drift,
+        }
+    }
+}
