@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::cases::{self, Case, Run};
 use crate::harness::agent::Options;
@@ -23,8 +23,22 @@ pub(crate) struct RunArgs {
     /// Run on this rung of the ladder alone, instead of on all that this kernel has.
     #[arg(long)]
     rung: Option<Rung>,
+    /// On which rungs the tests run that share a session.
+    #[arg(long, default_value = "all")]
+    sessions: Sessions,
+    /// Leave out tests whose name contains this.
+    #[arg(long, value_name = "FILTER")]
+    except: Vec<String>,
     /// Run tests whose name contains one of these.
     filters: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Sessions {
+    /// On the best rung that this kernel has.
+    Best,
+    /// On every rung that this kernel has.
+    All,
 }
 
 /// Prints the names of all tests.
@@ -37,18 +51,21 @@ pub(crate) fn list() {
 /// Runs tests; the last line is the count.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
     let mut tally = Tally::default();
-    match selected(&args.filters).and_then(|cases| Ok((cases, prepare(args)?))) {
-        Ok((cases, setting)) => all(&setting, &cases, &mut tally),
+    match selected(args).and_then(|cases| Ok((cases, prepare(args)?))) {
+        Ok((cases, setting)) => all(&setting, &cases, args.sessions, &mut tally),
         Err(verdict) => tally.count("prepare", Instant::now(), Err(verdict)),
     }
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
     if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn selected(filters: &[String]) -> Outcome<Vec<Case>> {
+fn selected(RunArgs { filters, except, .. }: &RunArgs) -> Outcome<Vec<Case>> {
+    let is_named = |case: &Case, words: &[String]| words.iter().any(|word| case.name.contains(word));
     let mut cases = cases::all();
-    cases.retain(|case| filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter)));
-    ensure(!cases.is_empty(), || format!("no test's name contains one of {filters:?}"))?;
+    cases.retain(|case| (filters.is_empty() || is_named(case, filters)) && !is_named(case, except));
+    ensure(!cases.is_empty(), || {
+        format!("no test's name contains one of {filters:?} and none of {except:?}")
+    })?;
     Ok(cases)
 }
 
@@ -84,11 +101,11 @@ impl Tally {
     }
 }
 
-fn all(setting: &Setting, cases: &[Case], tally: &mut Tally) {
+fn all(setting: &Setting, cases: &[Case], sessions: Sessions, tally: &mut Tally) {
     let shared: Vec<&Case> = cases.iter().filter(|case| matches!(case.run, Run::Shared(_))).collect();
     if !shared.is_empty() {
         let best = on_rung(setting, &shared, None, tally);
-        if setting.rung.is_none() {
+        if setting.rung.is_none() && sessions == Sessions::All {
             for rung in [Rung::Lsm, Rung::Fentry, Rung::Tracepoint] {
                 if best != Some(rung) {
                     on_rung(setting, &shared, Some(rung), tally);

@@ -10,6 +10,7 @@ mod ledger;
 mod lineage;
 mod pid_reuse;
 mod programs;
+mod readme;
 mod recording;
 mod rungs;
 mod secrets;
@@ -47,6 +48,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(ledger::cases());
     all.extend(secrets::cases());
     all.extend(recording::cases());
+    all.extend(readme::cases());
     all.extend(bad_input::cases());
     all.extend(kills::cases());
     all.extend(pid_reuse::cases());

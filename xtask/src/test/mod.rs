@@ -8,7 +8,11 @@ mod counts;
 mod docs;
 mod stages;
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::resume_unwind,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
 use counts::Counts;
 use stages::Stage;
@@ -97,16 +101,47 @@ struct Line {
 /// If anything failed, or was skipped for a reason that is not allowed.
 pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<(), Failed> {
     let started = Instant::now();
-    let mut lines = Vec::new();
-    for stage in Stage::all().into_iter().filter(|stage| args.filters.is_empty() || stage.is_for_filters()) {
-        eprintln!("{stage}");
-        let begun = Instant::now();
-        let outcome = skipped(stage, args).unwrap_or_else(|| stage.run(workspace, args));
-        let line = Line { stage, outcome, took: begun.elapsed() };
-        eprintln!("{}", line.verdict());
-        lines.push(line);
-    }
+    let chosen = |stage: &Stage| args.filters.is_empty() || stage.is_for_filters();
+    let (machines, others): (Vec<_>, Vec<_>) =
+        Stage::all().into_iter().filter(chosen).partition(|stage| stage.is_machine());
+    let mut lines: Vec<_> = others.into_iter().map(|stage| perform(workspace, args, stage)).collect();
+    lines.extend(side_by_side(machines, |stage| perform(workspace, args, stage)));
     summarize(&lines, started.elapsed())
+}
+
+fn perform(workspace: &Workspace, args: &TestArgs, stage: Stage) -> Line {
+    eprintln!("{stage}");
+    let begun = Instant::now();
+    let outcome = skipped(stage, args).unwrap_or_else(|| stage.run(workspace, args));
+    let line = Line { stage, outcome, took: begun.elapsed() };
+    eprintln!("{stage}:\n{}", line.verdict());
+    line
+}
+
+/// Performs all, as many at a time as there are processors; the results keep the order.
+fn side_by_side<T: Copy + Sync, R: Send>(items: Vec<T>, perform: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let worker = || {
+            let mut mine = Vec::new();
+            while let Some((at, item)) = {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                items.get(at).map(|item| (at, *item))
+            } {
+                mine.push((at, perform(item)));
+            }
+            mine
+        };
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers: Vec<_> = (0..processors.min(items.len())).map(|_| scope.spawn(worker)).collect();
+        // A worker that panics takes the run with it, as anywhere.
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    });
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 fn skipped(stage: Stage, args: &TestArgs) -> Option<Outcome> {
@@ -190,6 +225,18 @@ mod tests {
         assert!(ends_well(Reason::Asked("--quick")));
         assert!(ends_well(Reason::OtherArchitecture));
         assert!(!ends_well(Reason::Unable("not root".to_owned())));
+    }
+
+    #[test]
+    fn what_runs_side_by_side_keeps_its_order_and_runs_once() {
+        let ran = AtomicUsize::new(0);
+        let results = side_by_side((0..50).collect(), |item: i32| {
+            ran.fetch_add(1, Ordering::Relaxed);
+            item * 2
+        });
+        assert_eq!(results, (0..50).map(|item| item * 2).collect::<Vec<_>>());
+        assert_eq!(ran.into_inner(), 50);
+        assert!(side_by_side(Vec::<i32>::new(), |item| item).is_empty());
     }
 
     #[test]

@@ -13,14 +13,12 @@ use crate::{
     workspace::Workspace,
 };
 
-/// A virtual machine that runs longer is stopped. Two processors emulate slowly; the four of them take a third of
-/// what the whole run may.
-const VM_TIME_LIMIT: Duration = Duration::from_secs(900);
+/// A virtual machine that runs longer is stopped: half of what the whole run may take.
+const VM_TIME_LIMIT: Duration = Duration::from_secs(1_350);
 /// The crate of tests on a kernel, and its program.
 const KERNEL_TESTS: &str = "telltale-tests";
-/// What each virtual machine runs where no filter is given; the rest runs on this machine's kernel, and in a virtual
-/// machine by name: `cargo xtask vm --kernel 6.12 -- credential`.
-const VM_TESTS: [&str; 3] = ["connect/", "datagram", "rung"];
+/// A test that takes minutes in an emulator, and whose subject is userspace: one machine is enough for it.
+const LONGEST_TEST: &str = "pid-reuse";
 
 /// One thing that is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +59,11 @@ impl Stage {
         all.extend(Series::value_variants().iter().flat_map(both));
         all.push(Self::Instructions);
         all
+    }
+
+    /// Whether others of its kind may run at the same time: an emulator keeps one processor busy.
+    pub(super) fn is_machine(self) -> bool {
+        matches!(self, Self::Vm { .. } | Self::Instructions)
     }
 
     /// Whether it runs tests that have names, or is needed for them.
@@ -184,9 +187,7 @@ fn in_vm(series: Series, bpf_lsm: bool, filters: &[String]) -> Ran {
         Ok(binaries) => binaries,
         Err(error) => return failed(error.to_string()),
     };
-    let chosen: Vec<String> =
-        if filters.is_empty() { VM_TESTS.map(str::to_owned).to_vec() } else { filters.to_vec() };
-    let command = [KERNEL_TESTS, "run"].into_iter().map(str::to_owned).chain(chosen);
+    let command = std::iter::once(KERNEL_TESTS.to_owned()).chain(machine_runs(series, bpf_lsm, filters));
     let spec = BootSpec {
         bpf_lsm,
         time_limit: VM_TIME_LIMIT,
@@ -200,7 +201,12 @@ fn in_vm(series: Series, bpf_lsm: bool, filters: &[String]) -> Ran {
     };
     let output =
         fs::read(&exit.output).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    eprintln!("  {} with {}: ready after {}", exit.release, exit.lsm, step::seconds(exit.ready_after));
+    eprintln!(
+        "  {series}: {} with {}: ready after {}",
+        exit.release,
+        exit.lsm,
+        step::seconds(exit.ready_after)
+    );
     if exit.kernel_warned {
         return failed(format!(
             "the kernel gave a warning with a stack trace: see {}",
@@ -219,6 +225,23 @@ fn instructions(workspace: &Workspace) -> Ran {
         }
         Err(error) => Outcome::Failed(Counts::ONE_FAILED, error.to_string()),
     })
+}
+
+/// What a virtual machine runs: where `bpf` is among the security modules, the rung that needs it; where it is not, the
+/// others; the longest test in one machine.
+fn machine_runs(series: Series, bpf_lsm: bool, filters: &[String]) -> Vec<String> {
+    let mut command = vec!["run".to_owned()];
+    if !filters.is_empty() {
+        command.extend_from_slice(filters);
+        return command;
+    }
+    if bpf_lsm {
+        command.extend(["--sessions", "best"].map(str::to_owned));
+    }
+    if !(bpf_lsm && series == Series::V6_1) {
+        command.extend(["--except", LONGEST_TEST].map(str::to_owned));
+    }
+    command
 }
 
 fn outcome(ended: &Ended, counts: Option<Counts>) -> Outcome {
@@ -253,6 +276,19 @@ mod tests {
     fn both_kernels_are_booted_both_ways() {
         let machines = Stage::all().into_iter().filter(|stage| matches!(stage, Stage::Vm { .. }));
         assert_eq!(machines.count(), 4);
+    }
+
+    #[test]
+    fn the_longest_test_runs_in_one_machine_unless_it_is_named() {
+        let with = |filters: &[String]| {
+            let machines = Stage::all().into_iter().filter_map(|stage| match stage {
+                Stage::Vm { series, bpf_lsm } => Some(machine_runs(series, bpf_lsm, filters)),
+                _ => None,
+            });
+            machines.filter(|command| !command.iter().any(|word| word == "--except")).count()
+        };
+        assert_eq!(with(&[]), 1);
+        assert_eq!(with(&[LONGEST_TEST.to_owned()]), 4);
     }
 
     #[test]
