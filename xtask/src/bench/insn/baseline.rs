@@ -39,13 +39,17 @@ pub(super) enum Change {
 impl Change {
     pub(super) fn of(was: Option<i64>, is: i64) -> Self {
         let Some(was) = was else { return Self::New };
-        let tolerance = (was.abs() * TOLERANCE_PERCENT / 100).max(TOLERANCE_INSTRUCTIONS);
         match is - was {
-            by if by > tolerance => Self::Worse,
-            by if by < -tolerance => Self::Better,
+            by if by > tolerance(was) => Self::Worse,
+            by if by < -tolerance(was) => Self::Better,
             _ => Self::Same,
         }
     }
+}
+
+/// By how much a figure may differ.
+pub(super) fn tolerance(figure: i64) -> i64 {
+    (figure.abs() * TOLERANCE_PERCENT / 100).max(TOLERANCE_INSTRUCTIONS)
 }
 
 impl Baselines {
@@ -106,7 +110,7 @@ mod tests {
 
     fn figure(path: &'static str, added: i64) -> Figure {
         let cost = Cost { instructions: 0, p10: 0, p90: 0 };
-        Figure { rung: Rung::Lsm, path, what: path, without: cost, with: cost, added, budget: None }
+        Figure { rung: Rung::Lsm, path, what: path, without: cost, with: cost, added, drift: 0, budget: None }
     }
 
     #[test]

@@ -52,6 +52,20 @@ pub(crate) enum InsnError {
         /// Nanoseconds counted.
         counted: i64,
     },
+    /// The figures would mean nothing.
+    #[error(
+        "{path} did not keep its length: without the agent it took {drift:+} instructions after the measurement, which \
+         is beyond the tolerance of what the agent adds ({added}); measure again, and if it stays so, find out what \
+         the guest's kernel does there"
+    )]
+    Unsteady {
+        /// Which.
+        path: &'static str,
+        /// The difference.
+        drift: i64,
+        /// What would be compared.
+        added: i64,
+    },
     /// The baseline cannot be read.
     #[error("the baseline {} cannot be read: {reason}; restore it from the repository, or delete it and use --accept", path.display())]
     Baseline {
