@@ -22,6 +22,15 @@ pub struct InodeKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
 pub struct RuleName(pub [u8; RULE_NAME_BYTES]);
 
+impl RuleName {
+    /// Its bit in a [`NameFilter`].
+    pub fn filter_bit(&self) -> u32 {
+        let mut head = [0; 8];
+        head.copy_from_slice(&self.0[..8]);
+        name_filter_bit(u64::from_le_bytes(head))
+    }
+}
+
 /// What a path component may be to the rules (flags of [`RuleName`]'s value, a `u32`).
 pub mod rule_name {
     /// A file of this name is a candidate wherever it is.
@@ -36,10 +45,46 @@ pub mod rule_name {
     pub const ANCESTOR: u32 = 16;
 }
 
+/// Words of the filter of names: a bit for each literal of the rules, found by a hash of its beginning. With a thousand
+/// literals one component in sixty passes it without being one, and is then looked up.
+pub const NAME_FILTER_WORDS: usize = 1024;
+
+/// The filter of names: the value of the one entry of its map.
+pub type NameFilter = [u64; NAME_FILTER_WORDS];
+
+/// Which bit of a [`NameFilter`] a name has, by its first eight bytes: the first lowest, zero beyond its end. Not by its
+/// length too, which would be another read: a name may change between the two.
+#[inline(always)]
+pub const fn name_filter_bit(head: u64) -> u32 {
+    // Fibonacci hashing: the highest bits of the product depend on all bits of the factor.
+    (head.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u32
+}
+
+/// Which bit a [`RuleSuffix`] has.
+#[inline(always)]
+pub const fn suffix_filter_bit(suffix: u64) -> u32 {
+    name_filter_bit(!suffix)
+}
+
+/// The bytes of a string before its first NUL, the others zero.
+#[inline(always)]
+pub const fn until_nul(head: u64) -> u64 {
+    // The lowest NUL byte has its highest bit here (higher ones may be wrong, and do not matter).
+    let nul = head.wrapping_sub(0x0101_0101_0101_0101) & !head & 0x8080_8080_8080_8080;
+    head & (nul & nul.wrapping_neg()).wrapping_sub(1)
+}
+
 /// A file name suffix of a rule, dot included, NUL padded at the end.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
 pub struct RuleSuffix(pub [u8; RULE_SUFFIX_BYTES]);
+
+impl RuleSuffix {
+    /// Its bit in a [`NameFilter`].
+    pub const fn filter_bit(&self) -> u32 {
+        suffix_filter_bit(u64::from_le_bytes(self.0))
+    }
+}
 
 /// The name of an environment marker, NUL padded. One that ends in `_` stands for every name that begins so, up to
 /// and including the first underscore.
@@ -95,3 +140,24 @@ pub struct Control {
 }
 
 const _: () = assert!(DATAGRAM_FLOWS.is_power_of_two());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_ends_at_its_first_nul() {
+        for name in ["", "a", ".ssh", "sevenby", "eightbyt"] {
+            for garbage in [0x00, 0x01, 0x80, 0xff] {
+                let mut stored = [garbage; 8];
+                stored[..name.len()].copy_from_slice(name.as_bytes());
+                if let Some(end) = stored.get_mut(name.len()) {
+                    *end = 0;
+                }
+                let mut padded = [0; 8];
+                padded[..name.len()].copy_from_slice(name.as_bytes());
+                assert_eq!(until_nul(u64::from_le_bytes(stored)), u64::from_le_bytes(padded), "{name}");
+            }
+        }
+    }
+}

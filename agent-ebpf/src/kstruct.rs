@@ -470,6 +470,45 @@ impl<A: Access> Dentry<A> {
     }
 }
 
+/// What a walk towards the root needs of a dentry.
+#[derive(Clone, Copy)]
+pub struct Named {
+    /// The directory it is in; itself at the root of its file system.
+    pub parent: u64,
+    /// Its name, a kernel string.
+    pub name: u64,
+    /// Length of its name.
+    pub length: u32,
+}
+
+impl Dentry<Probed> {
+    /// Its name and directory, in one read: they have stood together since the dentry cache was made to be walked without
+    /// locks.
+    #[inline(always)]
+    pub fn named(self) -> Option<Named> {
+        const WINDOW: usize = 24;
+        let (start, name, length) =
+            (offset!(dentry_parent)?, offset!(dentry_name)?, offset!(dentry_name_len)?);
+        if name < start || name > start + WINDOW - 8 || length < start || length > start + WINDOW - 4 {
+            return Some(Named {
+                parent: self.parent()?.raw(),
+                name: self.name()?,
+                length: self.name_length()?,
+            });
+        }
+        // SAFETY: probed; both offsets are within the window, as was just seen.
+        unsafe {
+            let window: [u64; WINDOW / 8] = Probed::load(self.0, start)?;
+            let at = window.as_ptr().cast::<u8>();
+            Some(Named {
+                parent: window[0],
+                name: read_volatile(at.add(name - start).cast()),
+                length: read_volatile(at.add(length - start).cast()),
+            })
+        }
+    }
+}
+
 impl Mount<Probed> {
     /// Root dentry of the mount.
     #[inline(always)]

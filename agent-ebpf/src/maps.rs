@@ -1,7 +1,9 @@
 //! All maps. Sizes and their reasons stand in `agent_common::limits`.
 
 use agent_common::counters::CpuState;
-use agent_common::keys::{Control, FlowCount, FlowKey, InodeKey, MarkerName, RuleName, RuleSuffix};
+use agent_common::keys::{
+    Control, FlowCount, FlowKey, InodeKey, MarkerName, NameFilter, RuleName, RuleSuffix,
+};
 use agent_common::limits::{
     CREDENTIAL_INODES, DATAGRAM_FLOWS, EXEC_SCRATCH_BYTES, MARKERS, RING_BYTES, RULE_NAMES, RULE_SUFFIXES,
 };
@@ -29,6 +31,10 @@ pub static TREE_GENERATION: Array<u64> = Array::with_max_entries(1, 0);
 /// Credential files known by (device, inode).
 #[map]
 pub static CREDENTIAL_FILES: HashMap<InodeKey, u32> = HashMap::with_max_entries(CREDENTIAL_INODES, 1);
+
+/// Which names and suffixes may be in the two maps below: most are not, and are known by this alone.
+#[map]
+pub static NAME_FILTER: Array<NameFilter> = Array::with_max_entries(1, 0);
 
 /// Literal path components of the rules.
 #[map]

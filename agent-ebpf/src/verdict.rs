@@ -4,14 +4,16 @@
 //! directory, a directory above, its suffix. Userspace then matches the whole path: the reference of these semantics
 //! is `agent::catalogue`.
 
-use agent_common::keys::{RuleName, RuleSuffix, rule_name};
+use agent_common::keys::{
+    NAME_FILTER_WORDS, RuleName, RuleSuffix, name_filter_bit, rule_name, suffix_filter_bit, until_nul,
+};
 use agent_common::limits::{PATH_MOUNTS, RULE_ANCESTORS, RULE_NAME_BYTES, RULE_SUFFIX_BYTES};
 use agent_common::records::file_flag;
-use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel, bpf_probe_read_kernel_str};
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel_str};
 
-use crate::kstruct::{Access, Dentry, Inode, Probed};
+use crate::kstruct::{Access, Dentry, Inode, Mount, Named, Probed};
 use crate::maps;
-use crate::path::{Place, Step};
+use crate::path::Place;
 
 /// Flags of `file_flag` for a file, 0 for an innocent one.
 #[inline(always)]
@@ -32,6 +34,9 @@ pub fn judge<A: Access>(inode: Inode<A>, mount: u64, dentry: u64) -> u32 {
 /// Looks up one literal component. Names that do not fit are no literals.
 #[inline(always)]
 fn flags_of(name: u64) -> u32 {
+    if !eight_bytes(name).is_some_and(|head| may_be_known(name_filter_bit(until_nul(head)))) {
+        return 0;
+    }
     let mut key = RuleName([0; RULE_NAME_BYTES]);
     // SAFETY: the buffer has the length that is named.
     let read = unsafe {
@@ -44,24 +49,27 @@ fn flags_of(name: u64) -> u32 {
     unsafe { maps::NAMES.get(key) }.copied().unwrap_or(0)
 }
 
+/// Whether a name or suffix may be one of the rules'.
+#[inline(always)]
+fn may_be_known(bit: u32) -> bool {
+    let word = (bit >> 6) as usize & (NAME_FILTER_WORDS - 1);
+    maps::NAME_FILTER.get(0).is_some_and(|filter| filter[word] >> (bit & 63) & 1 != 0)
+}
+
+/// Eight bytes of a name, the first lowest. They lie within its buffer: names are stored in at least 32 bytes, or with
+/// their NUL in an allocation that ends at a multiple of eight.
+#[inline(always)]
+fn eight_bytes(at: u64) -> Option<u64> {
+    // SAFETY: the helper checks the address and reports a fault.
+    unsafe { aya_ebpf::helpers::bpf_probe_read_kernel(at as *const u64).ok() }
+}
+
 /// Whether a rule knows the end of a name, from its last dot on.
 #[inline(always)]
-fn has_rule_suffix(dentry: Dentry<Probed>, name: u64) -> bool {
-    let Some(length) = dentry.name_length() else { return false };
+fn has_rule_suffix(named: Named) -> bool {
+    let Named { name, length, .. } = named;
     let kept = if length < RULE_SUFFIX_BYTES as u32 { length } else { RULE_SUFFIX_BYTES as u32 };
-    let mut bytes = [0u8; RULE_SUFFIX_BYTES];
-    // SAFETY: eight bytes from within the name's buffer (names are stored in at least 32 bytes, or with their NUL).
-    let failed = unsafe {
-        bpf_probe_read_kernel(
-            bytes.as_mut_ptr().cast(),
-            RULE_SUFFIX_BYTES as u32,
-            (name + u64::from(length - kept)) as *const _,
-        )
-    };
-    if failed != 0 {
-        return false;
-    }
-    let tail = u64::from_le_bytes(bytes);
+    let Some(tail) = eight_bytes(name + u64::from(length - kept)) else { return false };
     // The last dot within the kept bytes, lowest byte first.
     let mut from = u32::MAX;
     for index in 0..RULE_SUFFIX_BYTES as u32 {
@@ -75,13 +83,19 @@ fn has_rule_suffix(dentry: Dentry<Probed>, name: u64) -> bool {
     let count = kept - from;
     let shifted = tail >> ((8 * from) & 63);
     let suffix = if count >= 8 { shifted } else { shifted & ((1u64 << ((8 * count) & 63)) - 1) };
+    if !may_be_known(suffix_filter_bit(suffix)) {
+        return false;
+    }
     // SAFETY: only its presence is asked.
     unsafe { maps::SUFFIXES.get(RuleSuffix(suffix.to_le_bytes())) }.is_some()
 }
 
 /// A look at the names of a file and its directories. `bpf_loop` verifies its step once instead of once for each.
 struct Look {
-    place: Place,
+    dentry: u64,
+    mount: u64,
+    /// Root dentry of the mount.
+    mount_root: u64,
     root: Place,
     /// 0 while the file's own name is looked for, 1 for its directory, 2 for those above.
     level: u32,
@@ -96,8 +110,11 @@ pub fn by_name(mount: u64, dentry: u64) -> u64 {
     // The verifier of 6.1 looks at the step once, with the values of the first: a zero that it knows would let it drop
     // what later steps need. This one it does not know.
     let zero = maps::CONTROL.get(0).map_or(0, |control| control.reserved);
+    let Some(mount_root) = root_of(mount) else { return 0 };
     let mut look = Look {
-        place: Place { mount, dentry },
+        dentry,
+        mount,
+        mount_root,
         root: Place::process_root(),
         level: zero,
         own: zero,
@@ -108,36 +125,55 @@ pub fn by_name(mount: u64, dentry: u64) -> u64 {
     look.candidate
 }
 
+#[inline(always)]
+fn root_of(mount: u64) -> Option<u64> {
+    Mount::<Probed>::from_raw(mount).root().map(Dentry::raw)
+}
+
 /// One name; 1 ends the loop.
 extern "C" fn look_up(_index: u32, context: *mut Look) -> i64 {
     // SAFETY: `bpf_loop` hands the context on that it was given.
     let look = unsafe { &mut *context };
-    match look.place.step(look.root) {
-        Some(Step::Name(name, parent)) => {
-            if is_candidate(look, name) {
-                look.candidate = 1;
-                return 1;
-            }
-            if look.level < 2 {
-                look.level += 1;
-            }
-            look.place = parent;
-            0
-        }
-        Some(Step::Crossed(above)) => {
-            look.place = above;
-            0
-        }
-        Some(Step::Root) | None => 1,
+    if look.dentry == look.mount_root {
+        return cross(look).is_none().into();
     }
+    if look.dentry == look.root.dentry && look.mount == look.root.mount {
+        return 1;
+    }
+    let Some(named) = Dentry::<Probed>::from_raw(look.dentry).named() else { return 1 };
+    if named.parent == look.dentry {
+        return 1;
+    }
+    if is_candidate(look, named) {
+        look.candidate = 1;
+        return 1;
+    }
+    if look.level < 2 {
+        look.level += 1;
+    }
+    look.dentry = named.parent;
+    0
+}
+
+/// At the root of a mount: goes on where that is mounted. `None` at the root of all, or of the process.
+#[inline(always)]
+fn cross(look: &mut Look) -> Option<()> {
+    if look.dentry == look.root.dentry && look.mount == look.root.mount {
+        return None;
+    }
+    let (above, at) = Mount::<Probed>::from_raw(look.mount).mountpoint()?;
+    look.mount = above.raw();
+    look.dentry = at.raw();
+    look.mount_root = root_of(above.raw())?;
+    Some(())
 }
 
 #[inline(always)]
-fn is_candidate(look: &mut Look, name: u64) -> bool {
-    let flags = flags_of(name);
+fn is_candidate(look: &mut Look, named: Named) -> bool {
+    let flags = flags_of(named.name);
     if look.level == 0 {
         look.own = flags;
-        return flags & rule_name::FILE != 0 || has_rule_suffix(Dentry::from_raw(look.place.dentry), name);
+        return flags & rule_name::FILE != 0 || has_rule_suffix(named);
     }
     if look.level == 1 {
         let pair = look.own & rule_name::FILE_IN_DIRECTORY != 0 && flags & rule_name::DIRECTORY_OF_FILE != 0;

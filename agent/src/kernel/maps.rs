@@ -1,7 +1,9 @@
 //! Typed handles of the maps that userspace reads or writes.
 
 use agent_common::counters::{CpuState, SLOTS};
-use agent_common::keys::{Control, FlowCount, FlowKey, InodeKey, MarkerName, RuleName, RuleSuffix};
+use agent_common::keys::{
+    Control, FlowCount, FlowKey, InodeKey, MarkerName, NAME_FILTER_WORDS, NameFilter, RuleName, RuleSuffix,
+};
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
 use aya::{Ebpf, Pod};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -60,6 +62,9 @@ pub(super) struct Maps {
     cpu_state: PerCpuArray<MapData, Shared<CpuState>>,
     credential_files: HashMap<MapData, Shared<InodeKey>, u32>,
     flows: HashMap<MapData, Shared<FlowKey>, Shared<FlowCount>>,
+    name_filter: Array<MapData, Shared<NameFilter>>,
+    /// What `name_filter` holds; bits are only ever added.
+    filter: Box<NameFilter>,
     names: HashMap<MapData, Shared<RuleName>, u32>,
     /// Programs name maps by descriptor until they are loaded: these two are held for that alone.
     _suffixes: HashMap<MapData, Shared<RuleSuffix>, u32>,
@@ -93,11 +98,15 @@ impl Maps {
             cpu_state: take!(ebpf, "CPU_STATE"),
             credential_files: take!(ebpf, "CREDENTIAL_FILES"),
             flows: take!(ebpf, "FLOWS"),
+            name_filter: take!(ebpf, "NAME_FILTER"),
+            filter: Box::new([0; NAME_FILTER_WORDS]),
             names,
             _suffixes: suffixes,
             _markers: markers,
             switches: Control { catalogue_generation: 1, ..Control::default() },
         };
+        let names = filters.names.iter().map(|(name, _)| name.filter_bit());
+        maps.filter_admits(names.chain(filters.suffixes.iter().map(RuleSuffix::filter_bit)))?;
         maps.switch(|_| {})?;
         Ok(maps)
     }
@@ -108,9 +117,22 @@ impl Maps {
         self.control.set(0, Shared(self.switches), 0).map_err(refused("CONTROL"))
     }
 
+    /// Lets the kernel look for what has these bits.
+    fn filter_admits(&mut self, bits: impl IntoIterator<Item = u32>) -> Result<(), MapFailure> {
+        for bit in bits {
+            if let Some(word) = self.filter.get_mut(bit as usize / 64) {
+                *word |= 1 << (bit % 64);
+            }
+        }
+        self.name_filter.set(0, Shared(*self.filter), 0).map_err(refused("NAME_FILTER"))
+    }
+
     /// Sets or removes one literal name; what it was before.
     pub(super) fn set_name(&mut self, name: RuleName, flags: Option<u32>) -> Result<Option<u32>, MapFailure> {
         let before = self.names.get(&Shared(name), 0).ok();
+        if flags.is_some() {
+            self.filter_admits([name.filter_bit()])?;
+        }
         match flags {
             Some(flags) => self.names.insert(Shared(name), flags, 0),
             None => self.names.remove(&Shared(name)),
