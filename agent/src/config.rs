@@ -129,6 +129,72 @@ mod tests {
         assert_eq!(config.catalogue, [PathBuf::from("/x.toml")]);
     }
 
+    /// The names that serde takes for the keys of a struct: asked of the very code that reads the file.
+    struct Keys<'a>(&'a mut &'static [&'static str]);
+
+    impl<'de> serde::Deserializer<'de> for Keys<'_> {
+        type Error = serde::de::value::Error;
+
+        fn deserialize_struct<V: serde::de::Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, Self::Error> {
+            *self.0 = fields;
+            self.deserialize_any(visitor)
+        }
+
+        fn deserialize_any<V: serde::de::Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(serde::de::Error::custom("only the keys are asked for"))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    const PAGE: &str = include_str!("../../docs/configuration.md");
+
+    /// What stands between backticks at the beginning of a table's rows, under a heading.
+    fn documented(heading: &str) -> Vec<&'static str> {
+        let (_, section) = PAGE.split_once(heading).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        section
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    #[test]
+    fn the_documented_keys_are_the_keys() {
+        let mut keys: &[&str] = &[];
+        Config::deserialize(Keys(&mut keys)).unwrap_err();
+        assert!(!keys.is_empty());
+        assert_eq!(documented("## Keys\n"), keys);
+        let (_, example) = PAGE.split_once("```toml\n").unwrap();
+        let config = load(example.split("```").next().unwrap()).unwrap();
+        let Config { collector, quiet, catalogue, node_name } = config;
+        let every = [collector.is_some(), quiet, !catalogue.is_empty(), node_name.is_some()];
+        assert_eq!(every, [true; 4], "the example uses every key");
+    }
+
+    #[test]
+    fn the_documented_flags_are_the_flags() {
+        use clap::Args;
+        let command = crate::cli::run::RunArgs::augment_args(clap::Command::new("run"));
+        for flag in command.get_arguments().filter_map(|argument| argument.get_long()) {
+            let with_a_key = documented("## Keys\n").contains(&flag.replace('-', "_").as_str());
+            let without = documented("## Flags without a key\n");
+            let is_documented =
+                |line: &&str| line.strip_prefix("--").and_then(|l| l.split(' ').next()) == Some(flag);
+            assert!(with_a_key || without.iter().any(is_documented), "--{flag}");
+            assert!(PAGE.contains(&format!("`--{flag}")), "--{flag}");
+        }
+    }
+
     #[test]
     fn the_command_line_names_the_node_before_the_file() {
         let config = load("node_name = \"from-file\"\n").unwrap();

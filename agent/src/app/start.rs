@@ -19,7 +19,7 @@ use crate::config::ConfigError;
 use crate::host::HostRoot;
 use crate::kernel::hooks::Rung;
 use crate::kernel::maps::{KernelFilters, MapFailure};
-use crate::kernel::probe::{Finding, HostProbe, raise_memlock};
+use crate::kernel::probe::{Finding, HostProbe, State, raise_limits};
 use crate::kernel::sensor::{Sensor, SensorConfig, SensorError};
 use crate::model::process::Process;
 use crate::model::time::BootTime;
@@ -51,7 +51,7 @@ pub struct StartOptions {
     pub quiet: bool,
 }
 
-/// The agent cannot start. [`StartError::exit_code`] tells the causes apart.
+/// The agent cannot start, or did not end as asked. [`StartError::exit_code`] tells the causes apart.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// See [`ConfigError`].
@@ -88,28 +88,56 @@ pub enum StartError {
     /// The collector's address is none.
     #[error("collector: {0}")]
     Collector(#[from] HttpSinkError),
-    /// The recording cannot be made.
+    /// The recording cannot be made, or is not whole.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// Standard output failed while there was no collector.
+    #[error(
+        "cannot write events to standard output: {0}; they have nowhere else to go without --collector, so the agent ended"
+    )]
+    Output(#[source] io::Error),
     /// The event loop cannot be made.
     #[error("cannot start the event loop: {0}; is a limit on descriptors reached (ulimit -n)?")]
     Loop(#[source] io::Error),
 }
 
 impl StartError {
+    /// Why the sensor did not start on this host.
+    pub fn of_sensor(error: SensorError, probe: &HostProbe) -> Self {
+        match probe.finding("lockdown") {
+            Some(Finding { name, state: State::CouldNotTell, detail, remedy, .. })
+                if error.is_like_lockdown() =>
+            {
+                Self::Host {
+                    name,
+                    detail: format!(
+                        "it seems to be confidentiality, which cannot be told for certain ({detail}): {error}"
+                    ),
+                    remedy: Some(format!(
+                        "boot with lockdown=integrity, or without lockdown; to see the mode: {}",
+                        remedy.as_deref().unwrap_or("cat /sys/kernel/security/lockdown")
+                    )),
+                }
+            }
+            _ => Self::Sensor(error),
+        }
+    }
+
     /// Exit status of the process; the table is in the README.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Collector(_) => 2,
             Self::Host { name: "load_capabilities", .. } => 4,
             Self::Host { name: "lockdown", .. } => 7,
+            Self::Host { name: "descriptors", .. } => 12,
             Self::Host { name: "cgroup_v2", .. } | Self::Sensor(SensorError::Cgroup { .. }) => 6,
             Self::Host { .. } | Self::Sensor(SensorError::Types(_) | SensorError::LoaderTypes(_)) => 5,
             Self::Sensor(SensorError::Rung { .. } | SensorError::Essential { .. }) => 8,
-            Self::Lock(_) => 9,
+            Self::Lock(LockError::Held(_)) => 9,
             Self::Catalogue(_) => 10,
             Self::Record(_) => 11,
-            Self::Sensor(_) | Self::Map(_) | Self::Inventory(_) | Self::HostName(_) | Self::Loop(_) => 1,
+            Self::Lock(_) | Self::Sensor(_) | Self::Map(_) => 1,
+            Self::Inventory(_) | Self::HostName(_) | Self::Output(_) | Self::Loop(_) => 1,
         }
     }
 }
@@ -144,22 +172,19 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         return Err(finding.into());
     }
     let Some(cgroup) = &probe.cgroup else {
+        // That it is not mounted is told above.
         return Err(StartError::Host {
             name: "cgroup_v2",
-            detail: "cgroup v2 is not mounted: connections could not be seen".to_owned(),
-            remedy: Some(
-                "mount it with `mount -t cgroup2 none /sys/fs/cgroup` (or boot with systemd)".to_owned(),
-            ),
+            detail: "/proc/self/mountinfo does not tell where it is mounted".to_owned(),
+            remedy: Some("mount -t proc proc /proc".to_owned()),
         });
     };
     let host_root = probe.host_root.clone().ok_or_else(|| {
         StartError::Inventory(io::Error::new(io::ErrorKind::NotFound, "/proc/self is not there"))
     })?;
     let lock = InstanceLock::take()?;
+    raise_limits().for_each(|error| tracing::warn!("{error}"));
     warn_of(&probe, options);
-    if let Err(error) = raise_memlock() {
-        tracing::warn!(%error, "the limit on locked memory cannot be raised; kernels before 5.11 may refuse the maps");
-    }
 
     let rules = catalogue.rules();
     let kept = markers.iter().map(|(name, flags)| {
@@ -177,7 +202,8 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         rung: options.rung,
         drop_every: options.drop_every,
         filters,
-    })?;
+    })
+    .map_err(|error| StartError::of_sensor(error, &probe))?;
 
     let known = known_files(&catalogue, &host_root);
     sensor.add_credential_files(known.keys().copied())?;
@@ -232,12 +258,9 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
 
 /// Says what of the host stays hidden, and what to do.
 fn warn_of(probe: &HostProbe, options: &StartOptions) {
-    let names = ["host_root", "host_name"];
-    let unnamed = |name: &&str| *name != "host_name" || options.node_name.is_none();
-    for finding in names.iter().filter(|name| unnamed(name)).filter_map(|name| probe.finding(name)) {
-        if let Some(remedy) = &finding.remedy {
-            tracing::warn!(remedy, "{}: {}", finding.name, finding.detail);
-        }
+    let is_named = |found: &&Finding| found.name == "host_name" && options.node_name.is_some();
+    for Finding { detail, remedy, .. } in probe.silent_losses().filter(|found| !is_named(found)) {
+        tracing::warn!("{detail}; remedy: {}", remedy.as_deref().unwrap_or("none"));
     }
 }
 

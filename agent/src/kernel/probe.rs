@@ -12,13 +12,15 @@ use caps::{CapSet, CapsHashSet};
 use rustix::process::{Resource, getrlimit};
 
 mod host;
+mod limits;
 mod mounts;
 mod privileges;
 mod settings;
 
-use crate::host::HostRoot;
+pub use limits::{LimitError, raise_limits};
 pub use mounts::CgroupMount;
-pub use privileges::{MemlockError, raise_memlock};
+
+use crate::host::HostRoot;
 
 /// Largest file read under `/proc` and `/sys`. A host with many containers has megabytes of `mountinfo`.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -82,6 +84,8 @@ pub struct Sources {
     pub effective: Result<CapsHashSet, String>,
     /// Soft limit of locked memory in bytes; none: unlimited.
     pub memlock_bytes: Option<u64>,
+    /// Hard limit of open descriptors; none: unlimited.
+    pub descriptors: Option<u64>,
 }
 
 impl Sources {
@@ -92,6 +96,7 @@ impl Sources {
             machine: rustix::system::uname().machine().to_string_lossy().into_owned(),
             effective: caps::read(None, CapSet::Effective).map_err(|error| error.to_string()),
             memlock_bytes: getrlimit(Resource::Memlock).current,
+            descriptors: getrlimit(Resource::Nofile).maximum,
         }
     }
 
@@ -154,7 +159,8 @@ impl HostProbe {
             mounts.tracefs(),
             settings::perf_event_paranoid(sources),
             settings::unprivileged_bpf(sources),
-            privileges::memlock(sources),
+            limits::memlock(sources),
+            limits::descriptors(sources),
         ];
         let machine = sources.machine.clone();
         Self { release, machine, cgroup, host_root, security_modules, findings }
@@ -163,6 +169,12 @@ impl HostProbe {
     /// What forbids loading anything.
     pub fn blocking(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.required && finding.state == State::No)
+    }
+
+    /// What is lost although programs can be loaded, where no capability's serving tells of it.
+    pub fn silent_losses(&self) -> impl Iterator<Item = &Finding> {
+        let names = ["read_capabilities", "cgroup_v2", "host_root", "host_name"];
+        self.findings.iter().filter(move |found| names.contains(&found.name) && found.state == State::No)
     }
 
     /// The finding of that name.

@@ -5,6 +5,7 @@ mod connect;
 mod daemon;
 mod datagram;
 mod flood;
+mod measure;
 mod open;
 mod reuse;
 mod uring;
@@ -20,6 +21,7 @@ use crate::harness::who::Who;
 use crate::outcome::Verdict;
 
 pub(crate) use flood::Counts;
+pub(crate) use measure::Measured;
 pub(crate) use reuse::{Report as ReuseReport, Touch};
 
 /// What to do.
@@ -35,6 +37,8 @@ pub(crate) enum Act {
     Daemon(daemon::DaemonArgs),
     /// Do much, and count it.
     Flood(flood::FloodArgs),
+    /// Do what the agent could make dearer, and time it.
+    Measure(measure::MeasureArgs),
     /// Start very many processes, and print what became of their numbers.
     Reuse(reuse::ReuseArgs),
     /// Open one file whose name is a number, as one of many.
@@ -49,6 +53,7 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Open(args) => open::perform(args),
         Act::Daemon(args) => daemon::perform(args),
         Act::Flood(args) => flood::perform(args),
+        Act::Measure(args) => measure::perform(args),
         Act::Reuse(args) => reuse::perform(args),
         Act::Touch(args) => reuse::touch(args),
     };

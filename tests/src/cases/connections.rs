@@ -6,8 +6,8 @@ use super::{Case, shared};
 use crate::harness::expect::Expected;
 use crate::harness::scene::Scene;
 use crate::harness::servers::{V4, V6, mapped};
-use crate::harness::setting::Rung;
-use crate::outcome::{Outcome, skipped};
+
+use crate::outcome::Outcome;
 
 /// To whom.
 #[derive(Clone, Copy)]
@@ -69,10 +69,8 @@ fn row(scene: &mut Scene<'_>, how: &str, peer: Peer) -> Outcome {
         Peer::Unreachable(address) => address.parse::<SocketAddr>()?,
     };
     let unreachable = matches!(peer, Peer::Unreachable(_));
-    if unreachable && how == "uring" && scene.session.rung() == Some(Rung::Tracepoint) {
-        return skipped(
-            "a named gap of this rung: an attempt through io_uring without a route ends as unknown",
-        );
+    if unreachable && how == "uring" {
+        scene.unless_named("an attempt made through io_uring that has no route ends as unknown")?;
     }
     let expected = scene.act(&["connect", "--how", how, "--to", &address.to_string()])?;
     // The thread that polls for a program is not the program's own.

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use super::{Counts, Outcome, Reason, TestArgs, docs, packaging::Proof};
 use crate::{
+    bench::insn,
     setup::{self, deny},
     step::{self, Ended},
     vm::{self, BootSpec, Series},
@@ -47,6 +48,8 @@ pub(super) enum Stage {
         /// With `bpf` among the security modules.
         bpf_lsm: bool,
     },
+    /// What the kernel programs add to paths, against the baseline.
+    Instructions,
 }
 
 impl Stage {
@@ -57,13 +60,14 @@ impl Stage {
         all.extend([Self::Unit, Self::Docs, Self::Host]);
         all.extend(Series::value_variants().iter().flat_map(both));
         all.extend(Proof::ALL.map(Self::Packaging));
+        all.push(Self::Instructions);
         all
     }
 
     /// Whether others of its kind may run at the same time: an emulator keeps one processor busy.
     pub(super) fn is_machine(self) -> bool {
         match self {
-            Self::Vm { .. } => true,
+            Self::Vm { .. } | Self::Instructions => true,
             Self::Packaging(proof) => proof.is_machine(),
             _ => false,
         }
@@ -88,6 +92,7 @@ impl Stage {
             Self::Host => host(workspace, filters),
             Self::Vm { series, bpf_lsm } => in_vm(series, bpf_lsm, filters),
             Self::Packaging(proof) => proof.run(workspace),
+            Self::Instructions => instructions(workspace),
         };
         outcome.unwrap_or_else(Outcome::from)
     }
@@ -105,6 +110,7 @@ impl fmt::Display for Stage {
             Self::Docs => f.write_str("documentation"),
             Self::Host => f.write_str("this machine's kernel"),
             Self::Packaging(proof) => write!(f, "packaging: {proof}"),
+            Self::Instructions => f.write_str("instruction counts"),
             Self::Vm { series, bpf_lsm } => {
                 write!(f, "kernel {series} {}", if *bpf_lsm { "with bpf LSM" } else { "without bpf LSM" })
             }
@@ -218,6 +224,16 @@ fn in_vm(series: Series, bpf_lsm: bool, filters: &[String]) -> Ran {
     }
     let counts = Counts::of_kernel_tests(&output);
     Ok(judge(exit.status == 0, &format!("exit status {}", exit.status), counts, &exit.output))
+}
+
+fn instructions(workspace: &Workspace) -> Ran {
+    Ok(match insn::gate(workspace) {
+        Ok(table) => {
+            eprintln!("{table}");
+            Outcome::Passed(None)
+        }
+        Err(error) => Outcome::Failed(Counts::ONE_FAILED, error.to_string()),
+    })
 }
 
 /// What a virtual machine runs: where `bpf` is among the security modules, the rung that needs it; where it is not, the

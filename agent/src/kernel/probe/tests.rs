@@ -36,6 +36,7 @@ impl Fixture {
             machine: "x86_64".to_owned(),
             effective: Ok(caps::all()),
             memlock_bytes: None,
+            descriptors: Some(524_288),
         };
         let new = Self { directory, sources };
         new.write("proc/sys/kernel/osrelease", "6.12.117\n");
@@ -117,6 +118,7 @@ fn an_empty_host_panics_nowhere_and_has_a_remedy_for_each() {
         machine: "riscv64".to_owned(),
         effective: Err("refused".to_owned()),
         memlock_bytes: Some(65_536),
+        descriptors: Some(3),
     };
     let probe = HostProbe::inspect_sources(&sources);
     for finding in &probe.findings {
@@ -124,7 +126,7 @@ fn an_empty_host_panics_nowhere_and_has_a_remedy_for_each() {
         assert!(finding.remedy.is_some(), "{finding:?}");
     }
     let blocking: Vec<_> = probe.blocking().map(|finding| finding.name).collect();
-    assert_eq!(blocking, ["kernel", "kernel_types"]);
+    assert_eq!(blocking, ["kernel", "kernel_types", "descriptors"]);
     assert_eq!((probe.cgroup, probe.security_modules), (None, None));
 }
 
@@ -174,6 +176,32 @@ fn cgroup_v2_is_found_wherever_it_is() {
 
     fixture.write("proc/self/mountinfo", "garbage\n\n1 2 3\n");
     fixture.check("cgroup_v2", State::No, &["mount -t cgroup2 cgroup2 /sys/fs/cgroup"]);
+}
+
+#[test]
+fn what_is_mounted_over_is_not_there() {
+    let fixture = Fixture::new();
+    let with = |line: &str| fixture.write("proc/self/mountinfo", &format!("{UNIFIED}{line}\n"));
+    with("90 27 0:50 / /sys/fs/cgroup rw - tmpfs tmpfs rw");
+    fixture.check("cgroup_v2", State::No, &["not mounted", "mount -t cgroup2 cgroup2 /sys/fs/cgroup"]);
+    // Over a directory above it, and then mounted again on that.
+    with("90 23 0:50 / /sys/fs rw - tmpfs tmpfs rw");
+    fixture.check("cgroup_v2", State::No, &["not mounted"]);
+    fixture.check("bpffs", State::No, &["not mounted"]);
+    with("90 23 0:50 / /sys/fs rw - tmpfs tmpfs rw\n91 90 0:25 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw");
+    fixture.check("cgroup_v2", State::Yes, &["/sys/fs/cgroup"]);
+    // A neighbour whose name begins alike covers nothing.
+    with("90 23 0:50 / /sys/fs/cgr rw - tmpfs tmpfs rw");
+    fixture.check("cgroup_v2", State::Yes, &["/sys/fs/cgroup"]);
+    // Right on the first mount of all, as in an initramfs.
+    let first = UNIFIED.replace("28 1 254:0 / / rw,relatime shared:1 - ext4", "28 28 0:2 / / rw - rootfs");
+    assert_ne!(first, UNIFIED);
+    fixture.write("proc/self/mountinfo", &first);
+    fixture.check("cgroup_v2", State::Yes, &["/sys/fs/cgroup"]);
+    // What cannot be seen for another reason is not called absent.
+    with("90 33 0:50 / /sys/kernel/security rw - tmpfs tmpfs rw");
+    fixture.remove("sys/kernel/security/lockdown");
+    fixture.check("lockdown", State::CouldNotTell, &["securityfs is not mounted"]);
 }
 
 #[test]
@@ -250,10 +278,10 @@ fn security_modules_and_lockdown_are_told() {
 fn settings_and_types_that_differ_say_what_to_do() {
     let mut fixture = Fixture::new();
     fixture.write("proc/self/mountinfo", HYBRID);
-    fixture.check("bpffs", State::No, &["mount -t bpf bpf /sys/fs/bpf"]);
-    fixture.check("tracefs", State::No, &["mount -t tracefs"]);
+    fixture.check("bpffs", State::No, &["not needed", "mount -t bpf bpf /sys/fs/bpf"]);
+    fixture.check("tracefs", State::No, &["not needed", "mount -t tracefs"]);
     fixture.write("proc/sys/kernel/perf_event_paranoid", "3");
-    fixture.check("perf_event_paranoid", State::No, &["CAP_SYS_ADMIN"]);
+    fixture.check("perf_event_paranoid", State::Yes, &["3"]);
     fixture.write("proc/sys/kernel/perf_event_paranoid", "x");
     fixture.check("perf_event_paranoid", State::CouldNotTell, &["not a number"]);
     fixture.write("proc/sys/kernel/unprivileged_bpf_disabled", "0");
@@ -268,7 +296,7 @@ fn settings_and_types_that_differ_say_what_to_do() {
 
 #[test]
 fn a_limit_that_cannot_be_raised_says_what_to_do() {
-    let text = MemlockError::from(rustix::io::Errno::PERM).to_string();
+    let text = LimitError::Memlock(rustix::io::Errno::PERM).to_string();
     assert!(text.contains("LimitMEMLOCK=infinity") && text.contains("CAP_SYS_RESOURCE"), "{text}");
 }
 
