@@ -3,7 +3,7 @@
 # shellcheck source-path=SCRIPTDIR source=machine.sh
 source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 
-readonly limit_s=420
+readonly limit_s=600
 
 # need_vm: what a machine is made of, by who may make it.
 need_vm() {
