@@ -11,6 +11,7 @@ use core::ptr::read_volatile;
 use agent_common::keys::InodeKey;
 use agent_common::offsets::{KernelOffsets, POISON};
 use agent_common::records::FileIdentity;
+use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_probe_read_kernel};
 
 #[unsafe(no_mangle)]
@@ -109,6 +110,8 @@ kernel_struct! {
     KernfsNode;
     /// `struct sock`.
     Sock;
+    /// `struct tcp_sock`.
+    TcpSock;
 }
 
 /// A getter: `name: field -> Type` reads `OFFSETS.field` as `Type`.
@@ -539,6 +542,10 @@ impl<A: Access> Sock<A> {
         local_v4_be: sock_saddr -> u32;
         /// Pending error.
         error: sock_error -> u32;
+        /// `TCP_*` of a TCP socket.
+        state: sock_state -> u8;
+        /// A bit for each `SOCK_*`.
+        flags: sock_flags -> u64;
     }
 
     /// Peer IPv6 address as four words in memory order.
@@ -564,6 +571,27 @@ impl<A: Access> Sock<A> {
                 A::load(self.0, at + 12)?,
             ])
         }
+    }
+}
+
+impl Sock<Typed> {
+    /// The whole of a TCP socket; `None` for any other (an MPTCP socket, what is left of one in TIME_WAIT).
+    #[inline(always)]
+    pub fn as_tcp(self) -> Option<TcpSock<Typed>> {
+        // SAFETY: the helper takes every socket, and gives null for one that is not of TCP.
+        let tcp = unsafe { bpf_skc_to_tcp_sock(self.0 as *mut _) };
+        if tcp.is_null() { None } else { Some(TcpSock::from_raw(tcp as u64)) }
+    }
+}
+
+impl<A: Access> TcpSock<A> {
+    getters! {
+        /// Payload sent, each time that it is.
+        bytes_sent: tcp_bytes_sent -> u64;
+        /// Payload sent again.
+        bytes_retransmitted: tcp_bytes_retransmitted -> u64;
+        /// Payload received in order, and one for a FIN.
+        bytes_received: tcp_bytes_received -> u64;
     }
 }
 

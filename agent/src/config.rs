@@ -12,7 +12,7 @@ pub const DEFAULT_FILE: &str = "/etc/telltale/telltale.toml";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The file, checked. Unknown keys are errors.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Address of the collector: `http://HOST:PORT` or `https://HOST:PORT`. Without it nothing is shipped.
@@ -21,6 +21,23 @@ pub struct Config {
     pub quiet: bool,
     /// Further files of credential rules.
     pub catalogue: Vec<PathBuf>,
+    /// After how long a connection that lasts is told of again with what it has carried, in seconds; 0: never.
+    pub connection_update_seconds: u32,
+}
+
+/// How often long connections are told of, unless configured. A minute shows a large upload while it can still be
+/// stopped, and costs little where many connections last.
+const CONNECTION_UPDATE_SECONDS: u32 = 60;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            collector: None,
+            quiet: false,
+            catalogue: Vec::new(),
+            connection_update_seconds: CONNECTION_UPDATE_SECONDS,
+        }
+    }
 }
 
 /// The configuration cannot be used.
@@ -102,6 +119,8 @@ mod tests {
         let config = load("collector = \"http://127.0.0.1:4319\"\ncatalogue = [\"/x.toml\"]\n").unwrap();
         assert_eq!(config.collector.as_deref(), Some("http://127.0.0.1:4319"));
         assert_eq!(config.catalogue, [PathBuf::from("/x.toml")]);
+        assert_eq!(config.connection_update_seconds, 60);
+        assert_eq!(load("connection_update_seconds = 0\n").unwrap().connection_update_seconds, 0);
     }
 
     #[test]

@@ -6,3 +6,4 @@ pub mod file;
 mod outcome;
 mod process;
 mod sys_exit;
+mod traffic;

@@ -1,6 +1,7 @@
 //! `telltale run`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -62,6 +63,7 @@ pub fn run(args: &RunArgs) -> Result<(), StartError> {
         catalogue: config.catalogue.into_iter().chain(catalogue).collect(),
         rung,
         drop_every,
+        update_interval: Duration::from_secs(config.connection_update_seconds.into()),
         record,
         json,
         quiet: quiet || config.quiet,

@@ -58,6 +58,8 @@ pub enum Attach {
     CgroupAddress(&'static str),
     /// Outgoing packets of the root cgroup.
     CgroupEgress,
+    /// A walk over the sockets that have storage in a map.
+    SocketIterator,
 }
 
 impl fmt::Display for Attach {
@@ -69,6 +71,7 @@ impl fmt::Display for Attach {
             Self::FunctionExit(name) => write!(f, "fexit/{name}"),
             Self::CgroupAddress(name) => write!(f, "cgroup/{name}"),
             Self::CgroupEgress => f.write_str("cgroup_skb/egress"),
+            Self::SocketIterator => f.write_str("iter/bpf_sk_storage_map"),
         }
     }
 }
@@ -238,6 +241,28 @@ pub const LADDER: &[Capability] = &[
                 ],
             },
         ],
+    },
+    Capability {
+        name: "connection_end",
+        sees: "when TCP connections end, and what they carried",
+        essential: false,
+        servings: &[Serving {
+            rungs: EVERY,
+            programs: &[tracepoint("set_state", "inet_sock_set_state")],
+            offsets: &[Offsets::Outcome, Offsets::Traffic],
+            gaps: &[],
+        }],
+    },
+    Capability {
+        name: "connection_update",
+        sees: "what long TCP connections have carried so far",
+        essential: false,
+        servings: &[Serving {
+            rungs: EVERY,
+            programs: &[Program { name: "traffic_update", attach: Attach::SocketIterator }],
+            offsets: &[Offsets::Traffic],
+            gaps: &[],
+        }],
     },
 ];
 

@@ -35,6 +35,10 @@ pub enum Deed {
     Datagram(ConnectAttempt),
     /// A file that may be a credential was opened.
     FileOpen(FileOpen),
+    /// A TCP connection was closed.
+    ConnectionEnd(Traffic),
+    /// A TCP connection lasts.
+    ConnectionUpdate(Traffic),
 }
 
 /// Who acted, as it was at the moment of the act.
@@ -152,6 +156,29 @@ pub struct ConnectOutcome {
     pub remote: Option<Endpoint>,
     /// The local end.
     pub local: Option<Endpoint>,
+}
+
+/// What a connection has carried.
+#[derive(Clone, Debug)]
+pub struct Traffic {
+    /// Who connected, as it was then.
+    pub actor: Actor,
+    /// The same as of the attempt.
+    pub cookie: u64,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// The address asked for.
+    pub remote: Endpoint,
+    /// When it was asked for.
+    pub asked_at: BootTime,
+    /// When its handshake was completed.
+    pub established_at: BootTime,
+    /// Bytes of payload sent, each counted once.
+    pub bytes_sent: u64,
+    /// Bytes of payload received.
+    pub bytes_received: u64,
+    /// Positive errno that ended it.
+    pub errno: Option<u32>,
 }
 
 /// How a connection attempt ended.

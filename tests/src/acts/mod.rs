@@ -7,6 +7,7 @@ mod datagram;
 mod flood;
 mod open;
 mod reuse;
+mod talk;
 mod uring;
 
 use std::io::{self, Write};
@@ -33,6 +34,8 @@ pub(crate) enum Act {
     Open(open::OpenArgs),
     /// Fork twice, let the one between end, then connect.
     Daemon(daemon::DaemonArgs),
+    /// Connect with TCP, and send and receive so much.
+    Talk(talk::TalkArgs),
     /// Do much, and count it.
     Flood(flood::FloodArgs),
     /// Start very many processes, and print what became of their numbers.
@@ -48,6 +51,7 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Datagram(args) => datagram::perform(args),
         Act::Open(args) => open::perform(args),
         Act::Daemon(args) => daemon::perform(args),
+        Act::Talk(args) => talk::perform(args),
         Act::Flood(args) => flood::perform(args),
         Act::Reuse(args) => reuse::perform(args),
         Act::Touch(args) => reuse::touch(args),

@@ -14,6 +14,7 @@ mod readme;
 mod recording;
 mod rungs;
 mod secrets;
+mod traffic;
 
 use crate::harness::scene::Scene;
 use crate::harness::setting::Setting;
@@ -39,6 +40,7 @@ pub(crate) enum Run {
 pub(crate) fn all() -> Vec<Case> {
     let mut all = Vec::new();
     all.extend(connections::cases());
+    all.extend(traffic::cases());
     all.extend(datagrams::cases());
     all.extend(credentials::cases());
     all.extend(programs::cases());

@@ -14,7 +14,7 @@ use crate::outcome::{During, Outcome, Verdict, ensure};
 /// Program names as the kernel keeps them: 15 bytes.
 const NAME_BYTES: usize = 15;
 /// What serves every rung.
-const EVERY: [&str; 9] = [
+const EVERY: [&str; 10] = [
     "process_fork",
     "process_exec",
     "process_exit",
@@ -24,6 +24,7 @@ const EVERY: [&str; 9] = [
     "sendmsg4",
     "sendmsg6",
     "egress",
+    "traffic_update",
 ];
 
 /// What serves one rung besides.
@@ -119,6 +120,8 @@ fn doctor(setting: &Setting) -> Outcome {
     let expected = [
         "connect",
         "connect_outcome",
+        "connection_end",
+        "connection_update",
         "connect_refused_early",
         "credential_open",
         "datagram",

@@ -167,6 +167,8 @@ impl BatchBuilder {
             connection: None,
             datagram: None,
             credential: None,
+            update: None,
+            end: None,
         };
         match what {
             What::Connection(connection) => row.connection = Some(connection_row(connection)),
@@ -181,6 +183,8 @@ impl BatchBuilder {
                 self.estimated_bytes += access.path.as_bytes().len();
                 row.credential = Some(credential_row(access));
             }
+            What::ConnectionUpdate(traffic) => row.update = Some(traffic_row(traffic)),
+            What::ConnectionEnd(traffic) => row.end = Some(traffic_row(traffic)),
         }
         row
     }
@@ -251,6 +255,20 @@ fn connection_row(connection: &event::Connection) -> v1::Connection {
             Outcome::Established | Outcome::Failed { .. } | Outcome::Unknown(_) => None,
         },
         latency_ns: *latency_ns,
+    }
+}
+
+fn traffic_row(traffic: &event::Traffic) -> v1::Traffic {
+    let event::Traffic { cookie, protocol, remote, bytes_sent, bytes_received, duration_ns, errno } =
+        *traffic;
+    v1::Traffic {
+        cookie,
+        protocol: names::protocol(protocol),
+        remote: remote.into(),
+        sent: bytes_sent,
+        received: bytes_received,
+        duration_ns,
+        errno,
     }
 }
 

@@ -121,6 +121,12 @@ pub struct Activity {
     /// A credential was opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Credential>,
+    /// What a connection has carried so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Traffic>,
+    /// A connection was closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Traffic>,
 }
 
 /// An address and port: an array, because a connection has three. The third says that the program wrote an IPv4
@@ -160,6 +166,26 @@ pub struct Connection {
     /// From the attempt to its outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ns: Option<u64>,
+}
+
+/// What a connection has carried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Socket cookie.
+    pub cookie: u64,
+    /// Transport protocol.
+    pub protocol: Text,
+    /// Asked for.
+    pub remote: Endpoint,
+    /// Bytes of payload sent.
+    pub sent: u64,
+    /// Bytes of payload received.
+    pub received: u64,
+    /// Since its handshake.
+    pub duration_ns: u64,
+    /// Positive errno that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno: Option<u32>,
 }
 
 /// The first datagram of a socket to a peer.

@@ -163,6 +163,7 @@ pub(super) enum Deed<'a> {
     Connection(Connection<'a>),
     Datagram(Datagram<'a>),
     Credential(Credential<'a>),
+    Traffic(Traffic<'a>),
     Unknown {},
 }
 
@@ -199,6 +200,21 @@ pub(super) struct Connection<'a> {
     pub(super) waited_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) latency_ns: Option<u64>,
+    pub(super) cookie: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Traffic<'a> {
+    pub(super) protocol: &'a str,
+    #[serde(flatten)]
+    pub(super) remote: Remote,
+    pub(super) bytes_sent: u64,
+    pub(super) bytes_received: u64,
+    pub(super) duration_ns: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) errno: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) errno_number: Option<u32>,
     pub(super) cookie: u64,
 }
 
