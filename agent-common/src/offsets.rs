@@ -231,4 +231,11 @@ offsets! {
     tcp_bytes_retransmitted,
     /// `tcp_sock.bytes_received`: u64, payload and one for a FIN.
     tcp_bytes_received,
+    /// `pt_regs.si` on x86-64; on arm64 `regs`, of which it is the element 1.
+    regs_second_argument,
+    /// `pt_regs.dx` on x86-64; on arm64 `regs`, of which it is the element 2.
+    regs_third_argument,
+    /// `task_struct.thread_info.status` on x86-64, with a bit for a 32-bit system call; `pt_regs.pstate` on arm64, with a
+    /// bit for a 32-bit program.
+    compatibility,
 }

@@ -33,6 +33,8 @@ pub mod kind {
     pub const CONNECTION_END: u16 = 16;
     /// [`super::TrafficRecord`]: what a TCP connection has carried so far.
     pub const CONNECTION_UPDATE: u16 = 17;
+    /// [`super::RawSocketRecord`]: a socket was made whose destinations no hook sees.
+    pub const RAW_SOCKET: u16 = 18;
 }
 
 /// The hook that saw an act (`Header::hook`).
@@ -67,6 +69,12 @@ pub mod hook {
     pub const FENTRY_FILE_OPEN: u16 = 14;
     /// `iter/bpf_sk_storage_map`.
     pub const SOCKET_ITERATOR: u16 = 32;
+    /// `fentry/security_socket_post_create`.
+    pub const FENTRY_SOCKET_POST_CREATE: u16 = 33;
+    /// `cgroup/sock_create`.
+    pub const CGROUP_SOCK_CREATE: u16 = 34;
+    /// `fentry/security_tun_dev_attach`.
+    pub const FENTRY_TUN_DEV_ATTACH: u16 = 35;
 }
 
 /// Begins every record.
@@ -349,6 +357,27 @@ pub struct TrafficRecord {
     pub reserved_too: u32,
 }
 
+/// A socket was made whose destinations no hook sees, or a TUN or TAP interface was taken hold of.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct RawSocketRecord {
+    /// Header.
+    pub header: Header,
+    /// Who made it.
+    pub actor: Actor,
+    /// `AF_*`; [`TUN_FAMILY`] for a TUN or TAP interface.
+    pub family: u16,
+    /// `SOCK_*`; 0 for a TUN or TAP interface.
+    pub socket_type: u16,
+    /// As asked for: `IPPROTO_*`; for a packet socket the EtherType, host order.
+    pub protocol: u16,
+    /// Zero.
+    pub reserved: u16,
+}
+
+/// [`RawSocketRecord::family`] of a TUN or TAP interface: beyond every address family.
+pub const TUN_FAMILY: u16 = 0xffff;
+
 /// Flags of [`FileRecord`].
 pub mod file_flag {
     /// The path is reversed (walked); otherwise plain text (`bpf_d_path`).
@@ -394,4 +423,5 @@ const _: () = {
     assert!(size_of::<OutcomeRecord>() == 88);
     assert!(size_of::<FileRecord>() == 176);
     assert!(size_of::<TrafficRecord>() == 192);
+    assert!(size_of::<RawSocketRecord>() == 128);
 };

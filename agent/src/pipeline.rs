@@ -161,6 +161,11 @@ impl Pipeline {
             Deed::FileOpen(open) => self.file_open(time, hook, open, emit),
             Deed::ConnectionEnd(carried) => self.ended(time, hook, carried, emit),
             Deed::ConnectionUpdate(carried) => self.updated(time, hook, carried, emit),
+            Deed::RawSocket(act::RawSocket { actor, form }) => {
+                if !self.is_own(&actor) {
+                    self.activity(time, hook, actor, What::RawSocket(form), emit);
+                }
+            }
             // The process table takes these.
             Deed::Fork(_) | Deed::Exec(_) | Deed::Exit(_) => self.ledger.add(Tally::Context, 1),
         }

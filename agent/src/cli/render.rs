@@ -18,7 +18,7 @@ use super::line::{Columns, Span, span, spans_width, style, write_spans};
 use crate::model::bytes::escape_into;
 use crate::model::time::WallTime;
 use crate::ship::wire::rows::{Attribution, Ids};
-use crate::ship::wire::v1::{Connection, Credential, Endpoint, Gap, Repeat, Status, Traffic};
+use crate::ship::wire::v1::{Connection, Credential, Endpoint, Gap, RawSocket, Repeat, Status, Traffic};
 use crate::ship::wire::{ActivityView, Body, Deed, View, names};
 
 /// Finds the name of a user id on the host that the events are of.
@@ -157,6 +157,7 @@ fn what(activity: &ActivityView<'_>, columns: &Columns) -> Vec<Span> {
         Deed::Credential(body) => credential(body),
         Deed::Update(body) => traffic(body, "open"),
         Deed::End(body) => traffic(body, "closed"),
+        Deed::Raw(body) => raw_socket(body),
         Deed::Unknown => {
             let target = span(style::DOUBT, "something that this program does not know");
             Told { verb: "?", target, keep: Keep::Start, results: Vec::new() }
@@ -221,6 +222,17 @@ fn traffic<'a>(traffic: &'a Traffic, state: &'static str) -> Told<'a> {
     ];
     let target = span(style::PLAIN, address(&traffic.remote));
     Told { verb: &traffic.protocol, target, keep: Keep::Ends, results }
+}
+
+/// `sock packet raw protocol 3`.
+fn raw_socket(raw: &RawSocket) -> Told<'_> {
+    let RawSocket { family, socket_type, protocol } = raw;
+    let text: String = std::iter::once(&**family)
+        .chain(socket_type.as_deref().into_iter().flat_map(|socket_type| [" ", socket_type]))
+        .collect();
+    let protocol = protocol.map(|number| vec![span(style::DIM, format!(" protocol {number}"))]);
+    let target = span(style::DOUBT, escaped(text.as_bytes()));
+    Told { verb: "sock", target, keep: Keep::Start, results: protocol.into_iter().collect() }
 }
 
 /// `812 B`, `12.8 MB`.

@@ -60,6 +60,8 @@ pub enum Attach {
     CgroupEgress,
     /// A walk over the sockets that have storage in a map.
     SocketIterator,
+    /// A socket hook of the root cgroup.
+    CgroupSocket(&'static str),
 }
 
 impl fmt::Display for Attach {
@@ -69,7 +71,7 @@ impl fmt::Display for Attach {
             Self::Lsm(name) => write!(f, "lsm/{name}"),
             Self::FunctionEntry(name) => write!(f, "fentry/{name}"),
             Self::FunctionExit(name) => write!(f, "fexit/{name}"),
-            Self::CgroupAddress(name) => write!(f, "cgroup/{name}"),
+            Self::CgroupAddress(name) | Self::CgroupSocket(name) => write!(f, "cgroup/{name}"),
             Self::CgroupEgress => f.write_str("cgroup_skb/egress"),
             Self::SocketIterator => f.write_str("iter/bpf_sk_storage_map"),
         }
@@ -119,6 +121,10 @@ const fn tracepoint(name: &'static str, target: &'static str) -> Program {
 
 const fn cgroup(name: &'static str) -> Program {
     Program { name, attach: Attach::CgroupAddress(name) }
+}
+
+const fn entry(name: &'static str, target: &'static str) -> Program {
+    Program { name, attach: Attach::FunctionEntry(target) }
 }
 
 const fn lsm(name: &'static str) -> Program {
@@ -263,6 +269,34 @@ pub const LADDER: &[Capability] = &[
             offsets: &[Offsets::Traffic],
             gaps: &[],
         }],
+    },
+    Capability {
+        name: "raw_socket",
+        sees: "sockets whose destinations no hook sees (raw, packet, vsock, SCTP), TUN and TAP, when they are made",
+        essential: false,
+        servings: &[
+            Serving {
+                rungs: &[Rung::Lsm, Rung::Fentry],
+                programs: &[
+                    entry("socket_created", "security_socket_post_create"),
+                    entry("tun_attached", "security_tun_dev_attach"),
+                ],
+                offsets: &[Offsets::Connection],
+                gaps: &[],
+            },
+            Serving {
+                rungs: &[Rung::Tracepoint],
+                programs: &[
+                    Program { name: "sock_create", attach: Attach::CgroupSocket("sock_create") },
+                    tracepoint("sys_exit", "sys_exit"),
+                ],
+                offsets: &[Offsets::Connection, Offsets::SocketAtExit],
+                gaps: &[
+                    "sockets of other families than IP, and TUN, are not seen where io_uring or a 32-bit program makes \
+                     them",
+                ],
+            },
+        ],
     },
 ];
 

@@ -6,8 +6,8 @@
 use std::os::fd::BorrowedFd;
 
 use aya::programs::{
-    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, FEntry, FExit, Iter,
-    Lsm, Program as LoadedProgram, ProgramError,
+    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, CgroupSockAddr, FEntry,
+    FExit, Iter, Lsm, Program as LoadedProgram, ProgramError,
 };
 use aya::{Btf, Ebpf};
 
@@ -151,6 +151,11 @@ fn attach(
             program.load()?;
             program.attach(cgroup, CgroupSkbAttachType::Egress, CgroupAttachMode::Single)?;
         }
+        Attach::CgroupSocket(_) => {
+            let program: &mut CgroupSock = program.try_into()?;
+            program.load()?;
+            program.attach(cgroup, CgroupAttachMode::Single)?;
+        }
         // Whoever walks ties it to its map.
         Attach::SocketIterator => {
             let program: &mut Iter = program.try_into()?;
@@ -171,6 +176,7 @@ pub(super) fn unload(ebpf: &mut Ebpf, program: &Program) {
         LoadedProgram::CgroupSockAddr(program) => program.unload(),
         LoadedProgram::CgroupSkb(program) => program.unload(),
         LoadedProgram::Iter(program) => program.unload(),
+        LoadedProgram::CgroupSock(program) => program.unload(),
         // No program of the ladder is of another kind.
         _ => Ok(()),
     };

@@ -17,7 +17,7 @@ use agent_common::keys::{RuleName, rule_name};
 use agent_common::limits::RULE_NAME_BYTES;
 use agent_common::records::{
     Actor, ConnectRecord, ExecRecord, ExitRecord, FileRecord, ForkRecord, Header, OutcomeRecord,
-    TrafficRecord, kind, outcome,
+    RawSocketRecord, TrafficRecord, kind, outcome,
 };
 use zerocopy::FromBytes;
 
@@ -274,6 +274,30 @@ pub(super) fn connection_update(
     let (_asking, _answering, port) = conversation().map_err(failed("talk to itself"))?;
     walk().map_err(failed("walk over its connections"))?;
     traffic(own, records, kind::CONNECTION_UPDATE, port, "a connection that lasts")
+}
+
+/// A raw socket that takes and sends nothing. Without the privilege for one there is nothing to try this on; that the
+/// programs are attached must do.
+pub(super) fn raw_socket(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    const PROTOCOL: u8 = libc::IPPROTO_RAW as u8;
+    let made = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::RAW,
+        std::num::NonZeroU32::new(PROTOCOL.into()).map(rustix::net::Protocol::from_raw),
+    );
+    if made.is_err() {
+        return Ok(());
+    }
+    let told = records
+        .find::<RawSocketRecord>(kind::RAW_SOCKET, |told| own.is(&told.actor))
+        .ok_or_else(|| no_record("a raw socket"))?;
+    own.check(&told.actor)?;
+    let said = (i32::from(told.family), i32::from(told.socket_type), told.protocol);
+    if said == (libc::AF_INET, libc::SOCK_RAW, PROTOCOL.into()) {
+        Ok(())
+    } else {
+        Err(format!("a raw IPv4 socket was reported as {said:?}"))
+    }
 }
 
 /// An attempt that the kernel refuses before it looks for a route.

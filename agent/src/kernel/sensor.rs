@@ -150,6 +150,7 @@ impl Sensor {
                     "connect_refused_early" => selftest::connect_refused_early(&own, &mut records),
                     "datagram" => selftest::datagram(&own, &mut records),
                     "credential_open" => selftest::credential_open(&own, &mut records),
+                    "raw_socket" => selftest::raw_socket(&own, &mut records),
                     "connection_end" => selftest::connection_end(&own, &mut records),
                     "connection_update" => {
                         let walker = SocketIterator::attach(ebpf)

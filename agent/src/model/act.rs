@@ -39,6 +39,8 @@ pub enum Deed {
     ConnectionEnd(Traffic),
     /// A TCP connection lasts.
     ConnectionUpdate(Traffic),
+    /// A socket was made whose destinations no hook sees.
+    RawSocket(RawSocket),
 }
 
 /// Who acted, as it was at the moment of the act.
@@ -179,6 +181,31 @@ pub struct Traffic {
     pub bytes_received: u64,
     /// Positive errno that ended it.
     pub errno: Option<u32>,
+}
+
+/// A socket was made whose destinations no hook sees, or a TUN or TAP interface was taken hold of.
+#[derive(Clone, Debug)]
+pub struct RawSocket {
+    /// Who made it.
+    pub actor: Actor,
+    /// What it is.
+    pub form: RawForm,
+}
+
+/// What sends without a destination that a hook sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RawForm {
+    /// A socket.
+    Socket {
+        /// `AF_*`.
+        family: u16,
+        /// `SOCK_*`.
+        socket_type: u16,
+        /// As asked for: `IPPROTO_*`; for a packet socket the EtherType.
+        protocol: u16,
+    },
+    /// A TUN or TAP interface.
+    Tun,
 }
 
 /// How a connection attempt ended.

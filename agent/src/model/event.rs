@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::act::{Access, Actor, Endpoint, Outcome, Protocol};
+use super::act::{Access, Actor, Endpoint, Outcome, Protocol, RawForm};
 use super::bytes::RawBytes;
 use super::identity::Attribution;
 use super::process::{FileRef, Process};
@@ -61,6 +61,8 @@ pub enum What {
     ConnectionUpdate(Traffic),
     /// A connection was closed.
     ConnectionEnd(Traffic),
+    /// A socket was made whose destinations no hook sees.
+    RawSocket(RawForm),
 }
 
 /// A connection.

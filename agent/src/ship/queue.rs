@@ -201,7 +201,8 @@ pub fn weight(event: &Event) -> usize {
                 What::Connection(_)
                 | What::DatagramFlow(_)
                 | What::ConnectionUpdate(_)
-                | What::ConnectionEnd(_) => 0,
+                | What::ConnectionEnd(_)
+                | What::RawSocket(_) => 0,
             };
             let paths = [&image.exe, &image.filename, &image.interpreter, &image.cwd];
             let arguments = image.argv.iter().map(|argument| argument.as_bytes().len() + 32).sum::<usize>();

@@ -5,6 +5,9 @@ mod connect;
 mod daemon;
 mod datagram;
 mod flood;
+mod inherited;
+mod make;
+mod network;
 mod open;
 mod reuse;
 mod talk;
@@ -36,6 +39,10 @@ pub(crate) enum Act {
     Daemon(daemon::DaemonArgs),
     /// Connect with TCP, and send and receive so much.
     Talk(talk::TalkArgs),
+    /// Make a socket and leave it at that.
+    Make(make::MakeArgs),
+    /// Use sockets of a parent.
+    Inherited(inherited::InheritedArgs),
     /// Do much, and count it.
     Flood(flood::FloodArgs),
     /// Start very many processes, and print what became of their numbers.
@@ -52,6 +59,8 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Open(args) => open::perform(args),
         Act::Daemon(args) => daemon::perform(args),
         Act::Talk(args) => talk::perform(args),
+        Act::Make(args) => make::perform(args),
+        Act::Inherited(args) => inherited::perform(args),
         Act::Flood(args) => flood::perform(args),
         Act::Reuse(args) => reuse::perform(args),
         Act::Touch(args) => reuse::touch(args),
@@ -60,6 +69,9 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Verdict::Failed(text) | Verdict::Skipped(text) => text,
     })
 }
+
+/// What an act says where this kernel lacks what it would do.
+pub(crate) const UNSUPPORTED: &str = "this kernel has no such socket";
 
 /// The deed of this thread, now.
 fn deed(event: Option<&str>, target: Value, facts: Value) -> io::Result<Deed> {

@@ -2,15 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 use std::{io, thread};
 
 use clap::{Args, ValueEnum};
-use rustix::net::{SendFlags, sendto, sockopt};
+use rustix::net::{SendFlags, send, sendto, sockopt};
 use serde_json::{Value, json};
 
 use super::connect::{MSG_FASTOPEN, stream, told};
-use super::{deed, print, target};
+use super::{deed, network, print, target};
 use crate::outcome::{During, Outcome, ensure};
 
 /// How the connection ends.
@@ -49,15 +50,29 @@ pub(crate) struct TalkArgs {
     /// The first byte is given with the connect (`MSG_FASTOPEN`).
     #[arg(long)]
     fast_open: bool,
+    /// The connect is put off until something is sent (`TCP_FASTOPEN_CONNECT`).
+    #[arg(long)]
+    put_off: bool,
+    /// In a network of its own, where data goes with the first packet.
+    #[arg(long)]
+    fast_network: bool,
 }
 
 pub(super) fn perform(args: &TalkArgs) -> Outcome {
+    if args.fast_network {
+        network::leave()?;
+        network::open_fast()?;
+    }
     let listener = TcpListener::bind((args.on, 0)).during("listen")?;
     let to = listener.local_addr()?;
     let socket = stream(to, false)?;
     let early = if args.fast_open {
         let flags = SendFlags::from_bits_retain(MSG_FASTOPEN);
         sendto(&socket, b"t", flags, &to).during("connect with data")?
+    } else if args.put_off {
+        set_put_off(&socket).during("put the connect off")?;
+        rustix::net::connect(&socket, &to).during("connect")?;
+        send(&socket, b"t", SendFlags::empty()).during("send")?
     } else {
         rustix::net::connect(&socket, &to).during("connect")?;
         0
@@ -76,6 +91,23 @@ pub(super) fn perform(args: &TalkArgs) -> Outcome {
     });
     print(&deed(Some("connection_end"), Value::Object(target("tcp", to)), facts)?)?;
     Ok(())
+}
+
+/// rustix has no name for this option.
+fn set_put_off(socket: &OwnedFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let length = size_of_val(&on) as libc::socklen_t;
+    // SAFETY: the option takes an int, which lives through the call.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_FASTOPEN_CONNECT,
+            (&raw const on).cast(),
+            length,
+        )
+    };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn exchange(ours: &TcpStream, theirs: &TcpStream, args: &TalkArgs, early: usize) -> Outcome {

@@ -10,6 +10,7 @@ mod ledger;
 mod lineage;
 mod pid_reuse;
 mod programs;
+mod raw_sockets;
 mod readme;
 mod recording;
 mod rungs;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(connections::cases());
     all.extend(traffic::cases());
     all.extend(datagrams::cases());
+    all.extend(raw_sockets::cases());
     all.extend(credentials::cases());
     all.extend(programs::cases());
     all.extend(lineage::cases());

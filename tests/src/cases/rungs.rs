@@ -33,14 +33,22 @@ const fn besides(rung: Rung) -> &'static [&'static str] {
         Rung::Lsm => &[
             "tcp_v4_connect_exit",
             "tcp_v6_connect_exit",
+            "socket_created",
+            "tun_attached",
             "file_open",
             "inode_rename",
             "inode_link",
             "sb_mount",
             "move_mount",
         ],
-        Rung::Fentry => &["tcp_v4_connect_exit", "tcp_v6_connect_exit", "security_file_open"],
-        Rung::Tracepoint => &["sys_exit"],
+        Rung::Fentry => &[
+            "tcp_v4_connect_exit",
+            "tcp_v6_connect_exit",
+            "socket_created",
+            "tun_attached",
+            "security_file_open",
+        ],
+        Rung::Tracepoint => &["sys_exit", "sock_create"],
     }
 }
 
@@ -126,6 +134,7 @@ fn doctor(setting: &Setting) -> Outcome {
         "credential_open",
         "datagram",
         "process_life",
+        "raw_socket",
     ];
     ensure(names == BTreeSet::from(expected), || format!("the capabilities are {names:?}"))?;
     let healthy = report.get("healthy").and_then(Value::as_bool);

@@ -13,7 +13,7 @@ use crate::harness::setting::Setting;
 use crate::outcome::{During, Outcome, ensure};
 
 /// Name, bytes sent, bytes received, further arguments.
-const TABLE: [(&str, &str, &str, &[&str]); 14] = [
+const TABLE: [(&str, &str, &str, &[&str]); 18] = [
     ("nothing", "0", "0", &[]),
     ("one-byte", "1", "1", &[]),
     ("v6", "1000", "5", &["--on", "::1"]),
@@ -28,6 +28,10 @@ const TABLE: [(&str, &str, &str, &[&str]); 14] = [
     ("exit", "17", "18", &["--end", "exit"]),
     ("fast-open", "19", "20", &["--fast-open"]),
     ("fast-open-large", "100000", "7", &["--fast-open", "--on", "::1"]),
+    ("fast-open-data-in-syn", "21", "22", &["--fast-open", "--fast-network"]),
+    ("put-off", "23", "24", &["--put-off"]),
+    ("put-off-data-in-syn", "25", "26", &["--put-off", "--fast-network"]),
+    ("put-off-data-in-syn-v6", "27000", "28", &["--put-off", "--fast-network", "--on", "::1"]),
 ];
 
 /// All of them.

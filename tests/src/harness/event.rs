@@ -78,7 +78,12 @@ impl Event {
     pub(crate) fn is_activity(&self) -> bool {
         matches!(
             self.kind(),
-            "connection" | "connection_update" | "connection_end" | "datagram_flow" | "credential_access"
+            "connection"
+                | "connection_update"
+                | "connection_end"
+                | "datagram_flow"
+                | "credential_access"
+                | "raw_socket"
         )
     }
 

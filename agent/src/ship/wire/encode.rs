@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use crate::model::act::{Endpoint, Outcome};
+use crate::model::act::{Endpoint, Outcome, RawForm};
 use crate::model::event::{self, Activity, Event, EventKind, What};
 use crate::model::identity::Attribution;
 use crate::model::process::Process;
@@ -169,6 +169,7 @@ impl BatchBuilder {
             credential: None,
             update: None,
             end: None,
+            raw: None,
         };
         match what {
             What::Connection(connection) => row.connection = Some(connection_row(connection)),
@@ -185,6 +186,7 @@ impl BatchBuilder {
             }
             What::ConnectionUpdate(traffic) => row.update = Some(traffic_row(traffic)),
             What::ConnectionEnd(traffic) => row.end = Some(traffic_row(traffic)),
+            What::RawSocket(form) => row.raw = Some(raw_row(*form)),
         }
         row
     }
@@ -269,6 +271,17 @@ fn traffic_row(traffic: &event::Traffic) -> v1::Traffic {
         received: bytes_received,
         duration_ns,
         errno,
+    }
+}
+
+fn raw_row(form: RawForm) -> v1::RawSocket {
+    match form {
+        RawForm::Tun => v1::RawSocket { family: "tun".into(), socket_type: None, protocol: None },
+        RawForm::Socket { family, socket_type, protocol } => v1::RawSocket {
+            family: names::address_family(family),
+            socket_type: Some(names::socket_type(socket_type)),
+            protocol: Some(protocol),
+        },
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::act::{Access, Actor, Endpoint, Namespaces, Outcome, Protocol, UnknownOutcome};
+use crate::model::act::{Access, Actor, Endpoint, Namespaces, Outcome, Protocol, RawForm, UnknownOutcome};
 use crate::model::bytes::RawBytes;
 use crate::model::event::{
     Activity, AgentStatus, Connection, CredentialAccess, DatagramFlow, Event, EventKind, Gap, Repeat,
@@ -250,6 +250,9 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
     let end = Traffic { errno: Some(104), ..traffic(2_412, 12_845_056, 81_300_000_000) };
     let end = activity(curl(), "tp_btf/inet_sock_set_state", What::ConnectionEnd(end));
 
+    let raw = RawForm::Socket { family: 17, socket_type: 3, protocol: 3 };
+    let raw = activity(curl(), "fentry/security_socket_post_create", What::RawSocket(raw));
+
     let repeat = Repeat { cookie: 8194, remote, count: 12, last: BootTime::from_ns(at(900_000_000)) };
     let gap = Gap { stage: "kernel", cause: "dropped_ring_full", family: Some("connection"), lost: 17 };
     let status = AgentStatus {
@@ -271,5 +274,6 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("agent_status", plain(1_000_000_002, EventKind::AgentStatus(status))),
         ("connection_update", event(at(60_000_410_256), update)),
         ("connection_end", event(at(81_300_000_006), end)),
+        ("raw_socket", event(at(82_000_000_000), raw)),
     ]
 }

@@ -127,6 +127,9 @@ pub struct Activity {
     /// A connection was closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Traffic>,
+    /// A socket was made whose destinations no hook sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<RawSocket>,
 }
 
 /// An address and port: an array, because a connection has three. The third says that the program wrote an IPv4
@@ -186,6 +189,19 @@ pub struct Traffic {
     /// Positive errno that ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<u32>,
+}
+
+/// A socket whose destinations no hook sees; a TUN or TAP interface has a family alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RawSocket {
+    /// `ipv4`, `packet`, `tun`.
+    pub family: Text,
+    /// `raw`, `dgram`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket_type: Option<Text>,
+    /// As asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<u16>,
 }
 
 /// The first datagram of a socket to a peer.

@@ -2,7 +2,9 @@
 
 use super::bytes::WireBytes;
 use super::rows::{Attribution, Cgroup, Ids, Namespaces, Process};
-use super::v1::{Activity, Batch, Connection, Credential, Datagram, Event, Gap, Repeat, Status, Traffic};
+use super::v1::{
+    Activity, Batch, Connection, Credential, Datagram, Event, Gap, RawSocket, Repeat, Status, Traffic,
+};
 use crate::model::time::{BootTime, ClockPair, WallTime};
 
 /// An event within its batch.
@@ -60,6 +62,8 @@ pub enum Deed<'a> {
     Update(&'a Traffic),
     /// A connection was closed.
     End(&'a Traffic),
+    /// A socket was made whose destinations no hook sees.
+    Raw(&'a RawSocket),
     /// Of a kind that this program does not know.
     Unknown,
 }
@@ -133,6 +137,7 @@ impl<'a> View<'a> {
                 Deed::Credential(_) => "credential_access",
                 Deed::Update(_) => "connection_update",
                 Deed::End(_) => "connection_end",
+                Deed::Raw(_) => "raw_socket",
                 Deed::Unknown => "unknown",
             },
             Body::Repeat(_) => "repeat",
@@ -152,6 +157,7 @@ impl<'a> View<'a> {
             Activity { credential: Some(credential), .. } => Deed::Credential(credential),
             Activity { update: Some(traffic), .. } => Deed::Update(traffic),
             Activity { end: Some(traffic), .. } => Deed::End(traffic),
+            Activity { raw: Some(raw), .. } => Deed::Raw(raw),
             _ => Deed::Unknown,
         };
         Some(ActivityView {

@@ -2,7 +2,7 @@
 
 use super::schema::{
     Activity, Ancestor, Body, Connection, Counter, Credential, Datagram, Deed, Evidence, Gap, Line, Marker,
-    Moment, Process, Remote, Repeat, Serving, Status, Traffic,
+    Moment, Process, RawSocket, Remote, Repeat, Serving, Status, Traffic,
 };
 use super::text::{always, rfc3339, text, texts};
 use crate::model::time::WallTime;
@@ -57,6 +57,7 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
                 view::Deed::Datagram(row) => Deed::Datagram(datagram(row)),
                 view::Deed::Credential(row) => Deed::Credential(credential(row)),
                 view::Deed::Update(row) | view::Deed::End(row) => Deed::Traffic(traffic(row)),
+                view::Deed::Raw(row) => Deed::Raw(raw_socket(row)),
                 view::Deed::Unknown => Deed::Unknown {},
             },
             lineage: view.lineage().map(ancestor).collect(),
@@ -178,6 +179,11 @@ fn traffic(row: &v1::Traffic) -> Traffic<'_> {
         errno_number: row.errno,
         cookie: row.cookie,
     }
+}
+
+fn raw_socket(row: &v1::RawSocket) -> RawSocket<'_> {
+    let v1::RawSocket { family, socket_type, protocol } = row;
+    RawSocket { socket_family: family, socket_type: socket_type.as_deref(), socket_protocol: *protocol }
 }
 
 fn datagram(row: &v1::Datagram) -> Datagram<'_> {

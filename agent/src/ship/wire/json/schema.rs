@@ -164,6 +164,7 @@ pub(super) enum Deed<'a> {
     Datagram(Datagram<'a>),
     Credential(Credential<'a>),
     Traffic(Traffic<'a>),
+    Raw(RawSocket<'a>),
     Unknown {},
 }
 
@@ -216,6 +217,15 @@ pub(super) struct Traffic<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) errno_number: Option<u32>,
     pub(super) cookie: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct RawSocket<'a> {
+    pub(super) socket_family: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) socket_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) socket_protocol: Option<u16>,
 }
 
 #[derive(Serialize)]
