@@ -137,6 +137,10 @@ pub struct Control {
     pub own_tgid: u32,
     /// Zero.
     pub reserved: u32,
+    /// A connection that was told of so long ago, in milliseconds, is told of again, if it has carried something since.
+    pub update_interval_ms: u32,
+    /// Zero.
+    pub reserved_too: u32,
 }
 
 const _: () = assert!(DATAGRAM_FLOWS.is_power_of_two());

@@ -221,4 +221,21 @@ offsets! {
     regs_syscall,
     /// `pt_regs.di` on x86-64, `orig_x0` on arm64: the call's first argument, still there at its exit.
     regs_first_argument,
+    /// `sock.__sk_common.skc_state`: u8, `TCP_*` of a TCP socket.
+    sock_state,
+    /// `sock.__sk_common.skc_flags`: u64, a bit for each `SOCK_*`.
+    sock_flags,
+    /// `tcp_sock.bytes_sent`: u64, payload, each time that it is sent.
+    tcp_bytes_sent,
+    /// `tcp_sock.bytes_retrans`: u64, payload sent again.
+    tcp_bytes_retransmitted,
+    /// `tcp_sock.bytes_received`: u64, payload and one for a FIN.
+    tcp_bytes_received,
+    /// `pt_regs.si` on x86-64; on arm64 `regs`, of which it is the element 1.
+    regs_second_argument,
+    /// `pt_regs.dx` on x86-64; on arm64 `regs`, of which it is the element 2.
+    regs_third_argument,
+    /// `task_struct.thread_info.status` on x86-64, with a bit for a 32-bit system call; `pt_regs.pstate` on arm64, with a
+    /// bit for a 32-bit program.
+    compatibility,
 }

@@ -29,6 +29,12 @@ pub mod kind {
     pub const DATAGRAM: u16 = 6;
     /// [`super::FileRecord`]: a credential candidate was opened.
     pub const FILE_OPEN: u16 = 7;
+    /// [`super::TrafficRecord`]: a TCP connection was closed.
+    pub const CONNECTION_END: u16 = 16;
+    /// [`super::TrafficRecord`]: what a TCP connection has carried so far.
+    pub const CONNECTION_UPDATE: u16 = 17;
+    /// [`super::RawSocketRecord`]: a socket was made whose destinations no hook sees.
+    pub const RAW_SOCKET: u16 = 18;
 }
 
 /// The hook that saw an act (`Header::hook`).
@@ -61,6 +67,14 @@ pub mod hook {
     pub const LSM_FILE_OPEN: u16 = 13;
     /// `fentry/security_file_open`.
     pub const FENTRY_FILE_OPEN: u16 = 14;
+    /// `iter/bpf_sk_storage_map`.
+    pub const SOCKET_ITERATOR: u16 = 32;
+    /// `fentry/security_socket_post_create`.
+    pub const FENTRY_SOCKET_POST_CREATE: u16 = 33;
+    /// `cgroup/sock_create`.
+    pub const CGROUP_SOCK_CREATE: u16 = 34;
+    /// `fentry/security_tun_dev_attach`.
+    pub const FENTRY_TUN_DEV_ATTACH: u16 = 35;
 }
 
 /// Begins every record.
@@ -309,6 +323,61 @@ pub mod outcome {
     pub const ABORTED: u16 = 3;
 }
 
+/// What a TCP connection has carried: in all, or so far. It needs no record before it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct TrafficRecord {
+    /// Header.
+    pub header: Header,
+    /// Who connected, as it was then.
+    pub actor: Actor,
+    /// Socket cookie.
+    pub cookie: u64,
+    /// When it was asked for, boot time in ns.
+    pub asked_boot_ns: u64,
+    /// When its handshake was completed, boot time in ns.
+    pub established_boot_ns: u64,
+    /// Bytes of payload sent, each counted once however often it was sent.
+    pub bytes_sent: u64,
+    /// Bytes of payload received in order.
+    pub bytes_received: u64,
+    /// Address asked for; IPv4 in the first four bytes, network order.
+    pub address_be: [u8; 16],
+    /// Port asked for, host order.
+    pub port: u16,
+    /// `AF_INET` or `AF_INET6` of the address asked for.
+    pub family: u16,
+    /// `IPPROTO_*`; MPTCP is 262.
+    pub protocol: u16,
+    /// Zero.
+    pub reserved: u16,
+    /// Positive errno that ended it (`ECONNRESET`, `ETIMEDOUT`); 0 where it was closed in order, or is open.
+    pub errno: u32,
+    /// Zero.
+    pub reserved_too: u32,
+}
+
+/// A socket was made whose destinations no hook sees, or a TUN or TAP interface was taken hold of.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct RawSocketRecord {
+    /// Header.
+    pub header: Header,
+    /// Who made it.
+    pub actor: Actor,
+    /// `AF_*`; [`TUN_FAMILY`] for a TUN or TAP interface.
+    pub family: u16,
+    /// `SOCK_*`; 0 for a TUN or TAP interface.
+    pub socket_type: u16,
+    /// As asked for: `IPPROTO_*`; for a packet socket the EtherType, host order.
+    pub protocol: u16,
+    /// Zero.
+    pub reserved: u16,
+}
+
+/// [`RawSocketRecord::family`] of a TUN or TAP interface: beyond every address family.
+pub const TUN_FAMILY: u16 = 0xffff;
+
 /// Flags of [`FileRecord`].
 pub mod file_flag {
     /// The path is reversed (walked); otherwise plain text (`bpf_d_path`).
@@ -353,4 +422,6 @@ const _: () = {
     assert!(size_of::<ConnectRecord>() == 152);
     assert!(size_of::<OutcomeRecord>() == 88);
     assert!(size_of::<FileRecord>() == 176);
+    assert!(size_of::<TrafficRecord>() == 192);
+    assert!(size_of::<RawSocketRecord>() == 128);
 };

@@ -11,6 +11,7 @@ use core::ptr::read_volatile;
 use agent_common::keys::InodeKey;
 use agent_common::offsets::{KernelOffsets, POISON};
 use agent_common::records::FileIdentity;
+use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_probe_read_kernel};
 
 #[unsafe(no_mangle)]
@@ -109,6 +110,8 @@ kernel_struct! {
     KernfsNode;
     /// `struct sock`.
     Sock;
+    /// `struct tcp_sock`.
+    TcpSock;
 }
 
 /// A getter: `name: field -> Type` reads `OFFSETS.field` as `Type`.
@@ -578,6 +581,10 @@ impl<A: Access> Sock<A> {
         local_v4_be: sock_saddr -> u32;
         /// Pending error.
         error: sock_error -> u32;
+        /// `TCP_*` of a TCP socket.
+        state: sock_state -> u8;
+        /// A bit for each `SOCK_*`.
+        flags: sock_flags -> u64;
     }
 
     /// Peer IPv6 address as four words in memory order.
@@ -606,6 +613,27 @@ impl<A: Access> Sock<A> {
     }
 }
 
+impl Sock<Typed> {
+    /// The whole of a TCP socket; `None` for any other (an MPTCP socket, what is left of one in TIME_WAIT).
+    #[inline(always)]
+    pub fn as_tcp(self) -> Option<TcpSock<Typed>> {
+        // SAFETY: the helper takes every socket, and gives null for one that is not of TCP.
+        let tcp = unsafe { bpf_skc_to_tcp_sock(self.0 as *mut _) };
+        if tcp.is_null() { None } else { Some(TcpSock::from_raw(tcp as u64)) }
+    }
+}
+
+impl<A: Access> TcpSock<A> {
+    getters! {
+        /// Payload sent, each time that it is.
+        bytes_sent: tcp_bytes_sent -> u64;
+        /// Payload sent again.
+        bytes_retransmitted: tcp_bytes_retransmitted -> u64;
+        /// Payload received in order, and one for a FIN.
+        bytes_received: tcp_bytes_received -> u64;
+    }
+}
+
 /// Number of the system call that is about to return, from the registers of `sys_exit`.
 #[inline(always)]
 pub fn syscall_number(registers: u64) -> Option<u64> {
@@ -615,6 +643,47 @@ pub fn syscall_number(registers: u64) -> Option<u64> {
     // SAFETY: as above; a negative number is no call.
     #[cfg(not(bpf_target_arch = "x86_64"))]
     return unsafe { Typed::load::<i32>(registers, offset!(regs_syscall)?).map(|number| number as u64) };
+}
+
+/// Second argument of that system call.
+#[inline(always)]
+pub fn second_argument(registers: u64) -> Option<u64> {
+    // SAFETY: the tracepoint's argument is typed.
+    unsafe { Typed::load(registers, offset!(regs_second_argument)? + ARGUMENT_BYTES) }
+}
+
+/// Third argument of that system call.
+#[inline(always)]
+pub fn third_argument(registers: u64) -> Option<u64> {
+    // SAFETY: the tracepoint's argument is typed.
+    unsafe { Typed::load(registers, offset!(regs_third_argument)? + 2 * ARGUMENT_BYTES) }
+}
+
+/// Where arm64 keeps arguments in one array, the bytes of each.
+#[cfg(bpf_target_arch = "x86_64")]
+const ARGUMENT_BYTES: usize = 0;
+#[cfg(not(bpf_target_arch = "x86_64"))]
+const ARGUMENT_BYTES: usize = 8;
+
+/// Whether that system call has the numbers of a 32-bit program: a 64-bit one may use them too.
+#[inline(always)]
+pub fn is_32_bit(registers: u64) -> bool {
+    /// `TS_COMPAT` of `thread_info.status`.
+    #[cfg(bpf_target_arch = "x86_64")]
+    const MARK: u64 = 2;
+    /// `PSR_MODE32_BIT` of `pstate`.
+    #[cfg(not(bpf_target_arch = "x86_64"))]
+    const MARK: u64 = 0x10;
+    let Some(offset) = offset!(compatibility) else { return false };
+    #[cfg(bpf_target_arch = "x86_64")]
+    let place = {
+        let _ = registers;
+        Task::<Typed>::current().raw()
+    };
+    #[cfg(not(bpf_target_arch = "x86_64"))]
+    let place = registers;
+    // SAFETY: both places are typed; 32 bits of either hold the mark.
+    unsafe { Typed::load::<u32>(place, offset) }.is_some_and(|status| u64::from(status) & MARK != 0)
 }
 
 /// First argument of that system call.

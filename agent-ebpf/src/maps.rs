@@ -60,7 +60,7 @@ pub static EXEC_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::wi
 #[map]
 pub static FILE_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::with_max_entries(1, 0);
 
-/// What is remembered of a socket from its connect to its outcome or first datagram.
+/// What is remembered of a socket from its connect to its end, or to its first datagram.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct SocketState {
@@ -72,8 +72,16 @@ pub struct SocketState {
     pub family: u16,
     /// Address asked for.
     pub address_be: [u8; 16],
-    /// Who connected: filled for UDP alone.
+    /// Who connected.
     pub actor: Actor,
+    /// When it was asked for, boot time in ns. TCP alone, as what follows.
+    pub asked_boot_ns: u64,
+    /// When its handshake was completed, boot time in ns.
+    pub established_boot_ns: u64,
+    /// When it was last told what it carried, boot time in ns.
+    pub told_boot_ns: u64,
+    /// Bytes of both directions told then.
+    pub told_bytes: u64,
 }
 
 /// Nothing is awaited.
@@ -82,6 +90,8 @@ pub const SOCKET_IDLE: u32 = 0;
 pub const SOCKET_TCP_PENDING: u32 = 1;
 /// A UDP socket was connected, its first datagram is awaited.
 pub const SOCKET_UDP_CONNECTED: u32 = 2;
+/// A TCP connection was established, its end is awaited.
+pub const SOCKET_TCP_ESTABLISHED: u32 = 3;
 
 /// Freed with the socket, so bounded by the sockets that exist.
 #[btf_map]

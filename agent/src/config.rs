@@ -12,7 +12,7 @@ pub const DEFAULT_FILE: &str = "/etc/telltale/telltale.toml";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The file, checked. Unknown keys are errors.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Address of the collector: `http://HOST:PORT` or `https://HOST:PORT`. Without it nothing is shipped.
@@ -23,6 +23,24 @@ pub struct Config {
     pub catalogue: Vec<PathBuf>,
     /// The host's name in events, instead of what the kernel says: in a pod that is the pod's own.
     pub node_name: Option<String>,
+    /// After how long a connection that lasts is told of again with what it has carried, in seconds; 0: never.
+    pub connection_update_seconds: u32,
+}
+
+/// How often long connections are told of, unless configured. A minute shows a large upload while it can still be
+/// stopped, and costs little where many connections last.
+const CONNECTION_UPDATE_SECONDS: u32 = 60;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            collector: None,
+            quiet: false,
+            catalogue: Vec::new(),
+            node_name: None,
+            connection_update_seconds: CONNECTION_UPDATE_SECONDS,
+        }
+    }
 }
 
 /// Bytes of the longest name: a DNS name has 253, and so has a node of Kubernetes.
@@ -127,6 +145,8 @@ mod tests {
         let config = load("collector = \"http://127.0.0.1:4319\"\ncatalogue = [\"/x.toml\"]\n").unwrap();
         assert_eq!(config.collector.as_deref(), Some("http://127.0.0.1:4319"));
         assert_eq!(config.catalogue, [PathBuf::from("/x.toml")]);
+        assert_eq!(config.connection_update_seconds, 60);
+        assert_eq!(load("connection_update_seconds = 0\n").unwrap().connection_update_seconds, 0);
     }
 
     /// The names that serde takes for the keys of a struct: asked of the very code that reads the file.
@@ -176,9 +196,10 @@ mod tests {
         assert_eq!(documented("## Keys\n"), keys);
         let (_, example) = PAGE.split_once("```toml\n").unwrap();
         let config = load(example.split("```").next().unwrap()).unwrap();
-        let Config { collector, quiet, catalogue, node_name } = config;
-        let every = [collector.is_some(), quiet, !catalogue.is_empty(), node_name.is_some()];
-        assert_eq!(every, [true; 4], "the example uses every key");
+        let Config { collector, quiet, catalogue, node_name, connection_update_seconds } = config;
+        let updates = connection_update_seconds != Config::default().connection_update_seconds;
+        let every = [collector.is_some(), quiet, !catalogue.is_empty(), node_name.is_some(), updates];
+        assert_eq!(every, [true; 5], "the example uses every key, with a value of its own");
     }
 
     #[test]

@@ -12,15 +12,16 @@ use crate::attribute::Attributor;
 use crate::capture::decode;
 use crate::capture::join::{Ended, Join, OUTCOME_TIMEOUT};
 use crate::capture::ledger::{GapReporter, KernelCounters, Ledger};
+use crate::capture::live::Live;
 use crate::capture::sequence::{Seen, SequenceTracker, Start};
 use crate::capture::tally::Tally;
 use crate::catalogue::Catalogue;
 use crate::catalogue::enumerate::KnownFiles;
 use crate::context;
-use crate::model::act::{Act, Actor, ConnectAttempt, Deed, FileOpen};
+use crate::model::act::{self, Act, Actor, ConnectAttempt, Deed, FileOpen, Outcome};
 use crate::model::event::{
-    Activity, AgentStatus, Connection, CredentialAccess, DatagramFlow, Event, EventKind, Gap, Repeat, What,
-    Why,
+    Activity, AgentStatus, Connection, CredentialAccess, DatagramFlow, Event, EventKind, Gap, Repeat,
+    Traffic, What, Why,
 };
 use crate::model::identity::Attribution;
 use crate::model::process::Process;
@@ -39,6 +40,14 @@ struct Asked {
     why: Why,
 }
 
+/// Who made a connection, as it was at that time, for as long as it lasts.
+#[derive(Clone)]
+struct Known {
+    process: Arc<Process>,
+    attribution: Arc<Attribution>,
+    why: Why,
+}
+
 /// All that is known between records.
 pub struct Pipeline {
     tracker: SequenceTracker,
@@ -46,6 +55,7 @@ pub struct Pipeline {
     gaps: GapReporter,
     table: ProcessTable,
     join: Join<Asked>,
+    live: Live<Known>,
     attributor: Attributor,
     catalogue: Arc<Catalogue>,
     known: KnownFiles,
@@ -82,6 +92,7 @@ impl Pipeline {
             gaps: GapReporter::default(),
             table,
             join: Join::new(OUTCOME_TIMEOUT),
+            live: Live::default(),
             attributor,
             catalogue,
             known,
@@ -148,6 +159,13 @@ impl Pipeline {
                 self.activity(time, hook, actor, what, emit);
             }
             Deed::FileOpen(open) => self.file_open(time, hook, open, emit),
+            Deed::ConnectionEnd(carried) => self.ended(time, hook, carried, emit),
+            Deed::ConnectionUpdate(carried) => self.updated(time, hook, carried, emit),
+            Deed::RawSocket(act::RawSocket { actor, form }) => {
+                if !self.is_own(&actor) {
+                    self.activity(time, hook, actor, What::RawSocket(form), emit);
+                }
+            }
             // The process table takes these.
             Deed::Fork(_) | Deed::Exec(_) | Deed::Exit(_) => self.ledger.add(Tally::Context, 1),
         }
@@ -183,7 +201,7 @@ impl Pipeline {
         }
     }
 
-    fn connection(&self, ended: Ended<Asked>, emit: &mut dyn FnMut(Event)) {
+    fn connection(&mut self, ended: Ended<Asked>, emit: &mut dyn FnMut(Event)) {
         let Ended { payload, asked_at, ended_at, outcome, connected, local } = ended;
         let Asked { attempt, hook, process, attribution, why } = payload;
         let ConnectAttempt { actor, cookie, protocol, remote } = attempt;
@@ -196,9 +214,78 @@ impl Pipeline {
             outcome,
             latency_ns: ended_at.map(|ended_at| ended_at.since_ns(asked_at)),
         });
+        if outcome == Outcome::Established {
+            let known =
+                Known { process: process.clone(), attribution: attribution.clone(), why: why.clone() };
+            self.live.established(cookie, known);
+        }
         self.ledger.add(Tally::Activity, 1);
         let activity = Activity { attribution, process, actor, hook, what, why };
         emit(Event { time: asked_at, kind: EventKind::Activity(Box::new(activity)) });
+    }
+
+    fn ended(
+        &mut self,
+        time: BootTime,
+        hook: &'static str,
+        carried: act::Traffic,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        if self.is_own(&carried.actor) {
+            return;
+        }
+        let known = self.live.end(carried.cookie);
+        self.traffic(time, hook, carried, known, What::ConnectionEnd, emit);
+    }
+
+    fn updated(
+        &mut self,
+        time: BootTime,
+        hook: &'static str,
+        carried: act::Traffic,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        if self.is_own(&carried.actor) {
+            return;
+        }
+        if self.live.has_ended(carried.cookie) {
+            self.ledger.add(Tally::SameAct, 1);
+            return;
+        }
+        let known = self.live.get(carried.cookie).cloned();
+        self.traffic(time, hook, carried, known, What::ConnectionUpdate, emit);
+    }
+
+    /// Who it is is told as of the connect, also where the process runs something else by now, or has ended.
+    fn traffic(
+        &mut self,
+        time: BootTime,
+        hook: &'static str,
+        carried: act::Traffic,
+        known: Option<Known>,
+        what: fn(Traffic) -> What,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let act::Traffic {
+            actor,
+            cookie,
+            protocol,
+            remote,
+            asked_at,
+            established_at,
+            bytes_sent,
+            bytes_received,
+            errno,
+        } = carried;
+        let (process, attribution, why) = match known {
+            Some(Known { process, attribution, why }) => (process, attribution, why),
+            None => self.who_and_why(asked_at, &actor),
+        };
+        let duration_ns = time.since_ns(established_at);
+        let what = what(Traffic { cookie, protocol, remote, bytes_sent, bytes_received, duration_ns, errno });
+        self.ledger.add(Tally::Activity, 1);
+        let activity = Activity { attribution, process, actor, hook, what, why };
+        emit(Event { time, kind: EventKind::Activity(Box::new(activity)) });
     }
 
     fn file_open(&mut self, time: BootTime, hook: &'static str, open: FileOpen, emit: &mut dyn FnMut(Event)) {
@@ -298,6 +385,8 @@ impl Pipeline {
             self.ledger.kernel(counters);
         }
         self.ledger.join(&self.join);
+        self.ledger.set(Tally::LiveConnections, self.live.len() as u64);
+        self.ledger.set(Tally::LiveEvicted, self.live.evicted());
         self.ledger.sequence(&self.tracker);
     }
 

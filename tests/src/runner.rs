@@ -185,7 +185,7 @@ fn end(setting: &Setting, session: Session, known: &[(String, Known)]) -> Outcom
     }
     let is_own = |event: &Event| {
         // The harness's own: marks, and questions to the collector.
-        event.pid() == Some(std::process::id()) && event.kind() == "connection"
+        event.pid() == Some(std::process::id()) && matches!(event.kind(), "connection" | "connection_end")
             || event.number("remote_port") == Some(collector.into())
     };
     for event in told.collected.iter().filter(|event| ours.holds(event) && !is_own(event)) {

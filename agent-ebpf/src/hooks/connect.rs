@@ -5,13 +5,13 @@
 //! an address that can be changed after the check. Since 4.17.
 
 use agent_common::counters::{Counter, Family};
-use agent_common::records::{ConnectRecord, hook, kind};
-use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
+use agent_common::records::{Actor, ConnectRecord, hook, kind};
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_boot_ns};
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 
 use crate::kstruct::{Task, Typed};
-use crate::maps::{self, SOCKET_TCP_PENDING, SOCKET_UDP_CONNECTED, SocketState};
+use crate::maps::{self, SOCKET_IDLE, SOCKET_TCP_PENDING, SOCKET_UDP_CONNECTED, SocketState};
 use crate::{current, emit};
 
 pub const AF_INET: u16 = 2;
@@ -95,12 +95,35 @@ fn connect(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
 #[inline(always)]
 fn attempt(ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
     // SAFETY: the storage belongs to the context's socket.
-    if let Some(state) = unsafe { maps::SOCKETS.get_or_insert_ptr_mut(ctx, None).as_mut() } {
-        state.state = SOCKET_TCP_PENDING;
-    } else {
+    let Some(state) = (unsafe { maps::SOCKETS.get_or_insert_ptr_mut(ctx, None).as_mut() }) else {
         emit::count(Family::Connection, Counter::MapFull);
-    }
-    emit_connect(Family::Connection, kind::CONNECT, ctx, asked, hook)
+        return emit_connect(Family::Connection, kind::CONNECT, ctx, asked, hook);
+    };
+    let SocketState {
+        state,
+        port,
+        family,
+        address_be,
+        actor,
+        asked_boot_ns,
+        established_boot_ns: _,
+        told_boot_ns: _,
+        told_bytes: _,
+    } = state;
+    *state = SOCKET_TCP_PENDING;
+    *port = asked.port;
+    *family = asked.family;
+    *address_be = asked.address_be;
+    let actor = if current::fill(actor).is_some() {
+        Some(&*actor)
+    } else {
+        *state = SOCKET_IDLE;
+        None
+    };
+    let told = emit_connect_by(Family::Connection, kind::CONNECT, ctx, asked, hook, actor);
+    // SAFETY: no arguments.
+    *asked_boot_ns = told.unwrap_or_else(|| unsafe { bpf_ktime_get_boot_ns() });
+    Some(())
 }
 
 /// Tells of an attempt or of a datagram, made by the running process.
@@ -112,6 +135,19 @@ pub fn emit_connect(
     asked: &Asked,
     hook: u16,
 ) -> Option<()> {
+    emit_connect_by(family, kind, ctx, asked, hook, None).map(|_| ())
+}
+
+/// The same, where it may be known already who that is; when it was told.
+#[inline(always)]
+fn emit_connect_by(
+    family: Family,
+    kind: u16,
+    ctx: &SockAddrContext,
+    asked: &Asked,
+    hook: u16,
+    by: Option<&Actor>,
+) -> Option<u64> {
     // Before anything can fail: the socket has no cookie until it is asked for, and the outcome is told by it even where
     // the attempt is lost.
     // SAFETY: the context is valid while the program runs.
@@ -130,12 +166,15 @@ pub fn emit_connect(
     record.address_be = asked.address_be;
     record.port = asked.port;
     record.family = asked.family;
-    if current::fill(&mut record.actor).is_none() {
+    if let Some(actor) = by {
+        record.actor = *actor;
+    } else if current::fill(&mut record.actor).is_none() {
         ticket.discard(entry);
         return None;
     }
+    let told_boot_ns = record.header.time_boot_ns;
     ticket.submit(entry);
-    Some(())
+    Some(told_boot_ns)
 }
 
 /// A UDP connect sends nothing: resolvers connect to every candidate address. It is told with its first datagram.
@@ -146,9 +185,9 @@ fn remember_datagram_peer(ctx: &SockAddrContext, asked: &Asked) {
         emit::count(Family::Datagram, Counter::MapFull);
         return;
     };
-    let SocketState { state, port, family, address_be, actor } = state;
+    let SocketState { state, port, family, address_be, actor, .. } = state;
     *port = asked.port;
     *family = asked.family;
     *address_be = asked.address_be;
-    *state = if current::fill(actor).is_some() { SOCKET_UDP_CONNECTED } else { maps::SOCKET_IDLE };
+    *state = if current::fill(actor).is_some() { SOCKET_UDP_CONNECTED } else { SOCKET_IDLE };
 }

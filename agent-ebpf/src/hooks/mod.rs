@@ -5,4 +5,6 @@ mod datagram;
 pub mod file;
 mod outcome;
 mod process;
+mod raw_socket;
 mod sys_exit;
+mod traffic;

@@ -1,6 +1,6 @@
-//! How a TCP attempt ended.
+//! How a TCP attempt ended, and when its connection did.
 //!
-//! `tp_btf/inet_sock_set_state` sees the end of every handshake, in the caller or in an interrupt: records are joined
+//! `tp_btf/inet_sock_set_state` sees the end of every handshake and of every connection, in the caller or in an interrupt: records are joined
 //! by socket cookie, never by the running process. An attempt that fails before a packet is sent (no route, refused by
 //! a cgroup program) never changes state; where trampolines exist, the exits of `tcp_v4_connect` and `tcp_v6_connect`
 //! give its errno, else `sys_exit` does.
@@ -8,41 +8,67 @@
 use agent_common::counters::Family;
 use agent_common::records::{OutcomeRecord, hook, kind, outcome};
 use aya_ebpf::EbpfContext;
-use aya_ebpf::helpers::generated::bpf_sk_storage_get;
+use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_sk_storage_get};
 use aya_ebpf::macros::{btf_tracepoint, fexit};
 use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 
 use super::connect::{AF_INET, AF_INET6, words_to_bytes};
+use super::traffic;
 use crate::emit;
 use crate::kstruct::{Access, Sock, Typed};
-use crate::maps::{self, SOCKET_IDLE, SOCKET_TCP_PENDING, SocketState};
+use crate::maps::{self, SOCKET_IDLE, SOCKET_TCP_ESTABLISHED, SOCKET_TCP_PENDING, SocketState};
 
 const TCP_ESTABLISHED: i32 = 1;
 const TCP_SYN_SENT: i32 = 2;
 const TCP_SYN_RECV: i32 = 3;
-const TCP_CLOSE: i32 = 7;
+pub const TCP_CLOSE: i32 = 7;
+const TCP_LISTEN: i32 = 10;
 
 /// The end of a handshake: `inet_sock_set_state(sk, oldstate, newstate)`. From SYN_RECV too, which a socket that
 /// connects to itself passes; server sockets have no pending attempt.
+///
+/// The end of a connection is its change to CLOSE from any later state: on the side that closes first when it enters
+/// TIME_WAIT, for which the kernel keeps a small stand-in instead of the socket.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn set_state(ctx: BtfTracePointContext) -> i32 {
     let old: i32 = ctx.arg(1);
     let new: i32 = ctx.arg(2);
-    if (old == TCP_SYN_SENT || old == TCP_SYN_RECV) && (new == TCP_ESTABLISHED || new == TCP_CLOSE) {
-        let socket: u64 = ctx.arg(0);
-        let sock = Sock::<Typed>::from_raw(socket);
-        let errno = if new == TCP_CLOSE { sock.error().unwrap_or(0) } else { 0 };
-        let result = match (new, errno) {
-            (TCP_ESTABLISHED, _) => outcome::ESTABLISHED,
-            (_, 0) => outcome::ABORTED,
-            _ => outcome::FAILED,
-        };
-        // A connect that fails on its way leaves no error in the socket; the function's exit may still tell it.
-        if take_pending(socket, result == outcome::ABORTED) {
-            let _ = tell(sock, hook::INET_SOCK_SET_STATE, result, errno);
+    if old == TCP_SYN_SENT || old == TCP_SYN_RECV {
+        if new == TCP_ESTABLISHED || new == TCP_CLOSE {
+            handshake_ended(Sock::from_raw(ctx.arg::<u64>(0)), new);
         }
+    } else if new == TCP_CLOSE && old != TCP_LISTEN {
+        traffic::closed(Sock::from_raw(ctx.arg::<u64>(0)));
     }
     0
+}
+
+#[inline(always)]
+fn handshake_ended(sock: Sock<Typed>, new: i32) {
+    let Some(state) = state_of(sock) else { return };
+    if state.state != SOCKET_TCP_PENDING {
+        return;
+    }
+    let errno = if new == TCP_CLOSE { sock.error().unwrap_or(0) } else { 0 };
+    let result = match (new, errno) {
+        (TCP_ESTABLISHED, _) => outcome::ESTABLISHED,
+        (_, 0) => outcome::ABORTED,
+        _ => outcome::FAILED,
+    };
+    match result {
+        outcome::ESTABLISHED => {
+            // SAFETY: no arguments.
+            let now = unsafe { bpf_ktime_get_boot_ns() };
+            state.established_boot_ns = now;
+            state.told_boot_ns = now;
+            state.told_bytes = 0;
+            state.state = SOCKET_TCP_ESTABLISHED;
+        }
+        // A connect that fails on its way leaves no error in the socket; the function's exit may still tell it.
+        outcome::ABORTED => {}
+        _ => state.state = SOCKET_IDLE,
+    }
+    let _ = tell(sock, hook::INET_SOCK_SET_STATE, result, errno);
 }
 
 /// `tcp_v4_connect(sk, uaddr, addr_len) -> errno`.
@@ -66,28 +92,22 @@ fn connect_exit(ctx: &FExitContext, hook: u16) {
     if returned >= 0 {
         return;
     }
-    let socket: u64 = ctx.arg(0);
-    if take_pending(socket, false) {
-        let _ = tell(Sock::<Typed>::from_raw(socket), hook, outcome::FAILED, returned.unsigned_abs());
+    let sock = Sock::<Typed>::from_raw(ctx.arg::<u64>(0));
+    if let Some(state) = state_of(sock)
+        && state.state == SOCKET_TCP_PENDING
+    {
+        state.state = SOCKET_IDLE;
+        let _ = tell(sock, hook, outcome::FAILED, returned.unsigned_abs());
     }
 }
 
-/// Whether the socket's attempt still awaits its outcome; from now on it does not, unless `keep` is set.
+/// What is remembered of a socket.
 #[inline(always)]
-fn take_pending(socket: u64, keep: bool) -> bool {
+pub fn state_of<'a>(sock: Sock<Typed>) -> Option<&'a mut SocketState> {
     let map = (&raw const maps::SOCKETS).cast_mut().cast();
     // SAFETY: the socket is a typed argument; the storage lives while the program runs.
-    let state = unsafe {
-        bpf_sk_storage_get(map, socket as *mut _, core::ptr::null_mut(), 0).cast::<SocketState>().as_mut()
-    };
-    match state {
-        Some(state) if state.state == SOCKET_TCP_PENDING => {
-            if !keep {
-                state.state = SOCKET_IDLE;
-            }
-            true
-        }
-        _ => false,
+    unsafe {
+        bpf_sk_storage_get(map, sock.raw() as *mut _, core::ptr::null_mut(), 0).cast::<SocketState>().as_mut()
     }
 }
 

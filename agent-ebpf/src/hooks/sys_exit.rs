@@ -1,4 +1,4 @@
-//! Opens and early connect failures, where the kernel has no trampolines: `tp_btf/sys_exit(regs, ret)`.
+//! Opens, early connect failures and sockets, where the kernel has no trampolines: `tp_btf/sys_exit(regs, ret)`.
 //!
 //! At the exit the file is in the table and its name was resolved: nothing that the caller can still change is read.
 //! Every system call pays for the look at its number, so that comes first. io_uring does not pass here.
@@ -8,14 +8,16 @@ use agent_common::records::{FileRecord, file_flag, hook, kind, outcome};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::hooks::outcome as connect_outcome;
-use crate::kstruct::{File, Inode, Probed, Task, Typed, syscall_number};
+use crate::hooks::{outcome as connect_outcome, raw_socket};
+use crate::kstruct::{File, Inode, Probed, Task, Typed, is_32_bit, syscall_number};
 use crate::path::{self, OFFSET_MASK};
 use crate::{current, emit, maps, verdict};
 
 #[cfg(bpf_target_arch = "x86_64")]
 mod number {
     pub const OPEN: u64 = 2;
+    pub const IOCTL: u64 = 16;
+    pub const SOCKET: u64 = 41;
     pub const CONNECT: u64 = 42;
     pub const CREAT: u64 = 85;
     pub const OPENAT: u64 = 257;
@@ -27,6 +29,8 @@ mod number {
 #[cfg(not(bpf_target_arch = "x86_64"))]
 mod number {
     pub const OPEN: u64 = u64::MAX;
+    pub const IOCTL: u64 = 29;
+    pub const SOCKET: u64 = 198;
     pub const CONNECT: u64 = 203;
     pub const CREAT: u64 = u64::MAX - 1;
     pub const OPENAT: u64 = 56;
@@ -54,7 +58,12 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         || call == number::OPENAT2
         || call == number::CREAT
         || call == number::OPEN_BY_HANDLE_AT;
-    if !opens && call != number::CONNECT {
+    if !opens && call != number::CONNECT && call != number::SOCKET && call != number::IOCTL {
+        return 0;
+    }
+    let registers: u64 = ctx.arg(0);
+    // A 32-bit program's numbers are others: what looks like an open is none.
+    if is_32_bit(registers) {
         return 0;
     }
     let returned: i64 = ctx.arg(1);
@@ -62,8 +71,16 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         if returned >= 0 {
             let _ = opened(returned as u32);
         }
-    } else if returned < 0 {
-        let _ = connect_failed(ctx.arg::<u64>(0), returned);
+    } else if call == number::CONNECT {
+        if returned < 0 {
+            let _ = connect_failed(registers, returned);
+        }
+    } else if call == number::SOCKET {
+        if returned >= 0 {
+            raw_socket::socket_returned(registers);
+        }
+    } else if returned == 0 {
+        raw_socket::ioctl_succeeded(registers);
     }
     0
 }

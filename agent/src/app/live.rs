@@ -83,7 +83,10 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
         if !options.quiet && !options.json {
             print_capabilities(started.sensor.capabilities(), begun.elapsed());
         }
-        Agent { started, output, recording, ticks: 0, record: Vec::new() }.run(begun).await
+        // Often enough that what is told is at most a twelfth of the interval late.
+        let interval = u32::try_from(options.update_interval.as_secs()).unwrap_or(u32::MAX);
+        let walk_ticks = (interval > 0).then(|| (interval / 12).max(1));
+        Agent { started, output, recording, ticks: 0, walk_ticks, record: Vec::new() }.run(begun).await
     })
 }
 
@@ -137,6 +140,8 @@ struct Agent {
     output: Output,
     recording: Option<Recording>,
     ticks: u32,
+    /// Ticks between walks over connections; `None`: there are none.
+    walk_ticks: Option<u32>,
     record: Vec<u8>,
 }
 
@@ -205,6 +210,11 @@ impl Agent {
 
     fn tick(&mut self) {
         let now = now();
+        if self.walk_ticks.is_some_and(|ticks| self.ticks.is_multiple_of(ticks))
+            && let Err(error) = self.started.sensor.tell_connections()
+        {
+            tracing::error!(%error, "what long connections carry cannot be read");
+        }
         // A readiness that was missed costs a tick at most.
         self.turn();
         let counted = self.started.sensor.counted();

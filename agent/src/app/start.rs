@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::app::lock::{InstanceLock, LockError};
 use crate::attribute::Attributor;
@@ -43,6 +44,8 @@ pub struct StartOptions {
     pub rung: Option<Rung>,
     /// Drop every n-th record on purpose; 0 is off.
     pub drop_every: u32,
+    /// After how long a connection that lasts is told of again; zero: never.
+    pub update_interval: Duration,
     /// Record the ring to this file.
     pub record: Option<PathBuf>,
     /// Print JSON.
@@ -201,6 +204,7 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         cgroup_root: cgroup.path.clone(),
         rung: options.rung,
         drop_every: options.drop_every,
+        update_interval: options.update_interval,
         filters,
     })
     .map_err(|error| StartError::of_sensor(error, &probe))?;

@@ -12,15 +12,15 @@ use agent_common::counters::Family;
 use agent_common::keys::InodeKey;
 use agent_common::limits::{COMM_BYTES, MAX_RECORD_BYTES, PATH_BYTES};
 use agent_common::records::{
-    self, ConnectRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header, OutcomeRecord, file_flag,
-    hook, kind, outcome,
+    self, ConnectRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header, OutcomeRecord,
+    RawSocketRecord, TUN_FAMILY, TrafficRecord, file_flag, hook, kind, outcome,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::sections::{Tail, plain, reversed_path};
 use crate::model::act::{
     Access, Act, Actor, ConnectAttempt, ConnectOutcome, Deed, Endpoint, Exit, FileOpen, Fork, Namespaces,
-    Outcome, Protocol, UnknownOutcome,
+    Outcome, Protocol, RawForm, RawSocket, Traffic, UnknownOutcome,
 };
 use crate::model::bytes::RawBytes;
 use crate::model::process::{CredentialIds, FileRef, ProcessKey};
@@ -158,7 +158,11 @@ impl Meta {
     pub const fn family(&self) -> Option<Family> {
         match self.kind {
             kind::FORK | kind::EXEC | kind::EXIT => Some(Family::Process),
-            kind::CONNECT | kind::OUTCOME => Some(Family::Connection),
+            kind::CONNECT
+            | kind::OUTCOME
+            | kind::CONNECTION_END
+            | kind::CONNECTION_UPDATE
+            | kind::RAW_SOCKET => Some(Family::Connection),
             kind::DATAGRAM => Some(Family::Datagram),
             kind::FILE_OPEN => Some(Family::File),
             _ => None,
@@ -192,6 +196,9 @@ pub fn decode(bytes: &[u8]) -> Result<Act, DecodeError> {
         kind::OUTCOME => connect_outcome(record),
         kind::DATAGRAM => connect(record).map(Deed::Datagram),
         kind::FILE_OPEN => file_open(record),
+        kind::CONNECTION_END => traffic(record).map(Deed::ConnectionEnd),
+        kind::CONNECTION_UPDATE => traffic(record).map(Deed::ConnectionUpdate),
+        kind::RAW_SOCKET => raw_socket(record),
         unknown => Err(DecodeError::Kind(unknown)),
     }?;
     let (header, _) = fixed::<Header>("header", record)?;
@@ -215,6 +222,10 @@ pub const fn hook_name(number: u16) -> Result<&'static str, DecodeError> {
         hook::SYS_EXIT => "tp_btf/sys_exit",
         hook::LSM_FILE_OPEN => "lsm/file_open",
         hook::FENTRY_FILE_OPEN => "fentry/security_file_open",
+        hook::SOCKET_ITERATOR => "iter/bpf_sk_storage_map",
+        hook::FENTRY_SOCKET_POST_CREATE => "fentry/security_socket_post_create",
+        hook::CGROUP_SOCK_CREATE => "cgroup/sock_create",
+        hook::FENTRY_TUN_DEV_ATTACH => "fentry/security_tun_dev_attach",
         unknown => return Err(DecodeError::Hook(unknown)),
     })
 }
@@ -331,6 +342,31 @@ fn connect_outcome(bytes: &[u8]) -> Result<Deed, DecodeError> {
         remote: bound(remote),
         local: bound(local),
     }))
+}
+
+fn traffic(bytes: &[u8]) -> Result<Traffic, DecodeError> {
+    let (record, _) = fixed::<TrafficRecord>("traffic", bytes)?;
+    Ok(Traffic {
+        actor: actor(&record.actor),
+        cookie: record.cookie,
+        protocol: protocol(record.protocol),
+        remote: endpoint("remote address", record.family, record.address_be, record.port)?,
+        asked_at: BootTime::from_ns(record.asked_boot_ns),
+        established_at: BootTime::from_ns(record.established_boot_ns),
+        bytes_sent: record.bytes_sent,
+        bytes_received: record.bytes_received,
+        errno: (record.errno != 0).then_some(record.errno),
+    })
+}
+
+fn raw_socket(bytes: &[u8]) -> Result<Deed, DecodeError> {
+    let (record, _) = fixed::<RawSocketRecord>("raw socket", bytes)?;
+    let RawSocketRecord { header: _, actor: by, family, socket_type, protocol, reserved: _ } = record;
+    let form = match family {
+        TUN_FAMILY => RawForm::Tun,
+        _ => RawForm::Socket { family, socket_type, protocol },
+    };
+    Ok(Deed::RawSocket(RawSocket { actor: actor(&by), form }))
 }
 
 /// A socket that was closed has lost its ends: all zero.

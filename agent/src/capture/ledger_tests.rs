@@ -105,7 +105,8 @@ impl House {
                     let told = self.join.outcome(act.time, outcome).is_some();
                     self.tell(usize::from(told));
                 }
-                Deed::Datagram(_) => self.tell(1),
+                Deed::Datagram(_) | Deed::ConnectionEnd(_) | Deed::ConnectionUpdate(_) => self.tell(1),
+                Deed::RawSocket(_) => self.tell(1),
                 Deed::FileOpen(open) if open.file.inode % 2 == 0 => self.tell(1),
                 Deed::FileOpen(_) => self.ledger.add(Tally::NotACredential, 1),
                 Deed::Fork(_) | Deed::Exec(_) | Deed::Exit(_) => self.ledger.add(Tally::Context, 1),

@@ -10,6 +10,7 @@ pub mod frame;
 pub mod inventory;
 pub mod join;
 pub mod ledger;
+pub mod live;
 mod recent;
 pub mod record;
 pub mod replay;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 /// Values by key; the oldest goes when there is no room.
-pub(super) struct Recent<V> {
+pub(crate) struct Recent<V> {
     values: HashMap<u64, (u64, V)>,
     order: BTreeMap<u64, u64>,
     serial: u64,
@@ -14,12 +14,12 @@ pub(super) struct Recent<V> {
 }
 
 impl<V> Recent<V> {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self { values: HashMap::new(), order: BTreeMap::new(), serial: 0, capacity }
     }
 
     /// Inserts or replaces; gives the value that had to go for want of room.
-    pub(super) fn insert(&mut self, key: u64, value: V) -> Option<V> {
+    pub(crate) fn insert(&mut self, key: u64, value: V) -> Option<V> {
         self.remove(key);
         let displaced = if self.values.len() >= self.capacity {
             self.order.pop_first().and_then(|(_, oldest)| self.values.remove(&oldest)).map(|(_, value)| value)
@@ -32,11 +32,11 @@ impl<V> Recent<V> {
         displaced
     }
 
-    pub(super) fn get(&self, key: u64) -> Option<&V> {
+    pub(crate) fn get(&self, key: u64) -> Option<&V> {
         self.values.get(&key).map(|(_, value)| value)
     }
 
-    pub(super) fn remove(&mut self, key: u64) -> Option<V> {
+    pub(crate) fn remove(&mut self, key: u64) -> Option<V> {
         let (serial, value) = self.values.remove(&key)?;
         self.order.remove(&serial);
         Some(value)
@@ -55,7 +55,7 @@ impl<V> Recent<V> {
         taken
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.values.len()
     }
 }

@@ -70,6 +70,11 @@ tallies! {
     /// Attempts told as unknown: the agent stopped.
     AttemptsDrained => "join.attempts_drained",
 
+    /// Established connections whose process and reasons are kept until their end (a level).
+    LiveConnections => "live.connections",
+    /// Established connections of which that is kept no more: at their end the process is looked up anew.
+    LiveEvicted => "live.evicted",
+
     /// Events made of one decoded record each.
     Activity => "event.activity",
     /// Events derived: folded repeats.

@@ -111,6 +111,7 @@ fn try_out(probe: &HostProbe, rung: Option<Rung>) -> (Vec<CapabilityLine>, Optio
         cgroup_root: cgroup.path.clone(),
         rung,
         drop_every: 0,
+        update_interval: std::time::Duration::ZERO,
         filters: KernelFilters::default(),
     };
     match Sensor::start(&config) {

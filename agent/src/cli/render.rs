@@ -18,7 +18,7 @@ use super::line::{Columns, Span, span, spans_width, style, write_spans};
 use crate::model::bytes::escape_into;
 use crate::model::time::WallTime;
 use crate::ship::wire::rows::{Attribution, Ids};
-use crate::ship::wire::v1::{Connection, Credential, Endpoint, Gap, Repeat, Status};
+use crate::ship::wire::v1::{Connection, Credential, Endpoint, Gap, RawSocket, Repeat, Status, Traffic};
 use crate::ship::wire::{ActivityView, Body, Deed, View, names};
 
 /// Finds the name of a user id on the host that the events are of.
@@ -155,6 +155,9 @@ fn what(activity: &ActivityView<'_>, columns: &Columns) -> Vec<Span> {
             Told { verb: &flow.protocol, target, keep: Keep::Ends, results: Vec::new() }
         }
         Deed::Credential(body) => credential(body),
+        Deed::Update(body) => traffic(body, "open"),
+        Deed::End(body) => traffic(body, "closed"),
+        Deed::Raw(body) => raw_socket(body),
         Deed::Unknown => {
             let target = span(style::DOUBT, "something that this program does not know");
             Told { verb: "?", target, keep: Keep::Start, results: Vec::new() }
@@ -198,6 +201,47 @@ fn connection(connection: &Connection) -> Told<'_> {
     ];
     let colour = if connection.outcome == "failed" { style::BAD } else { style::PLAIN };
     Told { verb: &connection.protocol, target: span(colour, target), keep: Keep::Ends, results }
+}
+
+/// `192.0.2.10:443 closed 2.4 kB out, 12.8 MB in 81 s`.
+fn traffic<'a>(traffic: &'a Traffic, state: &'static str) -> Told<'a> {
+    let told = match traffic.errno {
+        None => span(style::DIM, format!(" {state}")),
+        Some(number) => {
+            let name = names::errno(number).map_or_else(|| format!("errno {number}"), str::to_owned);
+            span(style::BAD, format!(" {state}: {name}"))
+        }
+    };
+    let carried = span(style::PLAIN, format!(" {} out, {} in", bytes(traffic.sent), bytes(traffic.received)));
+    let lasted = span(style::DIM, format!(" {}", duration(traffic.duration_ns)));
+    let results = vec![
+        vec![told.clone(), carried.clone(), lasted],
+        vec![told.clone(), carried],
+        vec![told],
+        vec![span(style::DIM, format!(" {state}"))],
+    ];
+    let target = span(style::PLAIN, address(&traffic.remote));
+    Told { verb: &traffic.protocol, target, keep: Keep::Ends, results }
+}
+
+/// `sock packet raw protocol 3`.
+fn raw_socket(raw: &RawSocket) -> Told<'_> {
+    let RawSocket { family, socket_type, protocol } = raw;
+    let text: String = std::iter::once(&**family)
+        .chain(socket_type.as_deref().into_iter().flat_map(|socket_type| [" ", socket_type]))
+        .collect();
+    let protocol = protocol.map(|number| vec![span(style::DIM, format!(" protocol {number}"))]);
+    let target = span(style::DOUBT, escaped(text.as_bytes()));
+    Told { verb: "sock", target, keep: Keep::Start, results: protocol.into_iter().collect() }
+}
+
+/// `812 B`, `12.8 MB`.
+fn bytes(number: u64) -> String {
+    let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    units.into_iter().find(|(unit, _)| number >= *unit).map_or_else(
+        || format!("{number} B"),
+        |(unit, name)| format!("{:.1} {name}", number as f64 / unit as f64),
+    )
 }
 
 fn credential(credential: &Credential) -> Told<'_> {

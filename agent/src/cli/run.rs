@@ -1,6 +1,7 @@
 //! `telltale run`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -68,6 +69,7 @@ pub fn run(args: &RunArgs) -> Result<(), StartError> {
         node_name,
         rung,
         drop_every,
+        update_interval: Duration::from_secs(config.connection_update_seconds.into()),
         record,
         json,
         quiet: quiet || config.quiet,

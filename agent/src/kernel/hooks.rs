@@ -58,6 +58,10 @@ pub enum Attach {
     CgroupAddress(&'static str),
     /// Outgoing packets of the root cgroup.
     CgroupEgress,
+    /// A walk over the sockets that have storage in a map.
+    SocketIterator,
+    /// A socket hook of the root cgroup.
+    CgroupSocket(&'static str),
 }
 
 impl fmt::Display for Attach {
@@ -67,8 +71,9 @@ impl fmt::Display for Attach {
             Self::Lsm(name) => write!(f, "lsm/{name}"),
             Self::FunctionEntry(name) => write!(f, "fentry/{name}"),
             Self::FunctionExit(name) => write!(f, "fexit/{name}"),
-            Self::CgroupAddress(name) => write!(f, "cgroup/{name}"),
+            Self::CgroupAddress(name) | Self::CgroupSocket(name) => write!(f, "cgroup/{name}"),
             Self::CgroupEgress => f.write_str("cgroup_skb/egress"),
+            Self::SocketIterator => f.write_str("iter/bpf_sk_storage_map"),
         }
     }
 }
@@ -116,6 +121,10 @@ const fn tracepoint(name: &'static str, target: &'static str) -> Program {
 
 const fn cgroup(name: &'static str) -> Program {
     Program { name, attach: Attach::CgroupAddress(name) }
+}
+
+const fn entry(name: &'static str, target: &'static str) -> Program {
+    Program { name, attach: Attach::FunctionEntry(target) }
 }
 
 const fn lsm(name: &'static str) -> Program {
@@ -235,6 +244,56 @@ pub const LADDER: &[Capability] = &[
                     "opens by 32-bit programs are not seen",
                     "that an open truncated the file is not seen",
                     "a descriptor closed or replaced by another thread before the call returns is not seen",
+                ],
+            },
+        ],
+    },
+    Capability {
+        name: "connection_end",
+        sees: "when TCP connections end, and what they carried",
+        essential: false,
+        servings: &[Serving {
+            rungs: EVERY,
+            programs: &[tracepoint("set_state", "inet_sock_set_state")],
+            offsets: &[Offsets::Outcome, Offsets::Traffic],
+            gaps: &[],
+        }],
+    },
+    Capability {
+        name: "connection_update",
+        sees: "what long TCP connections have carried so far",
+        essential: false,
+        servings: &[Serving {
+            rungs: EVERY,
+            programs: &[Program { name: "traffic_update", attach: Attach::SocketIterator }],
+            offsets: &[Offsets::Traffic],
+            gaps: &[],
+        }],
+    },
+    Capability {
+        name: "raw_socket",
+        sees: "sockets whose destinations no hook sees (raw, packet, vsock, SCTP), TUN and TAP, when they are made",
+        essential: false,
+        servings: &[
+            Serving {
+                rungs: &[Rung::Lsm, Rung::Fentry],
+                programs: &[
+                    entry("socket_created", "security_socket_post_create"),
+                    entry("tun_attached", "security_tun_dev_attach"),
+                ],
+                offsets: &[Offsets::Connection],
+                gaps: &[],
+            },
+            Serving {
+                rungs: &[Rung::Tracepoint],
+                programs: &[
+                    Program { name: "sock_create", attach: Attach::CgroupSocket("sock_create") },
+                    tracepoint("sys_exit", "sys_exit"),
+                ],
+                offsets: &[Offsets::Connection, Offsets::SocketAtExit],
+                gaps: &[
+                    "sockets of other families than IP, and TUN, are not seen where io_uring or a 32-bit program makes \
+                     them",
                 ],
             },
         ],

@@ -6,8 +6,8 @@
 use std::os::fd::BorrowedFd;
 
 use aya::programs::{
-    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, FEntry, FExit, Lsm,
-    Program as LoadedProgram, ProgramError,
+    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, CgroupSockAddr, FEntry,
+    FExit, Iter, Lsm, Program as LoadedProgram, ProgramError,
 };
 use aya::{Btf, Ebpf};
 
@@ -151,6 +151,16 @@ fn attach(
             program.load()?;
             program.attach(cgroup, CgroupSkbAttachType::Egress, CgroupAttachMode::Single)?;
         }
+        Attach::CgroupSocket(_) => {
+            let program: &mut CgroupSock = program.try_into()?;
+            program.load()?;
+            program.attach(cgroup, CgroupAttachMode::Single)?;
+        }
+        // Whoever walks ties it to its map.
+        Attach::SocketIterator => {
+            let program: &mut Iter = program.try_into()?;
+            program.load("bpf_sk_storage_map", btf)?;
+        }
     }
     Ok(())
 }
@@ -165,6 +175,8 @@ pub(super) fn unload(ebpf: &mut Ebpf, program: &Program) {
         LoadedProgram::FExit(program) => program.unload(),
         LoadedProgram::CgroupSockAddr(program) => program.unload(),
         LoadedProgram::CgroupSkb(program) => program.unload(),
+        LoadedProgram::Iter(program) => program.unload(),
+        LoadedProgram::CgroupSock(program) => program.unload(),
         // No program of the ladder is of another kind.
         _ => Ok(()),
     };

@@ -2,6 +2,7 @@
 
 pub mod btf;
 pub mod hooks;
+mod iterate;
 pub mod ladder;
 pub mod maps;
 pub mod offsets;

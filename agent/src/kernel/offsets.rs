@@ -24,6 +24,10 @@ pub enum Capability {
     FileOpen,
     /// Opened files from the exit of system calls, through the descriptor table.
     FileOpenAtExit,
+    /// What a TCP connection carries.
+    Traffic,
+    /// Sockets from the exit of system calls.
+    SocketAtExit,
 }
 
 /// What a field must be for its reader to be right.
@@ -78,7 +82,7 @@ pub struct Field {
     pub needed_by: &'static [Capability],
 }
 
-use Capability::{Connection, Exec, FileOpen, FileOpenAtExit, Outcome, Process};
+use Capability::{Connection, Exec, FileOpen, FileOpenAtExit, Outcome, Process, SocketAtExit, Traffic};
 use Expected::{AnyPointer, Array, Integer, Integers, Pointer, PointerToPointers, Structure, Text};
 
 /// The key of a process: no record is worth anything without.
@@ -89,6 +93,10 @@ const FILES: &[Capability] = &[FileOpen, FileOpenAtExit];
 const FILE_IDENTITY: &[Capability] = &[Exec, FileOpen, FileOpenAtExit];
 const AT_EXIT: &[Capability] = &[FileOpenAtExit];
 const OUTCOME: &[Capability] = &[Outcome];
+const TRAFFIC: &[Capability] = &[Traffic];
+const SYSCALL_EXIT: &[Capability] = &[FileOpenAtExit, SocketAtExit];
+const SOCKET_AT_EXIT: &[Capability] = &[SocketAtExit];
+const COOKIE: &[Capability] = &[Outcome, Traffic];
 /// Only the value itself is lost.
 const VALUE: &[Capability] = &[];
 
@@ -188,7 +196,7 @@ pub const TABLE: &[Field] = table! {
         "kernfs_node.__parent" Pointer("kernfs_node"), "kernfs_node.parent" Pointer("kernfs_node");
     kernfs_id VALUE Offset: "kernfs_node.id" Integer(8);
     socket_sock VALUE Offset: "socket.sk" Pointer("sock");
-    sock_cookie OUTCOME Offset: "sock.__sk_common.skc_cookie.counter" Integer(8);
+    sock_cookie COOKIE Offset: "sock.__sk_common.skc_cookie.counter" Integer(8);
     sock_daddr OUTCOME Offset: "sock.__sk_common.skc_daddr" Integer(4);
     sock_saddr OUTCOME Offset: "sock.__sk_common.skc_rcv_saddr" Integer(4);
     sock_v6_daddr VALUE Offset: "sock.__sk_common.skc_v6_daddr" Structure("in6_addr", 16);
@@ -198,8 +206,16 @@ pub const TABLE: &[Field] = table! {
     sock_family OUTCOME Offset: "sock.__sk_common.skc_family" Integer(2);
     sock_error OUTCOME Offset: "sock.sk_err" Integer(4);
     sock_protocol VALUE Offset: "sock.sk_protocol" Integer(2);
-    regs_syscall AT_EXIT Offset: "pt_regs.orig_ax" Integer(8), "pt_regs.syscallno" Integer(4);
-    regs_first_argument AT_EXIT Offset: "pt_regs.di" Integer(8), "pt_regs.orig_x0" Integer(8);
+    regs_syscall SYSCALL_EXIT Offset: "pt_regs.orig_ax" Integer(8), "pt_regs.syscallno" Integer(4);
+    regs_first_argument SYSCALL_EXIT Offset: "pt_regs.di" Integer(8), "pt_regs.orig_x0" Integer(8);
+    sock_state TRAFFIC Offset: "sock.__sk_common.skc_state" Integer(1);
+    sock_flags TRAFFIC Offset: "sock.__sk_common.skc_flags" Integer(8);
+    tcp_bytes_sent TRAFFIC Offset: "tcp_sock.bytes_sent" Integer(8);
+    tcp_bytes_retransmitted TRAFFIC Offset: "tcp_sock.bytes_retrans" Integer(8);
+    tcp_bytes_received TRAFFIC Offset: "tcp_sock.bytes_received" Integer(8);
+    regs_second_argument SOCKET_AT_EXIT Offset: "pt_regs.si" Integer(8), "pt_regs.regs" Integers(248);
+    regs_third_argument SOCKET_AT_EXIT Offset: "pt_regs.dx" Integer(8), "pt_regs.regs" Integers(248);
+    compatibility VALUE Offset: "task_struct.thread_info.status" Integer(4), "pt_regs.pstate" Integer(8);
 };
 
 impl Expected {

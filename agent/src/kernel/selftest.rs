@@ -1,12 +1,12 @@
 //! Proof that a hook is called, and that the offsets are right: the agent does a known thing and compares what the
 //! kernel programs said of it with what `/proc/self` says.
 //!
-//! Nothing leaves the host and nothing is written: a connection to a listener of our own, a datagram to a socket of our
+//! Nothing leaves the host and nothing is written: connections to a listener of our own, a datagram to a socket of our
 //! own, an attempt on a multicast address that the kernel refuses before it looks for a route, an open of our own
 //! executable, and a run of it that prints its version.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -16,8 +16,8 @@ use std::process::{Command, Stdio};
 use agent_common::keys::{RuleName, rule_name};
 use agent_common::limits::RULE_NAME_BYTES;
 use agent_common::records::{
-    Actor, ConnectRecord, ExecRecord, ExitRecord, FileRecord, ForkRecord, Header, OutcomeRecord, kind,
-    outcome,
+    Actor, ConnectRecord, ExecRecord, ExitRecord, FileRecord, ForkRecord, Header, OutcomeRecord,
+    RawSocketRecord, TrafficRecord, kind, outcome,
 };
 use zerocopy::FromBytes;
 
@@ -226,6 +226,78 @@ pub(super) fn connect_outcome(own: &Own, records: &mut Records<'_>) -> Result<()
         ));
     }
     Ok(())
+}
+
+const SAID: &[u8] = b"telltale";
+const ANSWERED: &[u8] = b"yes";
+
+/// A connection to a listener of its own, over which both sides have sent something; its port.
+fn conversation() -> io::Result<(TcpStream, TcpStream, u16)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    let mut asking = TcpStream::connect(address)?;
+    let (mut answering, _) = listener.accept()?;
+    asking.write_all(SAID)?;
+    answering.read_exact(&mut [0; SAID.len()])?;
+    answering.write_all(ANSWERED)?;
+    asking.read_exact(&mut [0; ANSWERED.len()])?;
+    Ok((asking, answering, address.port()))
+}
+
+fn traffic(own: &Own, records: &mut Records<'_>, kind: u16, port: u16, what: &str) -> Result<(), String> {
+    let told = records
+        .find::<TrafficRecord>(kind, |told| own.is(&told.actor) && told.port == port)
+        .ok_or_else(|| no_record(what))?;
+    own.check(&told.actor)?;
+    let (said, is) = ((told.bytes_sent, told.bytes_received), (SAID.len() as u64, ANSWERED.len() as u64));
+    if said == is {
+        Ok(())
+    } else {
+        Err(format!("it sent and received {is:?} bytes, the kernel programs said {said:?}"))
+    }
+}
+
+/// A connection that ends must be told, with what it carried.
+pub(super) fn connection_end(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    let (asking, answering, port) = conversation().map_err(failed("talk to itself"))?;
+    drop(asking);
+    drop(answering);
+    traffic(own, records, kind::CONNECTION_END, port, "the end of a connection")
+}
+
+/// A connection that lasts must be told by a walk, with what it has carried.
+pub(super) fn connection_update(
+    own: &Own,
+    records: &mut Records<'_>,
+    walk: &mut dyn FnMut() -> io::Result<()>,
+) -> Result<(), String> {
+    let (_asking, _answering, port) = conversation().map_err(failed("talk to itself"))?;
+    walk().map_err(failed("walk over its connections"))?;
+    traffic(own, records, kind::CONNECTION_UPDATE, port, "a connection that lasts")
+}
+
+/// A raw socket that takes and sends nothing. Without the privilege for one there is nothing to try this on; that the
+/// programs are attached must do.
+pub(super) fn raw_socket(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    const PROTOCOL: u8 = libc::IPPROTO_RAW as u8;
+    let made = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::RAW,
+        std::num::NonZeroU32::new(PROTOCOL.into()).map(rustix::net::Protocol::from_raw),
+    );
+    if made.is_err() {
+        return Ok(());
+    }
+    let told = records
+        .find::<RawSocketRecord>(kind::RAW_SOCKET, |told| own.is(&told.actor))
+        .ok_or_else(|| no_record("a raw socket"))?;
+    own.check(&told.actor)?;
+    let said = (i32::from(told.family), i32::from(told.socket_type), told.protocol);
+    if said == (libc::AF_INET, libc::SOCK_RAW, PROTOCOL.into()) {
+        Ok(())
+    } else {
+        Err(format!("a raw IPv4 socket was reported as {said:?}"))
+    }
 }
 
 /// An attempt that the kernel refuses before it looks for a route.

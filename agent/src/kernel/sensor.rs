@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use agent_common::keys::{FlowCount, FlowKey, InodeKey};
 use aya::maps::{MapData, MapError, RingBuf};
@@ -13,6 +14,7 @@ use zerocopy::IntoBytes;
 
 use super::btf::{BtfError, KernelTypes};
 use super::hooks::{LADDER, Rung};
+use super::iterate::SocketIterator;
 use super::ladder::{self, Chosen};
 use super::maps::{Counted, KernelFilters, MapFailure, Maps};
 use super::offsets;
@@ -40,6 +42,8 @@ pub struct SensorConfig {
     pub drop_every: u32,
     /// What the kernel looks for.
     pub filters: KernelFilters,
+    /// How long a connection lasts, and then is silent about itself, before it is told what it has carried.
+    pub update_interval: Duration,
 }
 
 /// The sensor cannot start, or has stopped working.
@@ -108,6 +112,8 @@ pub struct Sensor {
     backlog: VecDeque<Vec<u8>>,
     chosen: Vec<Chosen>,
     own_pid: u32,
+    /// Walks over connections, where the kernel can.
+    iterator: Option<SocketIterator>,
     /// Holds programs and links.
     ebpf: Ebpf,
 }
@@ -143,8 +149,9 @@ impl Sensor {
 
         let mut seen = Vec::new();
         let mut chosen = Vec::new();
+        let mut iterator = None;
         for capability in LADDER {
-            let mut prove = |_: &mut Ebpf, _: &_| {
+            let mut prove = |ebpf: &mut Ebpf, _: &_| {
                 let from = seen.len();
                 let mut records = Records { seen: &mut seen, pump: &mut |into| pump(&mut ring, into), from };
                 match capability.name {
@@ -154,6 +161,15 @@ impl Sensor {
                     "connect_refused_early" => selftest::connect_refused_early(&own, &mut records),
                     "datagram" => selftest::datagram(&own, &mut records),
                     "credential_open" => selftest::credential_open(&own, &mut records),
+                    "raw_socket" => selftest::raw_socket(&own, &mut records),
+                    "connection_end" => selftest::connection_end(&own, &mut records),
+                    "connection_update" => {
+                        let walker = SocketIterator::attach(ebpf)
+                            .map_err(|error| format!("iter/bpf_sk_storage_map does not attach: {error}"))?;
+                        selftest::connection_update(&own, &mut records, &mut || walker.walk())?;
+                        iterator = Some(walker);
+                        Ok(())
+                    }
                     name => Err(format!("no self-test knows {name}")),
                 }
             };
@@ -175,8 +191,10 @@ impl Sensor {
             control.catalogue_generation = control.catalogue_generation.wrapping_add(1);
             control.own_tgid = own.pid;
             control.drop_every = config.drop_every;
+            control.update_interval_ms =
+                u32::try_from(config.update_interval.as_millis()).unwrap_or(u32::MAX);
         })?;
-        Ok(Self { ring, maps, backlog: seen.into(), chosen, own_pid: own.pid, ebpf })
+        Ok(Self { ring, maps, backlog: seen.into(), chosen, own_pid: own.pid, iterator, ebpf })
     }
 
     /// What serves each capability.
@@ -224,11 +242,20 @@ impl Sensor {
 
     /// Detaches and unloads every program. The ring keeps what it holds, and the counters stay.
     pub fn detach(&mut self) {
+        self.iterator = None;
         for program in
             LADDER.iter().flat_map(|capability| capability.servings).flat_map(|serving| serving.programs)
         {
             ladder::unload(&mut self.ebpf, program);
         }
+    }
+
+    /// Has the kernel tell what long connections have carried: records of it are in the ring afterwards.
+    ///
+    /// # Errors
+    /// As the kernel gives them. Where it has no such walk, there is none, and no error.
+    pub fn tell_connections(&self) -> io::Result<()> {
+        self.iterator.as_ref().map_or(Ok(()), SocketIterator::walk)
     }
 
     /// UDP flows that were sent to again, with their counts since they began; idle ones are forgotten.

@@ -35,6 +35,12 @@ pub enum Deed {
     Datagram(ConnectAttempt),
     /// A file that may be a credential was opened.
     FileOpen(FileOpen),
+    /// A TCP connection was closed.
+    ConnectionEnd(Traffic),
+    /// A TCP connection lasts.
+    ConnectionUpdate(Traffic),
+    /// A socket was made whose destinations no hook sees.
+    RawSocket(RawSocket),
 }
 
 /// Who acted, as it was at the moment of the act.
@@ -152,6 +158,54 @@ pub struct ConnectOutcome {
     pub remote: Option<Endpoint>,
     /// The local end.
     pub local: Option<Endpoint>,
+}
+
+/// What a connection has carried.
+#[derive(Clone, Debug)]
+pub struct Traffic {
+    /// Who connected, as it was then.
+    pub actor: Actor,
+    /// The same as of the attempt.
+    pub cookie: u64,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// The address asked for.
+    pub remote: Endpoint,
+    /// When it was asked for.
+    pub asked_at: BootTime,
+    /// When its handshake was completed.
+    pub established_at: BootTime,
+    /// Bytes of payload sent, each counted once.
+    pub bytes_sent: u64,
+    /// Bytes of payload received.
+    pub bytes_received: u64,
+    /// Positive errno that ended it.
+    pub errno: Option<u32>,
+}
+
+/// A socket was made whose destinations no hook sees, or a TUN or TAP interface was taken hold of.
+#[derive(Clone, Debug)]
+pub struct RawSocket {
+    /// Who made it.
+    pub actor: Actor,
+    /// What it is.
+    pub form: RawForm,
+}
+
+/// What sends without a destination that a hook sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RawForm {
+    /// A socket.
+    Socket {
+        /// `AF_*`.
+        family: u16,
+        /// `SOCK_*`.
+        socket_type: u16,
+        /// As asked for: `IPPROTO_*`; for a packet socket the EtherType.
+        protocol: u16,
+    },
+    /// A TUN or TAP interface.
+    Tun,
 }
 
 /// How a connection attempt ended.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::act::{Access, Actor, Endpoint, Outcome, Protocol};
+use super::act::{Access, Actor, Endpoint, Outcome, Protocol, RawForm};
 use super::bytes::RawBytes;
 use super::identity::Attribution;
 use super::process::{FileRef, Process};
@@ -57,6 +57,12 @@ pub enum What {
     DatagramFlow(DatagramFlow),
     /// A descriptor of a credential was acquired.
     CredentialAccess(CredentialAccess),
+    /// What a long connection has carried so far.
+    ConnectionUpdate(Traffic),
+    /// A connection was closed.
+    ConnectionEnd(Traffic),
+    /// A socket was made whose destinations no hook sees.
+    RawSocket(RawForm),
 }
 
 /// A connection.
@@ -76,6 +82,25 @@ pub struct Connection {
     pub outcome: Outcome,
     /// From the attempt to its outcome, where both are known.
     pub latency_ns: Option<u64>,
+}
+
+/// What a connection has carried.
+#[derive(Clone, Debug)]
+pub struct Traffic {
+    /// Socket cookie: the same as of the connection.
+    pub cookie: u64,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// The address asked for.
+    pub remote: Endpoint,
+    /// Bytes of payload sent, each counted once.
+    pub bytes_sent: u64,
+    /// Bytes of payload received.
+    pub bytes_received: u64,
+    /// How long it has lasted since its handshake.
+    pub duration_ns: u64,
+    /// Positive errno that ended it; `None`: it was closed in order, or lasts.
+    pub errno: Option<u32>,
 }
 
 /// The first datagram of a socket to a peer.

@@ -214,7 +214,11 @@ pub fn weight(event: &Event) -> usize {
             let image = &activity.process.image;
             let what = match &activity.what {
                 What::CredentialAccess(access) => access.path.as_bytes().len(),
-                What::Connection(_) | What::DatagramFlow(_) => 0,
+                What::Connection(_)
+                | What::DatagramFlow(_)
+                | What::ConnectionUpdate(_)
+                | What::ConnectionEnd(_)
+                | What::RawSocket(_) => 0,
             };
             let paths = [&image.exe, &image.filename, &image.interpreter, &image.cwd];
             let arguments = image.argv.iter().map(|argument| argument.as_bytes().len() + 32).sum::<usize>();

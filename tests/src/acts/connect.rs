@@ -19,7 +19,7 @@ use crate::harness::expect::{Deed, object};
 use crate::outcome::{During, Outcome, ensure, failed};
 
 /// Data in the first packet (linux/socket.h); rustix has no name for it.
-const MSG_FASTOPEN: u32 = 0x2000_0000;
+pub(super) const MSG_FASTOPEN: u32 = 0x2000_0000;
 
 /// How to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -109,7 +109,7 @@ fn waited(socket: &OwnedFd, to: SocketAddr, ask_again: bool) -> Result<(), Errno
 }
 
 /// What the program knows of its attempt.
-fn told(socket: &OwnedFd, to: SocketAddr, result: Result<(), Errno>) -> Outcome<Deed> {
+pub(super) fn told(socket: &OwnedFd, to: SocketAddr, result: Result<(), Errno>) -> Outcome<Deed> {
     let hook = if to.is_ipv4() { "cgroup/connect4" } else { "cgroup/connect6" };
     let mut facts =
         object(json!({ "v4_mapped": v4_mapped(to), "hook": hook, "outcome_reason": Value::Null }));

@@ -1,14 +1,18 @@
 //! UDP: with and without connect.
 
+use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use clap::{Args, ValueEnum};
-use rustix::net::{AddressFamily, SendFlags, SocketType, connect, send, sendto, socket};
+use rustix::net::{
+    AddressFamily, MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, SocketType, connect, send,
+    sendmmsg, sendto, socket,
+};
 use serde_json::{Value, json};
 
 use super::{deed, print, target, v4_mapped};
-use crate::outcome::{During, Outcome};
+use crate::outcome::{During, Outcome, ensure};
 
 /// How to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -17,6 +21,10 @@ enum How {
     Sendto,
     /// `connect` and `send`, a socket for each peer.
     Connected,
+    /// `connect` and `send` to each in turn, by one socket.
+    Reconnected,
+    /// One `sendmmsg` with a message to each.
+    Sendmmsg,
     /// `connect` alone, as a resolver does to choose an address: nothing is sent.
     Silent,
 }
@@ -59,6 +67,34 @@ pub(super) fn perform(args: &DatagramArgs) -> Outcome {
                     send(&socket, b"datagram", SendFlags::empty()).during(format!("send to {to}"))?;
                 }
                 tell(*to, "cgroup_skb/egress", None)?;
+            }
+        }
+        How::Reconnected => {
+            let Some(first) = args.to.first() else { return Ok(()) };
+            let socket = datagram_socket(*first)?;
+            for to in &args.to {
+                connect(&socket, to).during(format!("connect to {to}"))?;
+                for _ in 0..args.times {
+                    send(&socket, b"datagram", SendFlags::empty()).during(format!("send to {to}"))?;
+                }
+                tell(*to, "cgroup_skb/egress", None)?;
+            }
+        }
+        How::Sendmmsg => {
+            let Some(first) = args.to.first() else { return Ok(()) };
+            let socket = datagram_socket(*first)?;
+            let text = [IoSlice::new(b"datagram")];
+            let mut none = Vec::new();
+            none.resize_with(args.to.len(), SendAncillaryBuffer::default);
+            let peers: Vec<SocketAddrAny> = args.to.iter().map(|to| (*to).into()).collect();
+            let peers = peers.iter().zip(&mut none);
+            let mut messages: Vec<_> =
+                peers.map(|(to, none)| MMsgHdr::new_with_addr(to, &text, none)).collect();
+            let sent = sendmmsg(&socket, &mut messages, SendFlags::empty()).during("send to all")?;
+            ensure(sent == args.to.len(), || format!("{sent} messages were sent"))?;
+            for to in &args.to {
+                let hook = if to.is_ipv4() { "cgroup/sendmsg4" } else { "cgroup/sendmsg6" };
+                tell(*to, hook, Some(0))?;
             }
         }
         How::Silent => {

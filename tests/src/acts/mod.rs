@@ -5,9 +5,13 @@ mod connect;
 mod daemon;
 mod datagram;
 mod flood;
+mod inherited;
+mod make;
 mod measure;
+mod network;
 mod open;
 mod reuse;
+mod talk;
 mod uring;
 
 use std::io::{self, Write};
@@ -35,6 +39,12 @@ pub(crate) enum Act {
     Open(open::OpenArgs),
     /// Fork twice, let the one between end, then connect.
     Daemon(daemon::DaemonArgs),
+    /// Connect with TCP, and send and receive so much.
+    Talk(talk::TalkArgs),
+    /// Make a socket and leave it at that.
+    Make(make::MakeArgs),
+    /// Use sockets of a parent.
+    Inherited(inherited::InheritedArgs),
     /// Do much, and count it.
     Flood(flood::FloodArgs),
     /// Do what the agent could make dearer, and time it.
@@ -52,6 +62,9 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Datagram(args) => datagram::perform(args),
         Act::Open(args) => open::perform(args),
         Act::Daemon(args) => daemon::perform(args),
+        Act::Talk(args) => talk::perform(args),
+        Act::Make(args) => make::perform(args),
+        Act::Inherited(args) => inherited::perform(args),
         Act::Flood(args) => flood::perform(args),
         Act::Measure(args) => measure::perform(args),
         Act::Reuse(args) => reuse::perform(args),
@@ -61,6 +74,9 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Verdict::Failed(text) | Verdict::Skipped(text) => text,
     })
 }
+
+/// What an act says where this kernel lacks what it would do.
+pub(crate) const UNSUPPORTED: &str = "this kernel has no such socket";
 
 /// The deed of this thread, now.
 fn deed(event: Option<&str>, target: Value, facts: Value) -> io::Result<Deed> {

@@ -34,6 +34,20 @@ pub(super) fn open(path: &str) -> Outcome<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(result) })
 }
 
+/// Makes a socket.
+pub(super) fn socket(family: i32, kind: u32, protocol: i32) -> Outcome<OwnedFd> {
+    let entry = opcode::Socket::new(family, kind.cast_signed(), protocol).build();
+    let result = submit(&entry, false).during("make a socket by io_uring")?;
+    if result == -libc::EINVAL || result == -libc::EAFNOSUPPORT {
+        return failed(super::UNSUPPORTED);
+    }
+    if result < 0 {
+        return Err(io::Error::from_raw_os_error(-result)).during("make a socket by io_uring");
+    }
+    // SAFETY: the kernel has just given us this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(result) })
+}
+
 fn submit(entry: &squeue::Entry, polled: bool) -> io::Result<i32> {
     let mut builder = IoUring::builder();
     if polled {

@@ -57,6 +57,7 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = rows.collect();
     cases.push(shared("connect/abandoned", abandoned));
     cases.push(shared("connect/many", many));
+    cases.push(shared("connect/inherited", inherited));
     cases
 }
 
@@ -84,6 +85,13 @@ fn abandoned(scene: &mut Scene<'_>) -> Outcome {
     let expected = scene.act(&["connect", "--how", "abandoned"])?;
     scene.expect(expected.into_iter().map(Expected::late));
     Ok(())
+}
+
+/// Who names a destination is told, whoever made the socket and whoever closes it.
+fn inherited(scene: &mut Scene<'_>) -> Outcome {
+    let (first, second) = (scene.server(V4)?.to_string(), scene.server(V6)?.to_string());
+    let third = scene.datagrams(V4)?.to_string();
+    scene.act_and_expect(&["inherited", "--first", &first, "--second", &second, "--third", &third])
 }
 
 /// Sockets that come and go quickly stay apart.

@@ -7,7 +7,7 @@ use crate::harness::scene::Scene;
 use crate::harness::servers::{V4, V6, mapped};
 use crate::outcome::{Outcome, skipped};
 
-const TABLE: [(&str, &str, &str, &[IpAddr]); 8] = [
+const TABLE: [(&str, &str, &str, &[IpAddr]); 12] = [
     ("one", "sendto", "1", &[V4]),
     ("one-v6", "sendto", "1", &[V6]),
     ("repeats", "sendto", "4", &[V4]),
@@ -15,6 +15,10 @@ const TABLE: [(&str, &str, &str, &[IpAddr]); 8] = [
     ("two-peers", "sendto", "3", &[V4, V4]),
     ("connected", "connected", "1", &[V4, V6]),
     ("connected-repeats", "connected", "5", &[V4, V6]),
+    ("reconnected", "reconnected", "1", &[V4, V4, V4]),
+    ("reconnected-v6", "reconnected", "2", &[V6, V6]),
+    ("sendmmsg", "sendmmsg", "1", &[V4, V4, V4]),
+    ("sendmmsg-v6", "sendmmsg", "1", &[V6, V6]),
     ("connect-alone", "silent", "1", &[V4, V6]),
 ];
 

@@ -63,7 +63,7 @@ impl Flood {
         let others = |kind| self.told.count(|event| event.kind() == kind && !self.is_ours(event));
         Ok(Noise {
             opens: others("credential_access") + self.told.counter("record.not_a_credential")?,
-            connects: others("connection"),
+            connects: others("connection") + others("connection_end"),
         })
     }
 }
@@ -81,7 +81,8 @@ fn all_told(setting: &Setting) -> Outcome {
     equal("connections", flood.counted.connects, flood.events("connection"))?;
     let known = |event: &Event| event.kind() == "connection" && event.text("outcome") == "established";
     let established = flood.told.count(|event| known(event) && flood.is_ours(event));
-    equal("established connections", flood.counted.connects, established)
+    equal("established connections", flood.counted.connects, established)?;
+    equal("ends", flood.counted.connects, flood.events("connection_end"))
 }
 
 fn forced_drops(setting: &Setting) -> Outcome {
@@ -114,8 +115,8 @@ fn opens_accounted(flood: &Flood) -> Outcome {
     equal("opens = events + lost", flood.counted.opens, flood.events("credential_access") + lost)
 }
 
-/// A connection is two records. One whose outcome was dropped is an event without an outcome; one whose attempt was
-/// dropped leaves an outcome without an attempt; what is left of the losses are pairs.
+/// A connection is three records. One whose outcome was dropped is an event without an outcome; one whose attempt was
+/// dropped leaves an outcome without an attempt; one of which both were leaves nothing but its end, if that came.
 fn connects_accounted(flood: &Flood) -> Outcome {
     let told = &flood.told;
     let lost = told.gaps("kernel", Some("connection"));
@@ -125,12 +126,15 @@ fn connects_accounted(flood: &Flood) -> Outcome {
     // An outcome that came last is still waited for by its attempt.
     let without_attempt =
         told.counter("join.outcome_without_attempt")? + told.counter("join.waiting_outcomes")?;
-    let pairs = lost.saturating_sub(without_outcome + without_attempt);
-    let text = format!("{lost} lost, {without_outcome} without outcome, {without_attempt} without attempt");
-    equal(&format!("losses that are whole connections come in pairs ({text})"), pairs % 2, 0)?;
+    let (events, ends) = (flood.events("connection"), flood.events("connection_end"));
+    let connects = flood.counted.connects;
+    let without_both = connects.saturating_sub(events + without_attempt);
     equal(
-        &format!("connects = events + lost attempts ({text})"),
-        flood.counted.connects,
-        flood.events("connection") + without_attempt + pairs / 2,
+        &format!(
+            "lost records = ends that did not come ({ends} of {connects} did) + {without_outcome} outcomes + \
+             {without_attempt} attempts + {without_both} pairs of both"
+        ),
+        lost,
+        connects.saturating_sub(ends) + without_outcome + without_attempt + 2 * without_both,
     )
 }

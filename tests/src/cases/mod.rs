@@ -10,10 +10,12 @@ mod ledger;
 mod lineage;
 mod pid_reuse;
 mod programs;
+mod raw_sockets;
 mod readme;
 mod recording;
 mod rungs;
 mod secrets;
+mod traffic;
 
 use crate::harness::scene::Scene;
 use crate::harness::setting::Setting;
@@ -41,7 +43,9 @@ pub(crate) enum Run {
 pub(crate) fn all() -> Vec<Case> {
     let mut all = Vec::new();
     all.extend(connections::cases());
+    all.extend(traffic::cases());
     all.extend(datagrams::cases());
+    all.extend(raw_sockets::cases());
     all.extend(credentials::cases());
     all.extend(programs::cases());
     all.extend(lineage::cases());

@@ -9,7 +9,7 @@ use super::{Case, shared};
 use crate::harness::child;
 use crate::harness::expect::{Deed, object};
 use crate::harness::places;
-use crate::harness::scene::Scene;
+use crate::harness::scene::{Scene, end_of};
 use crate::harness::servers::{V4, V6};
 use crate::harness::who::Who;
 use crate::outcome::{During, Outcome, Verdict, ensure};
@@ -64,8 +64,9 @@ fn connected(scene: &mut Scene<'_>, who: Who, server: SocketAddr, local_port: Op
         facts,
         repeats: None,
     };
-    let expected = scene.expected(deed);
-    scene.expect([expected]);
+    let end = end_of(&deed);
+    let expected: Vec<_> = std::iter::once(deed).chain(end).map(|deed| scene.expected(deed)).collect();
+    scene.expect(expected);
 }
 
 fn curl(scene: &mut Scene<'_>) -> Outcome {

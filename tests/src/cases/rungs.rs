@@ -15,7 +15,7 @@ use crate::outcome::{During, Outcome, Verdict, ensure};
 /// Program names as the kernel keeps them: 15 bytes.
 const NAME_BYTES: usize = 15;
 /// What serves every rung.
-const EVERY: [&str; 9] = [
+const EVERY: [&str; 10] = [
     "process_fork",
     "process_exec",
     "process_exit",
@@ -25,6 +25,7 @@ const EVERY: [&str; 9] = [
     "sendmsg4",
     "sendmsg6",
     "egress",
+    "traffic_update",
 ];
 
 /// What serves one rung besides.
@@ -33,14 +34,22 @@ const fn besides(rung: Rung) -> &'static [&'static str] {
         Rung::Lsm => &[
             "tcp_v4_connect_exit",
             "tcp_v6_connect_exit",
+            "socket_created",
+            "tun_attached",
             "file_open",
             "inode_rename",
             "inode_link",
             "sb_mount",
             "move_mount",
         ],
-        Rung::Fentry => &["tcp_v4_connect_exit", "tcp_v6_connect_exit", "security_file_open"],
-        Rung::Tracepoint => &["sys_exit"],
+        Rung::Fentry => &[
+            "tcp_v4_connect_exit",
+            "tcp_v6_connect_exit",
+            "socket_created",
+            "tun_attached",
+            "security_file_open",
+        ],
+        Rung::Tracepoint => &["sys_exit", "sock_create"],
     }
 }
 
@@ -120,10 +129,13 @@ fn doctor(setting: &Setting) -> Outcome {
     let expected = [
         "connect",
         "connect_outcome",
+        "connection_end",
+        "connection_update",
         "connect_refused_early",
         "credential_open",
         "datagram",
         "process_life",
+        "raw_socket",
     ];
     ensure(names == BTreeSet::from(expected), || format!("the capabilities are {names:?}"))?;
     let healthy = report.get("healthy").and_then(Value::as_bool);

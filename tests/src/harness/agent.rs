@@ -22,6 +22,8 @@ pub(crate) struct Options {
     pub(crate) drop_every: Option<u32>,
     /// `--record`.
     pub(crate) record: Option<PathBuf>,
+    /// `--config`.
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// An agent that was started.
@@ -46,7 +48,7 @@ pub(crate) struct Ended {
 impl Agent {
     /// The command that starts one with the tests' catalogue.
     pub(crate) fn command(setting: &Setting, options: &Options) -> Command {
-        let Options { collector, rung, drop_every, record } = options;
+        let Options { collector, rung, drop_every, record, config } = options;
         let mut command = Command::new(&setting.telltale);
         command.args(["run", "--json", "--catalogue"]).arg(&setting.catalogue);
         if let Some(port) = collector {
@@ -60,6 +62,9 @@ impl Agent {
         }
         if let Some(path) = record {
             command.arg("--record").arg(path);
+        }
+        if let Some(path) = config {
+            command.arg("--config").arg(path);
         }
         command
     }

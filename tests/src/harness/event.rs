@@ -76,7 +76,15 @@ impl Event {
 
     /// Whether a process did something.
     pub(crate) fn is_activity(&self) -> bool {
-        matches!(self.kind(), "connection" | "datagram_flow" | "credential_access")
+        matches!(
+            self.kind(),
+            "connection"
+                | "connection_update"
+                | "connection_end"
+                | "datagram_flow"
+                | "credential_access"
+                | "raw_socket"
+        )
     }
 
     /// The process that did it.

@@ -148,7 +148,16 @@ impl<'a> Scene<'a> {
         let deeds = finished.stdout.lines().map(serde_json::from_str);
         let deeds = deeds.collect::<Result<Vec<Deed>, _>>().during("read what was done")?;
         ensure(!deeds.is_empty(), || "it says nothing of what it did".to_owned())?;
-        Ok(deeds.into_iter().map(|deed| self.expected(deed)).collect())
+        let is_end = |deed: &&Deed| deed.event.as_deref() == Some("connection_end");
+        let ends: Vec<_> = deeds.iter().filter(is_end).map(|deed| deed.target.clone()).collect();
+        let mut expected = Vec::new();
+        for deed in deeds {
+            let end = end_of(&deed).filter(|end| !ends.contains(&end.target));
+            for deed in std::iter::once(deed).chain(end) {
+                expected.push(self.expected(deed));
+            }
+        }
+        Ok(expected)
     }
 
     /// Runs a program to its end; its process and descendants are the test's.
@@ -187,7 +196,10 @@ impl<'a> Scene<'a> {
             deed.who.ancestors.extend(self.me.ancestors.clone());
         }
         let credential = deed.event.as_deref() == Some("credential_access");
+        let end = deed.event.as_deref() == Some("connection_end");
         let expected = Expected::of(deed);
+        // The other side may have the last word, after the one who is looked at has gone.
+        let expected = if end { expected.late() } else { expected };
         if !credential {
             return expected;
         }
@@ -239,6 +251,20 @@ impl<'a> Scene<'a> {
             return if text.is_empty() { Ok(()) } else { failed(text) };
         }
     }
+}
+
+/// What should be told when an established connection ends, where what it carried does not matter.
+pub(crate) fn end_of(connection: &Deed) -> Option<Deed> {
+    let established = connection.facts.get("outcome").and_then(serde_json::Value::as_str);
+    let kind = connection.event.as_deref();
+    (kind == Some("connection") && established == Some("established")).then(|| Deed {
+        event: Some("connection_end".to_owned()),
+        facts: object(serde_json::json!({
+            "v4_mapped": connection.facts.get("v4_mapped"), "hook": "tp_btf/inet_sock_set_state",
+        })),
+        repeats: None,
+        ..connection.clone()
+    })
 }
 
 /// What an open for reading tells of a file.

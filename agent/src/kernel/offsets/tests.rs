@@ -107,6 +107,14 @@ const TRUTH: &[(&str, [u32; 6])] = &[
     ("sock_protocol", [540, 516, 574, 532, 540, 516]),
     ("regs_syscall", [120, 120, 120, 120, 120, 280]),
     ("regs_first_argument", [112, 112, 112, 112, 112, 272]),
+    ("sock_state", [18, 18, 18, 18, 18, 18]),
+    ("sock_flags", [96, 96, 96, 96, 96, 96]),
+    ("tcp_bytes_sent", [1448, 1488, 1608, 1544, 1616, 1448]),
+    ("tcp_bytes_retransmitted", [2096, 2136, 2208, 2192, 2296, 2096]),
+    ("tcp_bytes_received", [1408, 1448, 1784, 1752, 1864, 1408]),
+    ("regs_second_argument", [104, 104, 104, 104, 104, 0]),
+    ("regs_third_argument", [96, 96, 96, 96, 96, 0]),
+    ("compatibility", [8, 16, 16, 16, 16, 264]),
 ];
 
 fn resolve_bytes(bytes: &[u8]) -> Resolved {
@@ -183,7 +191,7 @@ fn a_member_that_is_right_is_found_and_one_that_differs_is_refused() {
 #[test]
 fn a_missing_field_takes_only_what_needs_it() {
     let whole = resolve_bytes(KERNELS[2].1);
-    let all = [Process, Exec, Connection, Outcome, FileOpen, FileOpenAtExit];
+    let all = [Process, Exec, Connection, Outcome, FileOpen, FileOpenAtExit, Traffic, SocketAtExit];
     assert!(all.iter().all(|capability| whole.lacking(*capability).next().is_none()));
 
     let empty = sock(&[]);
@@ -219,7 +227,7 @@ fn this_host_resolves_what_its_capabilities_need() {
         return;
     }
     let resolved = resolve(&KernelTypes::read(directory).expect("the kernel's own types parse"));
-    for capability in [Process, Exec, Connection, Outcome, FileOpen, FileOpenAtExit] {
+    for capability in [Process, Exec, Connection, Outcome, FileOpen, FileOpenAtExit, Traffic, SocketAtExit] {
         let lacking: Vec<_> = resolved.lacking(capability).map(MissingOffset::reason).collect();
         assert_eq!(lacking, Vec::<String>::new(), "{capability:?}");
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use crate::model::act::{Endpoint, Outcome};
+use crate::model::act::{Endpoint, Outcome, RawForm};
 use crate::model::event::{self, Activity, Event, EventKind, What};
 use crate::model::identity::Attribution;
 use crate::model::process::Process;
@@ -167,6 +167,9 @@ impl BatchBuilder {
             connection: None,
             datagram: None,
             credential: None,
+            update: None,
+            end: None,
+            raw: None,
         };
         match what {
             What::Connection(connection) => row.connection = Some(connection_row(connection)),
@@ -181,6 +184,9 @@ impl BatchBuilder {
                 self.estimated_bytes += access.path.as_bytes().len();
                 row.credential = Some(credential_row(access));
             }
+            What::ConnectionUpdate(traffic) => row.update = Some(traffic_row(traffic)),
+            What::ConnectionEnd(traffic) => row.end = Some(traffic_row(traffic)),
+            What::RawSocket(form) => row.raw = Some(raw_row(*form)),
         }
         row
     }
@@ -251,6 +257,31 @@ fn connection_row(connection: &event::Connection) -> v1::Connection {
             Outcome::Established | Outcome::Failed { .. } | Outcome::Unknown(_) => None,
         },
         latency_ns: *latency_ns,
+    }
+}
+
+fn traffic_row(traffic: &event::Traffic) -> v1::Traffic {
+    let event::Traffic { cookie, protocol, remote, bytes_sent, bytes_received, duration_ns, errno } =
+        *traffic;
+    v1::Traffic {
+        cookie,
+        protocol: names::protocol(protocol),
+        remote: remote.into(),
+        sent: bytes_sent,
+        received: bytes_received,
+        duration_ns,
+        errno,
+    }
+}
+
+fn raw_row(form: RawForm) -> v1::RawSocket {
+    match form {
+        RawForm::Tun => v1::RawSocket { family: "tun".into(), socket_type: None, protocol: None },
+        RawForm::Socket { family, socket_type, protocol } => v1::RawSocket {
+            family: names::address_family(family),
+            socket_type: Some(names::socket_type(socket_type)),
+            protocol: Some(protocol),
+        },
     }
 }
 

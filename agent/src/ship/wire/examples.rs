@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::act::{Access, Actor, Endpoint, Namespaces, Outcome, Protocol, UnknownOutcome};
+use crate::model::act::{Access, Actor, Endpoint, Namespaces, Outcome, Protocol, RawForm, UnknownOutcome};
 use crate::model::bytes::RawBytes;
 use crate::model::event::{
-    Activity, AgentStatus, Connection, CredentialAccess, DatagramFlow, Event, EventKind, Gap, Repeat, What,
-    Why,
+    Activity, AgentStatus, Connection, CredentialAccess, DatagramFlow, Event, EventKind, Gap, Repeat,
+    Traffic, What, Why,
 };
 use crate::model::identity::{Attribution, Confidence, Evidence, Identity};
 use crate::model::process::{
@@ -170,6 +170,18 @@ pub(crate) fn connection(outcome: Outcome) -> Connection {
     }
 }
 
+pub(crate) fn traffic(bytes_sent: u64, bytes_received: u64, duration_ns: u64) -> Traffic {
+    Traffic {
+        cookie: 8193,
+        protocol: Protocol::Tcp,
+        remote: endpoint("192.0.2.10", 443),
+        bytes_sent,
+        bytes_received,
+        duration_ns,
+        errno: None,
+    }
+}
+
 pub(crate) fn credential(path: RawBytes) -> CredentialAccess {
     CredentialAccess {
         credential: "aws-credentials".into(),
@@ -233,6 +245,14 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
     access.matched_by = "inode";
     let odd = activity(odd, "tp_btf/sys_exit", What::CredentialAccess(access));
 
+    let update = What::ConnectionUpdate(traffic(1_830, 9_400_112, 60_000_410_250));
+    let update = activity(curl(), "iter/bpf_sk_storage_map", update);
+    let end = Traffic { errno: Some(104), ..traffic(2_412, 12_845_056, 81_300_000_000) };
+    let end = activity(curl(), "tp_btf/inet_sock_set_state", What::ConnectionEnd(end));
+
+    let raw = RawForm::Socket { family: 17, socket_type: 3, protocol: 3 };
+    let raw = activity(curl(), "fentry/security_socket_post_create", What::RawSocket(raw));
+
     let repeat = Repeat { cookie: 8194, remote, count: 12, last: BootTime::from_ns(at(900_000_000)) };
     let gap = Gap { stage: "kernel", cause: "dropped_ring_full", family: Some("connection"), lost: 17 };
     let status = AgentStatus {
@@ -252,5 +272,8 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("repeat", plain(1_000_000_000, EventKind::Repeat(repeat))),
         ("gap", plain(1_000_000_001, EventKind::Gap(gap))),
         ("agent_status", plain(1_000_000_002, EventKind::AgentStatus(status))),
+        ("connection_update", event(at(60_000_410_256), update)),
+        ("connection_end", event(at(81_300_000_006), end)),
+        ("raw_socket", event(at(82_000_000_000), raw)),
     ]
 }

@@ -6,6 +6,8 @@ use crate::model::process::{Origin, StdioKind};
 
 use super::Text;
 
+/// `SOCK_PACKET`, of before there were packet sockets; the kernel still takes it.
+const SOCK_PACKET: i32 = 10;
 /// `IPPROTO_SCTP`.
 const SCTP: u16 = 132;
 
@@ -55,6 +57,33 @@ pub(super) fn protocol(protocol: Protocol) -> Text {
         Protocol::Udp => "udp".into(),
         Protocol::Other(SCTP) => "sctp".into(),
         Protocol::Other(number) => format!("ip-{number}").into(),
+    }
+}
+
+pub(super) fn address_family(number: u16) -> Text {
+    match i32::from(number) {
+        libc::AF_INET => "ipv4".into(),
+        libc::AF_INET6 => "ipv6".into(),
+        libc::AF_PACKET => "packet".into(),
+        libc::AF_VSOCK => "vsock".into(),
+        libc::AF_XDP => "xdp".into(),
+        libc::AF_TIPC => "tipc".into(),
+        libc::AF_CAN => "can".into(),
+        libc::AF_BLUETOOTH => "bluetooth".into(),
+        _ => format!("af-{number}").into(),
+    }
+}
+
+pub(super) fn socket_type(number: u16) -> Text {
+    match i32::from(number) {
+        libc::SOCK_STREAM => "stream".into(),
+        libc::SOCK_DGRAM => "dgram".into(),
+        libc::SOCK_RAW => "raw".into(),
+        libc::SOCK_RDM => "rdm".into(),
+        libc::SOCK_SEQPACKET => "seqpacket".into(),
+        libc::SOCK_DCCP => "dccp".into(),
+        SOCK_PACKET => "packet".into(),
+        _ => format!("type-{number}").into(),
     }
 }
 

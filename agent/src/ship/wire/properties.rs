@@ -12,7 +12,7 @@ use super::{
 };
 use crate::model::act::{Access, Endpoint, Outcome, Protocol, UnknownOutcome};
 use crate::model::bytes::{RawBytes, is_unprintable};
-use crate::model::event::{Event, What};
+use crate::model::event::{Event, Traffic, What};
 use crate::model::time::BootTime;
 use std::sync::Arc;
 
@@ -68,7 +68,12 @@ fn what() -> impl Strategy<Value = What> {
             credential.access = Access { read, write, truncate };
             What::CredentialAccess(credential)
         });
-    prop_oneof![connection, credential]
+    let figures = (any::<[u64; 4]>(), endpoint(), any::<Option<u32>>(), any::<bool>());
+    let traffic = figures.prop_map(|([cookie, sent, received, lasted], remote, errno, ended)| {
+        let traffic = Traffic { cookie, remote, errno, ..examples::traffic(sent, received, lasted) };
+        if ended { What::ConnectionEnd(traffic) } else { What::ConnectionUpdate(traffic) }
+    });
+    prop_oneof![connection, credential, traffic]
 }
 
 fn event() -> impl Strategy<Value = Event> {

@@ -121,6 +121,15 @@ pub struct Activity {
     /// A credential was opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Credential>,
+    /// What a connection has carried so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Traffic>,
+    /// A connection was closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Traffic>,
+    /// A socket was made whose destinations no hook sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<RawSocket>,
 }
 
 /// An address and port: an array, because a connection has three. The third says that the program wrote an IPv4
@@ -160,6 +169,39 @@ pub struct Connection {
     /// From the attempt to its outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ns: Option<u64>,
+}
+
+/// What a connection has carried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Socket cookie.
+    pub cookie: u64,
+    /// Transport protocol.
+    pub protocol: Text,
+    /// Asked for.
+    pub remote: Endpoint,
+    /// Bytes of payload sent.
+    pub sent: u64,
+    /// Bytes of payload received.
+    pub received: u64,
+    /// Since its handshake.
+    pub duration_ns: u64,
+    /// Positive errno that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno: Option<u32>,
+}
+
+/// A socket whose destinations no hook sees; a TUN or TAP interface has a family alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RawSocket {
+    /// `ipv4`, `packet`, `tun`.
+    pub family: Text,
+    /// `raw`, `dgram`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket_type: Option<Text>,
+    /// As asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<u16>,
 }
 
 /// The first datagram of a socket to a peer.

@@ -2,7 +2,9 @@
 
 use super::bytes::WireBytes;
 use super::rows::{Attribution, Cgroup, Ids, Namespaces, Process};
-use super::v1::{Activity, Batch, Connection, Credential, Datagram, Event, Gap, Repeat, Status};
+use super::v1::{
+    Activity, Batch, Connection, Credential, Datagram, Event, Gap, RawSocket, Repeat, Status, Traffic,
+};
 use crate::model::time::{BootTime, ClockPair, WallTime};
 
 /// An event within its batch.
@@ -56,6 +58,12 @@ pub enum Deed<'a> {
     Datagram(&'a Datagram),
     /// A credential was opened.
     Credential(&'a Credential),
+    /// What a connection has carried so far.
+    Update(&'a Traffic),
+    /// A connection was closed.
+    End(&'a Traffic),
+    /// A socket was made whose destinations no hook sees.
+    Raw(&'a RawSocket),
     /// Of a kind that this program does not know.
     Unknown,
 }
@@ -127,6 +135,9 @@ impl<'a> View<'a> {
                 Deed::Connection(_) => "connection",
                 Deed::Datagram(_) => "datagram_flow",
                 Deed::Credential(_) => "credential_access",
+                Deed::Update(_) => "connection_update",
+                Deed::End(_) => "connection_end",
+                Deed::Raw(_) => "raw_socket",
                 Deed::Unknown => "unknown",
             },
             Body::Repeat(_) => "repeat",
@@ -144,6 +155,9 @@ impl<'a> View<'a> {
             Activity { connection: Some(connection), .. } => Deed::Connection(connection),
             Activity { datagram: Some(datagram), .. } => Deed::Datagram(datagram),
             Activity { credential: Some(credential), .. } => Deed::Credential(credential),
+            Activity { update: Some(traffic), .. } => Deed::Update(traffic),
+            Activity { end: Some(traffic), .. } => Deed::End(traffic),
+            Activity { raw: Some(raw), .. } => Deed::Raw(raw),
             _ => Deed::Unknown,
         };
         Some(ActivityView {

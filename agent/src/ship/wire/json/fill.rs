@@ -2,7 +2,7 @@
 
 use super::schema::{
     Activity, Ancestor, Body, Connection, Counter, Credential, Datagram, Deed, Evidence, Gap, Line, Marker,
-    Moment, Process, Remote, Repeat, Serving, Status,
+    Moment, Process, RawSocket, Remote, Repeat, Serving, Status, Traffic,
 };
 use super::text::{always, rfc3339, text, texts};
 use crate::model::time::WallTime;
@@ -56,6 +56,8 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
                 view::Deed::Connection(row) => Deed::Connection(connection(row)),
                 view::Deed::Datagram(row) => Deed::Datagram(datagram(row)),
                 view::Deed::Credential(row) => Deed::Credential(credential(row)),
+                view::Deed::Update(row) | view::Deed::End(row) => Deed::Traffic(traffic(row)),
+                view::Deed::Raw(row) => Deed::Raw(raw_socket(row)),
                 view::Deed::Unknown => Deed::Unknown {},
             },
             lineage: view.lineage().map(ancestor).collect(),
@@ -164,6 +166,24 @@ fn connection(row: &v1::Connection) -> Connection<'_> {
         latency_ns: row.latency_ns,
         cookie: row.cookie,
     }
+}
+
+fn traffic(row: &v1::Traffic) -> Traffic<'_> {
+    Traffic {
+        protocol: &row.protocol,
+        remote: remote(&row.remote),
+        bytes_sent: row.sent,
+        bytes_received: row.received,
+        duration_ns: row.duration_ns,
+        errno: row.errno.and_then(names::errno),
+        errno_number: row.errno,
+        cookie: row.cookie,
+    }
+}
+
+fn raw_socket(row: &v1::RawSocket) -> RawSocket<'_> {
+    let v1::RawSocket { family, socket_type, protocol } = row;
+    RawSocket { socket_family: family, socket_type: socket_type.as_deref(), socket_protocol: *protocol }
 }
 
 fn datagram(row: &v1::Datagram) -> Datagram<'_> {

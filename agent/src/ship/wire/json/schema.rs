@@ -163,6 +163,8 @@ pub(super) enum Deed<'a> {
     Connection(Connection<'a>),
     Datagram(Datagram<'a>),
     Credential(Credential<'a>),
+    Traffic(Traffic<'a>),
+    Raw(RawSocket<'a>),
     Unknown {},
 }
 
@@ -200,6 +202,30 @@ pub(super) struct Connection<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) latency_ns: Option<u64>,
     pub(super) cookie: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Traffic<'a> {
+    pub(super) protocol: &'a str,
+    #[serde(flatten)]
+    pub(super) remote: Remote,
+    pub(super) bytes_sent: u64,
+    pub(super) bytes_received: u64,
+    pub(super) duration_ns: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) errno: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) errno_number: Option<u32>,
+    pub(super) cookie: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct RawSocket<'a> {
+    pub(super) socket_family: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) socket_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) socket_protocol: Option<u16>,
 }
 
 #[derive(Serialize)]

@@ -1,0 +1,103 @@
+//! Walks over the sockets that the kernel side remembers.
+//!
+//! aya was looked at: its `Iter::attach` names no map, which this iterator needs. So the two calls are made here.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use aya::Ebpf;
+use aya::maps::Map;
+use aya::programs::Iter;
+
+/// The iterator's program.
+pub(super) const PROGRAM: &str = "traffic_update";
+/// The storage whose sockets it walks.
+const STORAGE: &str = "SOCKETS";
+
+/// Commands and attach type of `bpf(2)` (`include/uapi/linux/bpf.h`).
+const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_ITER_CREATE: libc::c_long = 33;
+const BPF_TRACE_ITER: u32 = 28;
+
+/// `bpf_attr` of `BPF_LINK_CREATE`, as far as an iterator needs it.
+#[repr(C)]
+struct LinkCreate {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+    iterator: u64,
+    iterator_length: u32,
+    reserved: u32,
+}
+
+/// `bpf_attr` of `BPF_ITER_CREATE`.
+#[repr(C)]
+struct IterCreate {
+    link: u32,
+    flags: u32,
+}
+
+/// An iterator that can be run again and again. Dropped, it is gone.
+#[derive(Debug)]
+pub(super) struct SocketIterator {
+    link: OwnedFd,
+}
+
+impl SocketIterator {
+    /// Ties the loaded program to its map.
+    ///
+    /// # Errors
+    /// Where the kernel refuses (before 5.9, or for want of memory or descriptors).
+    pub(super) fn attach(ebpf: &Ebpf) -> io::Result<Self> {
+        let program: &Iter = ebpf
+            .program(PROGRAM)
+            .and_then(|program| program.try_into().ok())
+            .ok_or_else(|| io::Error::other("the object has no iterator"))?;
+        let program = program.fd().map_err(io::Error::other)?.as_fd().as_raw_fd();
+        let Some(Map::SkStorage(map)) = ebpf.map(STORAGE) else {
+            return Err(io::Error::other("the object has no socket storage"));
+        };
+        let map = map.fd().as_fd().as_raw_fd().cast_unsigned();
+        let attr = LinkCreate {
+            program: program.cast_unsigned(),
+            target: 0,
+            attach_type: BPF_TRACE_ITER,
+            flags: 0,
+            iterator: (&raw const map) as u64,
+            iterator_length: size_of_val(&map) as u32,
+            reserved: 0,
+        };
+        Ok(Self { link: call(BPF_LINK_CREATE, &attr)? })
+    }
+
+    /// One walk; what it tells is in the ring afterwards.
+    ///
+    /// # Errors
+    /// As the kernel gives them.
+    pub(super) fn walk(&self) -> io::Result<()> {
+        let attr = IterCreate { link: self.link.as_raw_fd().cast_unsigned(), flags: 0 };
+        let mut walk = File::from(call(BPF_ITER_CREATE, &attr)?);
+        let mut nothing = [0; 64];
+        loop {
+            // The program writes nothing to the file: the walk is over when it ends. The kernel pauses in a long one.
+            match walk.read(&mut nothing) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn call<T>(command: libc::c_long, attr: &T) -> io::Result<OwnedFd> {
+    // SAFETY: `attr` is laid out as the command asks, and what it points to outlives the call.
+    let descriptor = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attr, size_of::<T>()) };
+    match i32::try_from(descriptor) {
+        // SAFETY: the kernel has just made this descriptor for us.
+        Ok(descriptor) if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

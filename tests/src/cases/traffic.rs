@@ -1,0 +1,92 @@
+//! What TCP connections carry: to the byte at their end, so far while they last.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use super::{Case, own, shared};
+use crate::harness::agent::Options;
+use crate::harness::event::Event;
+use crate::harness::places;
+use crate::harness::servers::V4;
+use crate::harness::session::Session;
+use crate::harness::setting::Setting;
+use crate::outcome::{During, Outcome, ensure};
+
+/// Name, bytes sent, bytes received, further arguments.
+const TABLE: [(&str, &str, &str, &[&str]); 18] = [
+    ("nothing", "0", "0", &[]),
+    ("one-byte", "1", "1", &[]),
+    ("v6", "1000", "5", &["--on", "::1"]),
+    ("out", "4194304", "0", &[]),
+    ("in", "0", "4194304", &[]),
+    ("both", "1048577", "2097151", &["--on", "::1"]),
+    ("closed-by-peer", "10", "20", &["--end", "closed"]),
+    ("half-closed", "30", "40", &["--end", "half"]),
+    ("reset", "11", "12", &["--end", "reset"]),
+    ("reset-by-peer", "13", "14", &["--end", "reset-by-peer"]),
+    ("unread", "15", "16", &["--end", "unread"]),
+    ("exit", "17", "18", &["--end", "exit"]),
+    ("fast-open", "19", "20", &["--fast-open"]),
+    ("fast-open-large", "100000", "7", &["--fast-open", "--on", "::1"]),
+    ("fast-open-data-in-syn", "21", "22", &["--fast-open", "--fast-network"]),
+    ("put-off", "23", "24", &["--put-off"]),
+    ("put-off-data-in-syn", "25", "26", &["--put-off", "--fast-network"]),
+    ("put-off-data-in-syn-v6", "27000", "28", &["--put-off", "--fast-network", "--on", "::1"]),
+];
+
+/// All of them.
+pub(super) fn cases() -> Vec<Case> {
+    let rows = TABLE.iter().map(|(name, send, receive, more)| {
+        shared(format!("traffic/{name}"), move |scene| {
+            let args = [&["talk", "--send", send, "--receive", receive], *more].concat();
+            scene.act_and_expect(&args)
+        })
+    });
+    let mut cases: Vec<Case> = rows.collect();
+    cases.push(own("traffic/updates", updates));
+    cases
+}
+
+/// A connection that lasts is told of when it has carried something more, and only then.
+fn updates(setting: &Setting) -> Outcome {
+    let config = setting.path("updates.toml");
+    places::write(&config, "connection_update_seconds = 1\n")?;
+    let session = Session::start(setting, &Options { config: Some(config), ..Options::default() })?;
+    let listener = TcpListener::bind((V4, 0)).during("listen")?;
+    let port = listener.local_addr()?.port();
+    let mut ours = TcpStream::connect((V4, port)).during("connect")?;
+    let (mut theirs, _) = listener.accept()?;
+    let mut from = 0;
+    let mut wait = |kind: &str| -> Outcome<(u64, u64)> {
+        let carried = |event: &Event| {
+            let is_it = event.mentions("remote_port", port.into())
+                && event.kind() == kind
+                && event.pid() == Some(std::process::id());
+            is_it.then(|| event.number("bytes_sent").zip(event.number("bytes_received")))
+        };
+        let events = &session.collector.events;
+        let found = events.wait(kind, from, setting.limit, carried)?;
+        from = events.len();
+        found.map_or_else(|| crate::outcome::failed(format!("{kind} lacks its figures")), Ok)
+    };
+    let mut expected = Vec::new();
+    for (sent, received) in [(100, 0), (100, 250), (1_100, 250)] {
+        let (more_out, more_in) = expected.last().map_or((sent, received), |(s, r)| (sent - s, received - r));
+        ours.write_all(&vec![7; usize::try_from(more_out)?])?;
+        theirs.write_all(&vec![7; usize::try_from(more_in)?])?;
+        ours.read_exact(&mut vec![0; usize::try_from(more_in)?])?;
+        expected.push((sent, received));
+        let found = wait("connection_update")?;
+        ensure(found == (sent, received), || format!("{found:?} was told, {sent} and {received} is so"))?;
+    }
+    drop(ours);
+    let found = wait("connection_end")?;
+    ensure(found == (1_100, 250), || format!("{found:?} was told at the end"))?;
+    let told = session.stop(setting)?;
+    told.balanced()?;
+    let of_it = |event: &Event| {
+        event.kind() == "connection_update" && event.number("remote_port") == Some(port.into())
+    };
+    let number = told.count(of_it);
+    ensure(number == 3, || format!("{number} updates were told, where three times something was new"))
+}
