@@ -22,6 +22,7 @@ use mountinfo::Relation;
 
 /// Largest list of mounts that is read: a host with many containers has megabytes of it.
 const MOUNTINFO_BYTES: u64 = 16 << 20;
+
 /// From where the host is seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum View {

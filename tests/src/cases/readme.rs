@@ -1,6 +1,5 @@
 //! README.md shows what `telltale run` prints: made again here, and compared with what volatile there is masked.
 
-use std::fs;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -29,7 +28,7 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn readme(setting: &Setting) -> Outcome {
     // Elsewhere others act too, and the summary counts them.
-    if !fs::read_to_string("/proc/sys/kernel/hostname").is_ok_and(|name| name.trim() == "guest") {
+    if !setting.is_guest() {
         return skipped("others act on this machine; it runs in the virtual machines");
     }
     let Some(printed) = printed(setting)? else {

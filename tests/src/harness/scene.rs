@@ -11,7 +11,7 @@ use super::claim::Claim;
 use super::event::Event;
 use super::expect::{Deed, Expected, Findings, compare, object};
 use super::places;
-use super::servers::{Refusing, Server};
+use super::servers::{Refusing, Server, on_own_port};
 use super::session::Session;
 use super::setting::{CREDENTIALS, ENTRY, Setting};
 use super::who::Who;
@@ -99,8 +99,11 @@ impl<'a> Scene<'a> {
 
     /// Somebody who takes datagrams.
     pub(crate) fn datagrams(&mut self, ip: IpAddr) -> Outcome<SocketAddr> {
-        let socket = UdpSocket::bind((ip, 0)).during(format!("bind on {ip}"))?;
-        let address = socket.local_addr()?;
+        let (socket, address) = on_own_port(|| {
+            let socket = UdpSocket::bind((ip, 0)).during(format!("bind on {ip}"))?;
+            let address = socket.local_addr()?;
+            Ok((socket, address))
+        })?;
         self.known.claim.end(address);
         self.known.sockets.push(socket);
         Ok(address)

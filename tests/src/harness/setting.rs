@@ -91,6 +91,11 @@ impl Setting {
         named && Path::new("/vm/command").is_file()
     }
 
+    /// How long a program that does very much may take: it ends what hangs, and nothing that works.
+    pub(crate) fn patience(&self) -> Duration {
+        self.limit * 8
+    }
+
     /// A path of the run that nothing else uses.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)

@@ -13,8 +13,8 @@ use crate::{
     workspace::Workspace,
 };
 
-/// A virtual machine that runs longer is stopped: half of what the whole run may take.
-const VM_TIME_LIMIT: Duration = Duration::from_secs(1_350);
+/// A virtual machine that runs longer is stopped: two thirds of what the whole run may take.
+const VM_TIME_LIMIT: Duration = Duration::from_secs(1_800);
 /// The crate of tests on a kernel, and its program.
 const KERNEL_TESTS: &str = "telltale-tests";
 /// A test that takes minutes in an emulator, and whose subject is userspace: one machine is enough for it.

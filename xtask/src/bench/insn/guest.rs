@@ -42,7 +42,7 @@ pub(super) struct Phase {
 pub(super) struct Guest {
     /// Without an agent, before all others.
     pub(super) before: Phase,
-    /// With the agent.
+    /// With the agent, in the order in which they were measured; a rung may be there more than once.
     pub(super) rungs: Vec<(Rung, Phase)>,
     /// Without an agent, after all others.
     pub(super) after: Phase,
