@@ -34,6 +34,8 @@ pub mod rule_name {
     pub const DIRECTORY: u32 = 8;
     /// Every file below a directory of this name is a candidate.
     pub const ANCESTOR: u32 = 16;
+    /// A socket whose name begins so is a candidate: the key is the first bytes of the name.
+    pub const PREFIX: u32 = 32;
 }
 
 /// A file name suffix of a rule, dot included, NUL padded at the end.

@@ -109,6 +109,7 @@ fn attempt(ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
         established_boot_ns: _,
         told_boot_ns: _,
         told_bytes: _,
+        told_peer: _,
     } = state;
     *state = SOCKET_TCP_PENDING;
     *port = asked.port;

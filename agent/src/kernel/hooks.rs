@@ -298,6 +298,31 @@ pub const LADDER: &[Capability] = &[
             },
         ],
     },
+    Capability {
+        name: "credential_socket",
+        sees: "connects and datagrams to unix sockets that are credential sources",
+        essential: false,
+        servings: &[
+            Serving {
+                rungs: &[Rung::Lsm, Rung::Fentry],
+                programs: &[
+                    entry("unix_connect", "security_unix_stream_connect"),
+                    entry("unix_send", "security_unix_may_send"),
+                ],
+                offsets: &[Offsets::FileOpen, Offsets::UnixPeer],
+                gaps: &[],
+            },
+            Serving {
+                rungs: &[Rung::Tracepoint],
+                programs: &[tracepoint("sys_exit", "sys_exit")],
+                offsets: &[Offsets::FileOpen, Offsets::FileOpenAtExit, Offsets::UnixPeer],
+                gaps: &[
+                    "connects to credential sockets by io_uring or by 32-bit programs are not seen",
+                    "datagrams to a credential socket by a socket that is not connected are not seen",
+                ],
+            },
+        ],
+    },
 ];
 
 #[cfg(test)]

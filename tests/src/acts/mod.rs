@@ -6,6 +6,7 @@ mod daemon;
 mod datagram;
 mod flood;
 mod inherited;
+mod local;
 mod make;
 mod network;
 mod open;
@@ -41,6 +42,8 @@ pub(crate) enum Act {
     Talk(talk::TalkArgs),
     /// Make a socket and leave it at that.
     Make(make::MakeArgs),
+    /// Reach a unix socket.
+    Local(local::LocalArgs),
     /// Use sockets of a parent.
     Inherited(inherited::InheritedArgs),
     /// Do much, and count it.
@@ -60,6 +63,7 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Daemon(args) => daemon::perform(args),
         Act::Talk(args) => talk::perform(args),
         Act::Make(args) => make::perform(args),
+        Act::Local(args) => local::perform(args),
         Act::Inherited(args) => inherited::perform(args),
         Act::Flood(args) => flood::perform(args),
         Act::Reuse(args) => reuse::perform(args),

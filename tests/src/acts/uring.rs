@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use io_uring::{IoUring, opcode, squeue, types};
 use rustix::io::Errno;
+use rustix::net::SocketAddrUnix;
 
 use crate::outcome::{During, Outcome, failed};
 
@@ -32,6 +33,22 @@ pub(super) fn open(path: &str) -> Outcome<OwnedFd> {
     }
     // SAFETY: the kernel has just given us this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(result) })
+}
+
+/// Connects a unix socket.
+pub(super) fn connect_local(socket: &OwnedFd, to: &SocketAddrUnix) -> Outcome<Result<(), Errno>> {
+    // SAFETY: zeros are a valid `sockaddr_un`.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let name = to.path_bytes().unwrap_or_default();
+    for (to, from) in address.sun_path.iter_mut().zip(name) {
+        *to = *from as libc::c_char;
+    }
+    let length = size_of_val(&address) as libc::socklen_t;
+    let entry =
+        opcode::Connect::new(types::Fd(socket.as_raw_fd()), (&raw const address).cast(), length).build();
+    let result = submit(&entry, false).during("connect by io_uring")?;
+    Ok(if result < 0 { Err(Errno::from_raw_os_error(-result)) } else { Ok(()) })
 }
 
 /// Makes a socket.

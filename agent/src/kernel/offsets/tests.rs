@@ -115,6 +115,11 @@ const TRUTH: &[(&str, [u32; 6])] = &[
     ("regs_second_argument", [104, 104, 104, 104, 104, 0]),
     ("regs_third_argument", [96, 96, 96, 96, 96, 0]),
     ("compatibility", [8, 16, 16, 16, 16, 264]),
+    ("unix_address", [768, 776, 776, 784, 800, 776]),
+    ("unix_path", [776, 784, 784, 792, 808, 784]),
+    ("unix_peer", [856, 864, 864, 872, 872, 864]),
+    ("unix_address_length", [4, 4, 4, 4, 4, 4]),
+    ("unix_address_name", [12, 8, 8, 8, 8, 8]),
 ];
 
 fn resolve_bytes(bytes: &[u8]) -> Resolved {
@@ -191,7 +196,7 @@ fn a_member_that_is_right_is_found_and_one_that_differs_is_refused() {
 #[test]
 fn a_missing_field_takes_only_what_needs_it() {
     let whole = resolve_bytes(KERNELS[2].1);
-    let all = [Process, Exec, Connection, Outcome, FileOpen, FileOpenAtExit, Traffic, SocketAtExit];
+    let all = [Process, Exec, Connection, Outcome, FileOpen, FileOpenAtExit, Traffic, SocketAtExit, UnixPeer];
     assert!(all.iter().all(|capability| whole.lacking(*capability).next().is_none()));
 
     let empty = sock(&[]);
@@ -227,7 +232,9 @@ fn this_host_resolves_what_its_capabilities_need() {
         return;
     }
     let resolved = resolve(&KernelTypes::read(directory).expect("the kernel's own types parse"));
-    for capability in [Process, Exec, Connection, Outcome, FileOpen, FileOpenAtExit, Traffic, SocketAtExit] {
+    for capability in
+        [Process, Exec, Connection, Outcome, FileOpen, FileOpenAtExit, Traffic, SocketAtExit, UnixPeer]
+    {
         let lacking: Vec<_> = resolved.lacking(capability).map(MissingOffset::reason).collect();
         assert_eq!(lacking, Vec::<String>::new(), "{capability:?}");
     }
