@@ -248,4 +248,8 @@ offsets! {
     unix_address_length,
     /// `unix_address.name`: sockaddr_un, of any length.
     unix_address_name,
+    /// `tcp_sock.is_mptcp`: u8, whether it is a subflow; absent where the kernel has no MPTCP.
+    tcp_is_mptcp,
+    /// `task_struct.flags`: u32, a bit for each `PF_*`.
+    task_flags,
 }

@@ -151,6 +151,8 @@ impl<A: Access> Task<A> {
         session_id: task_sessionid -> u32;
         /// Start, boot time in ns.
         start_boot_ns: task_start_boottime -> u64;
+        /// A bit for each `PF_*`.
+        flags: task_flags -> u32;
     }
 
     #[inline(always)]
@@ -652,6 +654,8 @@ impl<A: Access> TcpSock<A> {
         bytes_retransmitted: tcp_bytes_retransmitted -> u64;
         /// Payload received in order, and one for a FIN.
         bytes_received: tcp_bytes_received -> u64;
+        /// Whether it is a subflow of an MPTCP connection.
+        is_mptcp: tcp_is_mptcp -> u8;
     }
 }
 

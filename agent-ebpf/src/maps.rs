@@ -87,6 +87,10 @@ pub struct SocketState {
     pub told_bytes: u64,
     /// The unix socket that was told last as sent to.
     pub told_peer: u64,
+    /// `IPPROTO_*` as asked for: of a subflow, MPTCP's.
+    pub protocol: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Nothing is awaited.

@@ -226,6 +226,8 @@ pub const TABLE: &[Field] = table! {
     unix_peer UNIX_PEER Offset: "unix_sock.peer" Pointer("sock");
     unix_address_length UNIX_PEER Offset: "unix_address.len" Integer(4);
     unix_address_name UNIX_PEER Offset: "unix_address.name" Array("sockaddr_un");
+    tcp_is_mptcp VALUE Offset: "tcp_sock.is_mptcp" Integer(1);
+    task_flags VALUE Offset: "task_struct.flags" Integer(4);
 };
 
 impl Expected {

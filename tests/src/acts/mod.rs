@@ -1,6 +1,7 @@
 //! Things that a process can do, each of which prints what it did (a [`Deed`] a line). Small and blunt: what is printed
 //! must be what happened, as the process itself could see it.
 
+mod compat;
 mod connect;
 mod daemon;
 mod datagram;

@@ -120,6 +120,9 @@ const TRUTH: &[(&str, [u32; 6])] = &[
     ("unix_peer", [856, 864, 864, 872, 872, 864]),
     ("unix_address_length", [4, 4, 4, 4, 4, 4]),
     ("unix_address_name", [12, 8, 8, 8, 8, 8]),
+    // Debian's cloud kernel of 5.10 has no MPTCP.
+    ("tcp_is_mptcp", [POISON, 2220, 2272, 2252, 2356, 2180]),
+    ("task_flags", [36, 44, 44, 44, 44, 44]),
 ];
 
 fn resolve_bytes(bytes: &[u8]) -> Resolved {
@@ -141,9 +144,11 @@ fn offsets_agree_with_bpftool_on_every_kernel() {
         for (name, truth) in TRUTH {
             assert_eq!(resolved.offsets.get(name), Some(truth[column]), "{name} on {kernel}");
         }
-        let missing: Vec<_> = resolved.missing.iter().map(|m| (m.field, m.reason())).collect();
-        assert_eq!(missing, [], "on {kernel}");
-        assert_eq!(resolved.found.len(), TABLE.len());
+        let missing: Vec<_> = resolved.missing.iter().map(|m| m.field).collect();
+        let absent: Vec<_> =
+            TRUTH.iter().filter(|(_, truth)| truth[column] == POISON).map(|(name, _)| *name).collect();
+        assert_eq!(missing, absent, "on {kernel}");
+        assert_eq!(resolved.found.len(), TABLE.len() - absent.len());
     }
 }
 
