@@ -256,7 +256,7 @@ pub const LADDER: &[Capability] = &[
             rungs: EVERY,
             programs: &[tracepoint("set_state", "inet_sock_set_state")],
             offsets: &[Offsets::Outcome, Offsets::Traffic],
-            gaps: &["of an MPTCP connection, what its first subflow carried is told"],
+            gaps: &["of an MPTCP connection, what other subflows than the first carry"],
         }],
     },
     Capability {
@@ -267,7 +267,7 @@ pub const LADDER: &[Capability] = &[
             rungs: EVERY,
             programs: &[Program { name: "traffic_update", attach: Attach::SocketIterator }],
             offsets: &[Offsets::Traffic],
-            gaps: &["of an MPTCP connection, what its first subflow carried is told"],
+            gaps: &["of an MPTCP connection, what other subflows than the first carry"],
         }],
     },
     Capability {
