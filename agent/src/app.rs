@@ -5,6 +5,7 @@ mod live;
 mod lock;
 mod output;
 mod privileges;
+mod recording;
 mod start;
 
 pub use live::run;

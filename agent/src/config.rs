@@ -23,6 +23,8 @@ pub struct Config {
     pub catalogue: Vec<PathBuf>,
     /// After how long a connection that lasts is told of again with what it has carried, in seconds; 0: never.
     pub connection_update_seconds: u32,
+    /// The host's name in events, instead of what the kernel says: in a pod that is the pod's own.
+    pub node_name: Option<String>,
 }
 
 /// How often long connections are told of, unless configured. A minute shows a large upload while it can still be
@@ -36,9 +38,13 @@ impl Default for Config {
             quiet: false,
             catalogue: Vec::new(),
             connection_update_seconds: CONNECTION_UPDATE_SECONDS,
+            node_name: None,
         }
     }
 }
+
+/// Bytes of the longest name: a DNS name has 253, and so has a node of Kubernetes.
+const NODE_NAME_BYTES: usize = 253;
 
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +58,15 @@ pub enum ConfigError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// No host has such a name.
+    #[error(
+        "the node name {name:?} is none: it has 1 to {NODE_NAME_BYTES} printable ASCII characters without space; mend \
+         --node-name or node_name (in a pod it comes from spec.nodeName: is NODE_NAME set there?)"
+    )]
+    NodeName {
+        /// What was given.
+        name: String,
     },
     /// Events would go nowhere.
     #[error(
@@ -96,6 +111,17 @@ impl Config {
         toml::from_str(&text)
             .map_err(|error| ConfigError::Form { path: path.to_owned(), message: error.to_string() })
     }
+
+    /// The host's name in events: that of the command line, else that of the file.
+    ///
+    /// # Errors
+    /// Where it can be no host's. `$(NODE_NAME)`, which Kubernetes leaves so where there is no such variable, is none.
+    pub fn node_name(&self, named: Option<&str>) -> Result<Option<String>, ConfigError> {
+        let Some(name) = named.or(self.node_name.as_deref()) else { return Ok(None) };
+        let fits = (1..=NODE_NAME_BYTES).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_graphic() && !b"$()".contains(&byte));
+        if fits { Ok(Some(name.to_owned())) } else { Err(ConfigError::NodeName { name: name.to_owned() }) }
+    }
 }
 
 #[cfg(test)]
@@ -121,6 +147,85 @@ mod tests {
         assert_eq!(config.catalogue, [PathBuf::from("/x.toml")]);
         assert_eq!(config.connection_update_seconds, 60);
         assert_eq!(load("connection_update_seconds = 0\n").unwrap().connection_update_seconds, 0);
+    }
+
+    /// The names that serde takes for the keys of a struct: asked of the very code that reads the file.
+    struct Keys<'a>(&'a mut &'static [&'static str]);
+
+    impl<'de> serde::Deserializer<'de> for Keys<'_> {
+        type Error = serde::de::value::Error;
+
+        fn deserialize_struct<V: serde::de::Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, Self::Error> {
+            *self.0 = fields;
+            self.deserialize_any(visitor)
+        }
+
+        fn deserialize_any<V: serde::de::Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(serde::de::Error::custom("only the keys are asked for"))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    const PAGE: &str = include_str!("../../docs/configuration.md");
+
+    /// What stands between backticks at the beginning of a table's rows, under a heading.
+    fn documented(heading: &str) -> Vec<&'static str> {
+        let (_, section) = PAGE.split_once(heading).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        section
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    #[test]
+    fn the_documented_keys_are_the_keys() {
+        let mut keys: &[&str] = &[];
+        Config::deserialize(Keys(&mut keys)).unwrap_err();
+        assert!(!keys.is_empty());
+        assert_eq!(documented("## Keys\n"), keys);
+        let (_, example) = PAGE.split_once("```toml\n").unwrap();
+        let config = load(example.split("```").next().unwrap()).unwrap();
+        let Config { collector, quiet, catalogue, connection_update_seconds, node_name } = config;
+        let seconds = connection_update_seconds != Config::default().connection_update_seconds;
+        let every = [collector.is_some(), quiet, !catalogue.is_empty(), seconds, node_name.is_some()];
+        assert_eq!(every, [true; 5], "the example uses every key");
+    }
+
+    #[test]
+    fn the_documented_flags_are_the_flags() {
+        use clap::Args;
+        let command = crate::cli::run::RunArgs::augment_args(clap::Command::new("run"));
+        for flag in command.get_arguments().filter_map(|argument| argument.get_long()) {
+            let with_a_key = documented("## Keys\n").contains(&flag.replace('-', "_").as_str());
+            let without = documented("## Flags without a key\n");
+            let is_documented =
+                |line: &&str| line.strip_prefix("--").and_then(|l| l.split(' ').next()) == Some(flag);
+            assert!(with_a_key || without.iter().any(is_documented), "--{flag}");
+            assert!(PAGE.contains(&format!("`--{flag}")), "--{flag}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_names_the_node_before_the_file() {
+        let config = load("node_name = \"from-file\"\n").unwrap();
+        assert_eq!(config.node_name(None).unwrap().as_deref(), Some("from-file"));
+        assert_eq!(config.node_name(Some("node-7.example")).unwrap().as_deref(), Some("node-7.example"));
+        assert_eq!(Config::default().node_name(None).unwrap(), None);
+        for name in ["", "a b", "$(NODE_NAME)", "a\u{1b}[2J", "b\u{fc}ro", &"x".repeat(254)] {
+            let error = config.node_name(Some(name)).unwrap_err().to_string();
+            assert!(error.contains("spec.nodeName"), "{error}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod collect;
 pub mod config;
 pub mod context;
+pub mod host;
 pub mod kernel;
 pub mod model;
 pub mod pipeline;

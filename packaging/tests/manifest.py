@@ -67,6 +67,9 @@ def main(manifest, unit):
     lines = Path(unit).read_text().splitlines()
     of_unit = next(line for line in lines if line.startswith("CapabilityBoundingSet=")).split("=", 1)[1].split()
     check("the capabilities of the service", added == set(of_unit), added ^ set(of_unit))
+    fields = {each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"] for each in container["env"]}
+    check("it is told its node's name", fields == {"NODE_NAME": "spec.nodeName"}, fields)
+    check("and passes it on", "--node-name=$(NODE_NAME)" in container["command"], container["command"])
     check("the root file system is read-only", security["readOnlyRootFilesystem"])
     mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
     check("every volume is mounted", set(mounts) == {volume["name"] for volume in pod["volumes"]})

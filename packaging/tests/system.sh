@@ -3,6 +3,14 @@
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+# The archive of Debian that this machine's apt is told to use; none where it uses none, or does not know yet: then
+# debootstrap has its own.
+apt_mirror() {
+    # shellcheck disable=SC2016 # apt expands these.
+    apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+        awk '$1 == "Debian" && $2 ~ "^https?://" { print $2; exit }'
+}
+
 # Sets $system: the unpacked base system, from the cache or from Debian.
 find_system() {
     local made kept
@@ -12,8 +20,9 @@ find_system() {
         need debootstrap debootstrap
         say "fetching a Debian 12 with systemd (debootstrap)"
         made=$(mktemp -d "$cache/half-made-XXXXXX")
-        debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,bpftool bookworm "$made/system" \
-            http://deb.debian.org/debian >"$cache/debootstrap.log" 2>&1 ||
+        # shellcheck disable=SC2046 # Without a mirror of its own there is no argument.
+        debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,bpftool,runc bookworm "$made/system" \
+            $(apt_mirror) >"$cache/debootstrap.log" 2>&1 ||
             cannot "debootstrap fails: $(tail -n 1 "$cache/debootstrap.log") ($cache/debootstrap.log)"
         # What nobody reads here only makes the machine slow to start.
         rm -rf "$made"/system/var/{cache/apt,lib/apt/lists,log}/* \

@@ -7,6 +7,7 @@
 mod acts;
 mod cases;
 mod harness;
+mod measure;
 mod outcome;
 mod runner;
 
@@ -27,6 +28,8 @@ enum Command {
     Run(runner::RunArgs),
     /// Print the names of all tests.
     List,
+    /// Time what the agent could make dearer, without it and with it, and print the times as JSON.
+    Measure(measure::MeasureArgs),
     /// Do something, and print what was done: what tests have others do.
     #[command(subcommand)]
     Act(acts::Act),
@@ -39,12 +42,17 @@ fn main() -> ExitCode {
             runner::list();
             ExitCode::SUCCESS
         }
-        Command::Act(act) => match acts::perform(&act) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("{error}");
-                ExitCode::FAILURE
-            }
-        },
+        Command::Measure(args) => status(measure::run(&args)),
+        Command::Act(act) => status(acts::perform(&act)),
+    }
+}
+
+fn status(done: Result<(), String>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::cases::{self, Case, Run};
 use crate::harness::agent::Options;
 use crate::harness::claim::Claim;
 use crate::harness::event::Event;
+use crate::harness::gaps;
 use crate::harness::scene::{Known, Scene};
 use crate::harness::session::{Session, no_such_rung};
 use crate::harness::setting::{Rung, Setting};
@@ -113,21 +114,30 @@ fn all(setting: &Setting, cases: &[Case], sessions: Sessions, tally: &mut Tally)
             }
         }
     }
-    for case in cases {
-        if let Run::Own(run) = &case.run {
-            let begun = Instant::now();
-            tally.count(&case.name, begun, run(setting));
-        }
+    let own = cases.iter().filter_map(|case| match &case.run {
+        Run::Own(run) => Some((case, run)),
+        Run::Shared(_) | Run::Last(_) => None,
+    });
+    let last = cases.iter().filter_map(|case| match &case.run {
+        Run::Last(run) => Some((case, run)),
+        Run::Shared(_) | Run::Own(_) => None,
+    });
+    for (case, run) in own.chain(last) {
+        let begun = Instant::now();
+        tally.count(&case.name, begun, run(setting));
     }
 }
 
 /// Runs the tests that share a session, on a rung or on the best one; which that was.
 fn on_rung(setting: &Setting, cases: &[&Case], rung: Option<Rung>, tally: &mut Tally) -> Option<Rung> {
+    // Before the session, whose agent would tell of what `doctor` does.
+    let gaps = gaps::named(setting, rung.or(setting.rung));
     let begun = Instant::now();
-    let session = Session::start(setting, &Options { rung, ..Options::default() });
+    let session =
+        gaps.and_then(|gaps| Ok((gaps, Session::start(setting, &Options { rung, ..Options::default() })?)));
     let label = |rung: Option<Rung>| rung.or(setting.rung).map_or("best", Rung::name);
-    let session = match session {
-        Ok(session) => session,
+    let (gaps, session) = match session {
+        Ok(pair) => pair,
         Err(verdict) => {
             // Rungs that nobody asked for may be missing.
             let verdict = if rung.is_some() { no_such_rung(verdict) } else { verdict };
@@ -142,7 +152,7 @@ fn on_rung(setting: &Setting, cases: &[&Case], rung: Option<Rung>, tally: &mut T
     for case in cases {
         let Run::Shared(run) = &case.run else { continue };
         let begun = Instant::now();
-        let outcome = Scene::new(setting, &session, &case.name).and_then(|mut scene| {
+        let outcome = Scene::new(setting, &session, &gaps, &case.name).and_then(|mut scene| {
             let outcome = run(&mut scene).and_then(|()| scene.check());
             known.push((case.name.clone(), scene.known()));
             outcome

@@ -1,5 +1,6 @@
 //! Telltale's automation: `cargo xtask --help`.
 
+mod bench;
 mod build_ebpf;
 mod ebpf;
 mod run;
@@ -28,6 +29,9 @@ enum Task {
     Test(test::TestArgs),
     /// Run a test or a program in a virtual machine with a distribution's kernel
     Vm(vm::VmArgs),
+    /// Measure what the agent costs
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +53,7 @@ impl Task {
             Self::Run(args) => run::run(workspace, args)?,
             Self::Test(args) => test::run(workspace, &args)?,
             Self::Vm(args) => vm::run(args)?,
+            Self::Bench(bench) => bench::run(workspace, &bench)?,
         }
         Ok(())
     }

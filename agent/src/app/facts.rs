@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 use agent_common::keys::InodeKey;
 
 use crate::app::start::Started;
-use crate::attribute::users::Users;
+use crate::attribute::users::{self, Users};
 use crate::catalogue::Catalogue;
 use crate::catalogue::enumerate::KnownFiles;
+use crate::model::bytes::RawBytes;
 use crate::process::inventory::HostNamespaces;
+use crate::ship::wire::bytes::WireBytes;
+use crate::ship::wire::v1::Host;
 
+const HOST_NAME: &str = "host.name";
+const HOST_ID: &str = "host.id";
 const PASSWD: &str = "passwd";
 const MOUNT_NAMESPACE: &str = "namespace.mount";
 const USER_NAMESPACE: &str = "namespace.user";
@@ -22,15 +27,18 @@ const MAX_FILES: usize = 2_000;
 const MAX_PASSWD_BYTES: usize = 64 << 10;
 
 /// The facts of a running agent.
-pub(super) fn of(started: &Started) -> BTreeMap<String, String> {
+pub(super) fn of(started: &Started, host: &Host) -> BTreeMap<String, String> {
+    let namespaces = started.host_root.namespaces();
     let mut facts = BTreeMap::from([
-        (MOUNT_NAMESPACE.to_owned(), started.host.mount.to_string()),
-        (USER_NAMESPACE.to_owned(), started.host.user.to_string()),
+        (HOST_NAME.to_owned(), String::from_utf8_lossy(host.name.0.as_bytes()).into_owned()),
+        (HOST_ID.to_owned(), host.id.clone()),
+        (MOUNT_NAMESPACE.to_owned(), namespaces.mount.to_string()),
+        (USER_NAMESPACE.to_owned(), namespaces.user.to_string()),
         (OWN_PID.to_owned(), started.sensor.own_pid().to_string()),
         (TICK_NS.to_owned(), crate::process::inventory::tick_ns().to_string()),
     ]);
-    // /etc/passwd is readable by all; where it cannot be had, users are told by number.
-    if let Ok(passwd) = std::fs::read("/etc/passwd")
+    // It is readable by all; where it cannot be had, users are told by number.
+    if let Ok(passwd) = started.host_root.read(users::PASSWD.as_ref(), MAX_PASSWD_BYTES as u64 + 1)
         && passwd.len() <= MAX_PASSWD_BYTES
     {
         facts.insert(PASSWD.to_owned(), String::from_utf8_lossy(&passwd).into_owned());
@@ -51,6 +59,13 @@ pub struct RecordedFacts<'a>(pub &'a BTreeMap<String, String>);
 impl RecordedFacts<'_> {
     fn number(&self, name: &str) -> Option<u32> {
         self.0.get(name)?.parse().ok()
+    }
+
+    /// The host that recorded.
+    pub fn host(&self, boot_id: &str) -> Host {
+        let fact = |name| self.0.get(name).map_or("unknown", String::as_str);
+        let name = WireBytes(RawBytes::from(fact(HOST_NAME)));
+        Host { name, id: fact(HOST_ID).to_owned(), boot_id: boot_id.to_owned() }
     }
 
     /// Names of users at the time.

@@ -12,9 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::facts;
 use crate::app::output::Output;
 use crate::app::privileges;
+use crate::app::recording::{self, Recording};
 use crate::app::start::{StartError, StartOptions, Started, start};
 use crate::capture::inventory::Host as RecordedHost;
-use crate::capture::record::Recorder;
+use crate::capture::record::{RecordError, Recorder};
 use crate::cli::print::Format;
 use crate::kernel::ladder::Chosen;
 use crate::model::time::{BootTime, ClockPair, WallTime};
@@ -60,10 +61,12 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
         .as_deref()
         .map(|address| HttpSink::new(address, HttpTimeouts::default()))
         .transpose()?;
-    let origin = Origin { host: host::read_host()?, epoch: now().ns };
+    let epoch = now().ns;
     let started = start(options, now)?;
-    let recorder = match &options.record {
-        Some(path) => Some(record_to(path, &started, &origin)?),
+    let host = host::read_host(&started.host_root, options.node_name.as_deref())?;
+    let origin = Origin { host, epoch };
+    let recording = match &options.record {
+        Some(path) => Some(Recording::new(record_to(path, &started, &origin)?)),
         None => None,
     };
     let runtime =
@@ -83,7 +86,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
         // Often enough that what is told is at most a twelfth of the interval late.
         let interval = u32::try_from(options.update_interval.as_secs()).unwrap_or(u32::MAX);
         let walk_ticks = (interval > 0).then(|| (interval / 12).max(1));
-        Agent { started, output, recorder, ticks: 0, walk_ticks, record: Vec::new() }.run(begun).await
+        Agent { started, output, recording, ticks: 0, walk_ticks, record: Vec::new() }.run(begun).await
     })
 }
 
@@ -103,7 +106,7 @@ fn record_to(
     path: &std::path::Path,
     started: &Started,
     origin: &Origin,
-) -> Result<Recorder<std::fs::File>, StartError> {
+) -> Result<Recorder<std::fs::File>, RecordError> {
     let pair = clocks();
     let hooks = started.sensor.capabilities();
     let host = RecordedHost {
@@ -114,13 +117,10 @@ fn record_to(
         catalogue: started.catalogue_digest.clone(),
         hooks: hooks.iter().map(|chosen| (chosen.capability.name.to_owned(), chosen.hooks())).collect(),
         numbers_from_zero: true,
-        facts: facts::of(started),
+        facts: facts::of(started, &origin.host),
     };
-    let mut recorder = Recorder::create(path, &host, Box::new(redact_argv))?;
-    for process in &started.inventoried {
-        recorder.process(process)?;
-    }
-    Ok(recorder)
+    recording::survive_size_limit();
+    Recorder::create(path, &host, started.inventoried.iter().map(|process| &**process), Box::new(redact_argv))
 }
 
 /// What serves each capability, for people.
@@ -138,7 +138,7 @@ fn print_capabilities(capabilities: &[Chosen], took: Duration) {
 struct Agent {
     started: Started,
     output: Output,
-    recorder: Option<Recorder<std::fs::File>>,
+    recording: Option<Recording>,
     ticks: u32,
     /// Ticks between walks over connections; `None`: there are none.
     walk_ticks: Option<u32>,
@@ -180,8 +180,9 @@ impl Agent {
             // Delivery runs on the same thread.
             tokio::task::yield_now().await;
         }
-        self.stop(begun).await;
-        Ok(())
+        let unwritable = self.output.unwritable.take();
+        self.stop(begun).await?;
+        unwritable.map_or(Ok(()), |error| Err(StartError::Output(error)))
     }
 
     /// Takes a bounded number of records; whether the ring is empty now.
@@ -200,10 +201,8 @@ impl Agent {
     }
 
     fn take(&mut self, record: &[u8]) {
-        if let Some(recorder) = &mut self.recorder
-            && let Err(error) = recorder.record(record)
-        {
-            tracing::error!(%error, "the recording has stopped; the agent goes on");
+        if let Some(recording) = &mut self.recording {
+            recording.record(record);
         }
         let output = &mut self.output;
         self.started.pipeline.record(record, &mut |event| output.event(event));
@@ -230,18 +229,13 @@ impl Agent {
         }
         self.started.pipeline.tick(now, counted.as_ref().ok().map(|counted| &counted.counters), &mut emit);
         self.output.take_figures();
-        if let (Some(recorder), Ok(counted)) = (&mut self.recorder, &counted) {
-            let written = recorder
-                .counters(now, &counted.counters, counted.next.iter().copied())
-                .and_then(|()| recorder.flush());
-            if let Err(error) = written {
-                tracing::error!(%error, "the recording has stopped; the agent goes on");
-            }
+        if let (Some(recording), Ok(counted)) = (&mut self.recording, &counted) {
+            recording.counters(now, &counted.counters, &counted.next, &self.started.ledger);
         }
         match self.started.passwd.poll() {
             Ok(Some(users)) => self.started.pipeline.attributor().set_users(users),
             Ok(None) => {}
-            Err(error) => tracing::debug!(%error, "/etc/passwd cannot be read"),
+            Err(error) => tracing::debug!(%error, "the host's /etc/passwd cannot be read"),
         }
         if let Err(imbalance) = self.started.ledger.check_running() {
             tracing::error!(%imbalance, "ledger");
@@ -262,7 +256,7 @@ impl Agent {
     }
 
     /// Detaches, reads what is left, says what became of everything.
-    async fn stop(mut self, begun: Instant) {
+    async fn stop(mut self, begun: Instant) -> Result<(), RecordError> {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         self.started.sensor.detach();
         while !self.turn() {}
@@ -272,16 +266,17 @@ impl Agent {
             counted.map_or((None, Vec::new()), |counted| (Some(counted.counters), counted.next));
         let output = &mut self.output;
         self.started.pipeline.finish(now(), counters.as_ref(), &next, &mut |event| output.event(event));
+        let recorded = self.finish_recording(counters.as_ref(), &next);
         self.output.take_figures();
         self.status("stop");
         self.output.stop(STOP_WITHIN).await;
-        self.finish_recording(counters.as_ref(), &next);
         if let Err(imbalance) = self.started.ledger.check() {
             tracing::error!(%imbalance, "ledger");
         }
         let coloured = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
         let summary = self.output.summary.render(begun.elapsed(), None, coloured);
         let _ = io::stderr().write_all(summary.as_bytes());
+        recorded
     }
 
     fn tick_flows(&mut self) {
@@ -295,18 +290,12 @@ impl Agent {
         &mut self,
         counters: Option<&crate::capture::ledger::KernelCounters>,
         next: &[(u32, u64)],
-    ) {
-        let Some(mut recorder) = self.recorder.take() else { return };
-        let written = match counters {
-            Some(counters) => recorder.counters(now(), counters, next.iter().copied()),
-            None => Ok(()),
-        };
-        match written.and_then(|()| recorder.finish()) {
-            Ok(counts) => {
-                let text = format!("recorded {} records\n", counts.recorded);
-                let _ = io::stderr().write_all(text.as_bytes());
-            }
-            Err(error) => tracing::error!(%error, "the recording is not complete"),
+    ) -> Result<(), RecordError> {
+        let Some(mut recording) = self.recording.take() else { return Ok(()) };
+        let ledger = &self.started.ledger;
+        if let Some(counters) = counters {
+            recording.counters(now(), counters, next, ledger);
         }
+        recording.finish(ledger, &mut self.output.summary)
     }
 }

@@ -24,8 +24,10 @@ pub(super) struct Output {
     /// Events offered to the queue; it adds gap events of its own.
     offered: u64,
     queue_gaps: u64,
-    /// The reader of standard output has gone.
+    /// Events have nowhere to go any more: the agent ends.
     pub(super) closed: bool,
+    /// Why, where it is not that the reader of standard output has gone.
+    pub(super) unwritable: Option<io::Error>,
 }
 
 impl Output {
@@ -48,6 +50,7 @@ impl Output {
             offered: 0,
             queue_gaps: 0,
             closed: false,
+            unwritable: None,
         }
     }
 
@@ -75,7 +78,7 @@ impl Output {
         if let (Some(printer), Some(event)) = (&mut self.printer, printed)
             && let Err(error) = printer.event(seq, &event)
         {
-            self.stop_printing(&error);
+            self.stop_printing(error);
         }
     }
 
@@ -84,16 +87,19 @@ impl Output {
         if let Some(printer) = &mut self.printer
             && let Err(error) = printer.flush()
         {
-            self.stop_printing(&error);
+            self.stop_printing(error);
         }
     }
 
-    fn stop_printing(&mut self, error: &io::Error) {
+    fn stop_printing(&mut self, error: io::Error) {
         self.printer = None;
         if error.kind() == io::ErrorKind::BrokenPipe {
             self.closed = true;
-        } else {
+        } else if self.shipping.is_some() {
             tracing::error!(%error, "standard output cannot be written any more; events go on to the collector alone");
+        } else {
+            self.closed = true;
+            self.unwritable = Some(error);
         }
     }
 
@@ -131,6 +137,10 @@ impl Output {
         if let Some(shipping) = self.shipping.take() {
             let counters = shipping.stop(within).await;
             self.take(&counters);
+            // The queue's own gap events do not come by here.
+            for (tally, cause) in Tally::OF_THE_QUEUE {
+                self.summary.loss("queue", cause, self.ledger.get(tally));
+            }
         }
     }
 }

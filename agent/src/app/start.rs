@@ -17,15 +17,16 @@ use crate::catalogue::file::CatalogueError;
 use crate::catalogue::mounts::Mounts;
 use crate::catalogue::{Catalogue, OPERATOR_DIRECTORY, markers};
 use crate::config::ConfigError;
+use crate::host::HostRoot;
 use crate::kernel::hooks::Rung;
 use crate::kernel::maps::{KernelFilters, MapFailure};
-use crate::kernel::probe::{Finding, HostProbe, raise_memlock};
+use crate::kernel::probe::{Finding, HostProbe, State, raise_limits};
 use crate::kernel::sensor::{Sensor, SensorConfig, SensorError};
 use crate::model::process::Process;
 use crate::model::time::BootTime;
 use crate::pipeline::{Parts, Pipeline};
 use crate::process::ProcessTable;
-use crate::process::inventory::{self, HostNamespaces, Markers, Reader};
+use crate::process::inventory::{self, Markers, Reader};
 use crate::process::redact::redact_argv;
 use crate::ship::host::HostError;
 use crate::ship::http::HttpSinkError;
@@ -37,6 +38,8 @@ pub struct StartOptions {
     pub collector: Option<String>,
     /// Further files of credential rules.
     pub catalogue: Vec<PathBuf>,
+    /// The host's name, where it is not what the kernel says.
+    pub node_name: Option<String>,
     /// Use this rung alone.
     pub rung: Option<Rung>,
     /// Drop every n-th record on purpose; 0 is off.
@@ -51,7 +54,7 @@ pub struct StartOptions {
     pub quiet: bool,
 }
 
-/// The agent cannot start. [`StartError::exit_code`] tells the causes apart.
+/// The agent cannot start, or did not end as asked. [`StartError::exit_code`] tells the causes apart.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// See [`ConfigError`].
@@ -88,28 +91,56 @@ pub enum StartError {
     /// The collector's address is none.
     #[error("collector: {0}")]
     Collector(#[from] HttpSinkError),
-    /// The recording cannot be made.
+    /// The recording cannot be made, or is not whole.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// Standard output failed while there was no collector.
+    #[error(
+        "cannot write events to standard output: {0}; they have nowhere else to go without --collector, so the agent ended"
+    )]
+    Output(#[source] io::Error),
     /// The event loop cannot be made.
     #[error("cannot start the event loop: {0}; is a limit on descriptors reached (ulimit -n)?")]
     Loop(#[source] io::Error),
 }
 
 impl StartError {
+    /// Why the sensor did not start on this host.
+    pub fn of_sensor(error: SensorError, probe: &HostProbe) -> Self {
+        match probe.finding("lockdown") {
+            Some(Finding { name, state: State::CouldNotTell, detail, remedy, .. })
+                if error.is_like_lockdown() =>
+            {
+                Self::Host {
+                    name,
+                    detail: format!(
+                        "it seems to be confidentiality, which cannot be told for certain ({detail}): {error}"
+                    ),
+                    remedy: Some(format!(
+                        "boot with lockdown=integrity, or without lockdown; to see the mode: {}",
+                        remedy.as_deref().unwrap_or("cat /sys/kernel/security/lockdown")
+                    )),
+                }
+            }
+            _ => Self::Sensor(error),
+        }
+    }
+
     /// Exit status of the process; the table is in the README.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Collector(_) => 2,
             Self::Host { name: "load_capabilities", .. } => 4,
             Self::Host { name: "lockdown", .. } => 7,
+            Self::Host { name: "descriptors", .. } => 12,
             Self::Host { name: "cgroup_v2", .. } | Self::Sensor(SensorError::Cgroup { .. }) => 6,
             Self::Host { .. } | Self::Sensor(SensorError::Types(_) | SensorError::LoaderTypes(_)) => 5,
             Self::Sensor(SensorError::Rung { .. } | SensorError::Essential { .. }) => 8,
-            Self::Lock(_) => 9,
+            Self::Lock(LockError::Held(_)) => 9,
             Self::Catalogue(_) => 10,
             Self::Record(_) => 11,
-            Self::Sensor(_) | Self::Map(_) | Self::Inventory(_) | Self::HostName(_) | Self::Loop(_) => 1,
+            Self::Lock(_) | Self::Sensor(_) | Self::Map(_) => 1,
+            Self::Inventory(_) | Self::HostName(_) | Self::Output(_) | Self::Loop(_) => 1,
         }
     }
 }
@@ -125,7 +156,7 @@ pub(super) struct Started {
     pub(super) catalogue_digest: String,
     pub(super) inventoried: Vec<Arc<Process>>,
     pub(super) kernel_release: String,
-    pub(super) host: HostNamespaces,
+    pub(super) host_root: Arc<HostRoot>,
     pub(super) _lock: InstanceLock,
 }
 
@@ -144,18 +175,19 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         return Err(finding.into());
     }
     let Some(cgroup) = &probe.cgroup else {
+        // That it is not mounted is told above.
         return Err(StartError::Host {
             name: "cgroup_v2",
-            detail: "cgroup v2 is not mounted: connections could not be seen".to_owned(),
-            remedy: Some(
-                "mount it with `mount -t cgroup2 none /sys/fs/cgroup` (or boot with systemd)".to_owned(),
-            ),
+            detail: "/proc/self/mountinfo does not tell where it is mounted".to_owned(),
+            remedy: Some("mount -t proc proc /proc".to_owned()),
         });
     };
+    let host_root = probe.host_root.clone().ok_or_else(|| {
+        StartError::Inventory(io::Error::new(io::ErrorKind::NotFound, "/proc/self is not there"))
+    })?;
     let lock = InstanceLock::take()?;
-    if let Err(error) = raise_memlock() {
-        tracing::warn!(%error, "the limit on locked memory cannot be raised; kernels before 5.11 may refuse the maps");
-    }
+    raise_limits().for_each(|error| tracing::warn!("{error}"));
+    warn_of(&probe, options);
 
     let rules = catalogue.rules();
     let kept = markers.iter().map(|(name, flags)| {
@@ -175,32 +207,27 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         drop_every: options.drop_every,
         update_interval: options.update_interval,
         filters,
-    })?;
+    })
+    .map_err(|error| StartError::of_sensor(error, &probe))?;
 
-    let known = known_files(&catalogue);
+    let known = known_files(&catalogue, &host_root);
     sensor.add_credential_files(known.keys().copied())?;
 
-    let mut passwd = PasswdFile::new("/etc/passwd");
+    let mut passwd = PasswdFile::new(host_root.clone());
     let users = match passwd.poll() {
         Ok(users) => users.unwrap_or_default(),
         Err(error) => {
-            tracing::warn!(%error, "/etc/passwd cannot be read: users are told by number");
+            tracing::warn!(%error, "the host's /etc/passwd cannot be read: users are told by number");
             Users::default()
         }
     };
     let proc = std::path::Path::new("/proc");
-    let host = HostNamespaces::of_init(proc)
-        .or_else(|error| {
-            tracing::warn!(%error, "the namespaces of pid 1 cannot be read; the agent's own are taken for the host's");
-            HostNamespaces::of_agent(proc)
-        })
-        .map_err(StartError::Inventory)?;
     let ledger = Arc::new(Ledger::new());
     let mut pipeline = Pipeline::new(Parts {
         start: sequence::Start::AtZero,
         ledger: ledger.clone(),
         table: ProcessTable::new(redact_argv, inventory::tick_ns()),
-        attributor: Attributor::new(host, users.clone()),
+        attributor: Attributor::new(host_root.namespaces(), users.clone()),
         catalogue: catalogue.clone(),
         known,
         own: Some(sensor.own_pid()),
@@ -229,21 +256,28 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         catalogue_digest: catalogue.digest().to_owned(),
         inventoried,
         kernel_release: probe.release.clone(),
-        host,
+        host_root,
         _lock: lock,
     })
 }
 
-fn known_files(catalogue: &Catalogue) -> KnownFiles {
-    let mounts = match Mounts::read() {
+/// Says what of the host stays hidden, and what to do.
+fn warn_of(probe: &HostProbe, options: &StartOptions) {
+    let is_named = |found: &&Finding| found.name == "host_name" && options.node_name.is_some();
+    for Finding { detail, remedy, .. } in probe.silent_losses().filter(|found| !is_named(found)) {
+        tracing::warn!("{detail}; remedy: {}", remedy.as_deref().unwrap_or("none"));
+    }
+}
+
+fn known_files(catalogue: &Catalogue, host: &HostRoot) -> KnownFiles {
+    let mounts = match Mounts::of(host) {
         Ok(mounts) => mounts,
         Err(error) => {
             tracing::warn!(%error, "the mounts cannot be read: credentials are known by name alone");
             return KnownFiles::default();
         }
     };
-    let root = std::path::Path::new("/");
-    let known = enumerate(catalogue, root, &homes(root), &mounts);
+    let known = enumerate(catalogue, host, &homes(host), &mounts);
     if known.incomplete {
         tracing::warn!(
             files = known.len(),

@@ -5,11 +5,16 @@
 //! replaced or changed; it is asked from elsewhere, on a timer.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
+
+use crate::host::HostRoot;
+
+/// The host's users.
+pub const PASSWD: &str = "/etc/passwd";
 
 /// Bytes read of a passwd file; a line has about 60.
 const FILE_BYTES: u64 = 8 << 20;
@@ -75,10 +80,10 @@ impl Users {
     }
 }
 
-/// A passwd file that may change.
+/// The host's passwd file, which may change.
 #[derive(Debug)]
 pub struct PasswdFile {
-    path: PathBuf,
+    host: Arc<HostRoot>,
     seen: Option<Stamp>,
 }
 
@@ -93,9 +98,9 @@ struct Stamp {
 }
 
 impl PasswdFile {
-    /// Of a path: `/etc/passwd`, or the host's from within a container.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), seen: None }
+    /// Of this host.
+    pub const fn new(host: Arc<HostRoot>) -> Self {
+        Self { host, seen: None }
     }
 
     /// A new snapshot, if the file is not the one that was read last; the first time always. Blocks on the file
@@ -104,7 +109,7 @@ impl PasswdFile {
     /// # Errors
     /// If the file cannot be read; the last snapshot stays good.
     pub fn poll(&mut self) -> io::Result<Option<Users>> {
-        let file = File::open(&self.path)?;
+        let file = self.host.file(Path::new(PASSWD))?;
         let stamp = Stamp::of(&file.metadata()?);
         if self.seen == Some(stamp) {
             return Ok(None);
@@ -134,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/bash
+    const LINES: &[u8] = b"root:x:0:0:root:/root:/bin/bash
 toor:x:0:0::/root:/bin/sh
 daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin
 www-data:x:33:33::/var/www:/bin/sh
@@ -150,7 +155,7 @@ bad:x:-5:0::/:/bin/sh
 
     #[test]
     fn users_have_names_and_some_are_people() {
-        let users = Users::parse(PASSWD);
+        let users = Users::parse(LINES);
         let table: [(u32, &[u8], bool); 11] = [
             (0, b"root", true),
             (1, b"daemon", false),
@@ -173,10 +178,11 @@ bad:x:-5:0::/:/bin/sh
     #[test]
     fn a_changed_or_replaced_file_is_read_again() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("passwd");
-        fs::write(&path, PASSWD).unwrap();
-        let mut file = PasswdFile::new(&path);
-        assert_eq!(file.poll().unwrap(), Some(Users::parse(PASSWD)));
+        fs::create_dir(directory.path().join("etc")).unwrap();
+        let path = directory.path().join("etc/passwd");
+        fs::write(&path, LINES).unwrap();
+        let mut file = PasswdFile::new(Arc::new(HostRoot::at(directory.path()).unwrap()));
+        assert_eq!(file.poll().unwrap(), Some(Users::parse(LINES)));
         assert_eq!(file.poll().unwrap(), None);
         let other = directory.path().join("passwd+");
         fs::write(&other, b"eve:x:1000:1000::/:/bin/sh\n").unwrap();

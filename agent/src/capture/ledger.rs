@@ -268,12 +268,7 @@ impl Ledger {
         for (cause, figure) in DecodeError::CAUSES.into_iter().zip(&self.undecodable) {
             losses.push(Gap { stage: "decode", cause, family: None, lost: figure.load(Ordering::Relaxed) });
         }
-        let queue = [
-            (Tally::QueueFull, "queue_full"),
-            (Tally::Rejected, "rejected"),
-            (Tally::Abandoned, "abandoned"),
-        ];
-        for (tally, cause) in queue {
+        for (tally, cause) in Tally::OF_THE_QUEUE {
             losses.push(Gap { stage: "queue", cause, family: None, lost: self.get(tally) });
         }
         losses

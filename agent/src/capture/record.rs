@@ -6,7 +6,7 @@
 //! A recording that cannot go on (a full disk) stops, says so once, and counts what it no longer holds; whoever feeds
 //! it goes on.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -78,9 +78,29 @@ pub enum RecordError {
         /// As the system said it.
         source: io::Error,
     },
+    /// It had stopped before its end.
+    #[error("the recording is not whole: {recorded} records are in it, {not_recorded} are not; {source}")]
+    Incomplete {
+        /// Records in it.
+        recorded: u64,
+        /// Records that it lacks.
+        not_recorded: u64,
+        /// Why it stopped.
+        source: Box<RecordError>,
+    },
     /// The facts of the host cannot be encoded or are too large.
     #[error("cannot record: the facts of this host do not fit a frame of {} bytes", frame::MAX_PAYLOAD)]
     Host,
+}
+
+impl RecordError {
+    /// Stable name of the cause, for what was lost by it.
+    pub const fn cause(&self) -> &'static str {
+        match self {
+            Self::NoSpace { .. } => "no_room",
+            _ => "cannot_write",
+        }
+    }
 }
 
 impl From<io::Error> for RecordError {
@@ -129,9 +149,14 @@ pub struct Recorder<W> {
 }
 
 impl Recorder<File> {
-    /// Begins a recording in a new file that only its owner may read. An existing file is never touched, a symbolic
-    /// link never followed.
-    pub fn create(path: &Path, host: &Host, redact: Redactor) -> Result<Self, RecordError> {
+    /// Begins a recording in a new file that only its owner may read, with the processes that run. An existing file is
+    /// never touched, a symbolic link never followed; where there is no room for the beginning, no file is left.
+    pub fn create<'a>(
+        path: &Path,
+        host: &Host,
+        processes: impl IntoIterator<Item = &'a Process>,
+        redact: Redactor,
+    ) -> Result<Self, RecordError> {
         let file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|source| {
                 let path = path.to_owned();
@@ -142,7 +167,15 @@ impl Recorder<File> {
             })?;
         // The standard library's random state is seeded by the system: enough that nobody can foretell the nonce.
         let nonce = RandomState::new().build_hasher().finish() as u32;
-        Self::begin(file, nonce, host, redact)
+        let begun = Self::begin(file, nonce, host, redact).and_then(|mut recorder| {
+            processes.into_iter().try_for_each(|process| recorder.process(process))?;
+            recorder.flush()?;
+            Ok(recorder)
+        });
+        begun.inspect_err(|_| {
+            // The file is ours: it was made above.
+            let _ = fs::remove_file(path);
+        })
     }
 }
 
@@ -234,7 +267,7 @@ impl<W: RecordFile> Recorder<W> {
     }
 
     /// Ends the recording in order.
-    pub fn finish(mut self) -> Result<RecordCounts, RecordError> {
+    pub fn finish(&mut self) -> Result<RecordCounts, RecordError> {
         self.flush_unless_stopped()?;
         let payload: Vec<u8> =
             [self.counts.recorded, self.counts.withheld].into_iter().flat_map(u64::to_le_bytes).collect();

@@ -265,14 +265,14 @@ fn other_failures_are_told_apart() {
 fn the_file_is_new_and_its_owners_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ring.ttr");
-    Recorder::create(&path, &host(), redactor()).unwrap().finish().unwrap();
+    Recorder::create(&path, &host(), [], redactor()).unwrap().finish().unwrap();
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    let again = Recorder::create(&path, &host(), redactor()).err().unwrap();
+    let again = Recorder::create(&path, &host(), [], redactor()).err().unwrap();
     assert!(matches!(again, RecordError::Exists { .. }), "{again}");
     let link = directory.path().join("link");
     std::os::unix::fs::symlink(directory.path().join("elsewhere"), &link).unwrap();
-    assert!(matches!(Recorder::create(&link, &host(), redactor()), Err(RecordError::Exists { .. })));
-    let nowhere = Recorder::create(&directory.path().join("no/file"), &host(), redactor()).err().unwrap();
+    assert!(matches!(Recorder::create(&link, &host(), [], redactor()), Err(RecordError::Exists { .. })));
+    let nowhere = Recorder::create(&directory.path().join("no/file"), &host(), [], redactor()).err().unwrap();
     assert!(matches!(nowhere, RecordError::Create { .. }), "{nowhere}");
     assert!(Replay::open(&path).unwrap().next_item().unwrap().is_none());
 }

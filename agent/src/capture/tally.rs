@@ -106,3 +106,9 @@ tallies! {
     /// Raw records not recorded: the recording had stopped with an error.
     NotRecorded => "recording.not_recorded",
 }
+
+impl Tally {
+    /// Losses between the event and the collector, with their causes.
+    pub const OF_THE_QUEUE: [(Self, &'static str); 3] =
+        [(Self::QueueFull, "queue_full"), (Self::Rejected, "rejected"), (Self::Abandoned, "abandoned")];
+}

@@ -2,26 +2,30 @@
 //!
 //! A file that is known by its inode is found under every name it may get: a hard link, a bind mount, a rename. The
 //! walk expands the patterns that begin at the root or in a home; files anywhere (`**/.env`) are known by name alone.
-//! It reads directories and attributes, never a file. (The crates `glob`, `globwalk` and `walkdir` were looked at: none
+//! It reads directories and attributes, never a file but `/etc/passwd`. A symbolic link is followed within the host's
+//! root alone, and only to what belongs to who made it. (The crates `glob`, `globwalk` and `walkdir` were looked at: none
 //! bounds what it reads, or matches names that are not UTF-8.)
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsStr;
-use std::fs;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent_common::keys::InodeKey;
 use agent_common::limits::{CREDENTIAL_INODES, RULE_ANCESTORS};
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, StatxFlags, fstat, statat, statx};
 
 use super::mounts::{Mounts, device};
-use super::pattern::{Anchor, Component, Pattern};
+use super::pattern::{Anchor, Component};
 use super::{Catalogue, Entry};
+use crate::host::HostRoot;
+use crate::host::directory::{Directory, Opened};
 
+/// Bytes read of a passwd file for homes; a line has about 60.
+const PASSWD_BYTES: u64 = 8 << 20;
 /// Homes looked through: a host with more users has them on a server that should not be walked at every start.
 pub const MAX_HOMES: usize = 4_096;
 /// Directory entries read: some seconds of a slow disk.
@@ -78,133 +82,157 @@ impl KnownFiles {
     }
 }
 
-/// Homes of the users of `root`'s `/etc/passwd`, and the directories of `/home`, without the root directory.
-pub fn homes(root: &Path) -> Vec<PathBuf> {
-    let passwd = fs::read(root.join("etc/passwd")).unwrap_or_default();
+/// Homes of the users of the host's `/etc/passwd`, and the directories of `/home`, without the root directory.
+pub fn homes(host: &HostRoot) -> Vec<PathBuf> {
+    let passwd = host.read(Path::new("/etc/passwd"), PASSWD_BYTES).unwrap_or_default();
     let of_passwd =
         passwd.split(|&byte| byte == b'\n').filter_map(|line| line.split(|&byte| byte == b':').nth(5));
-    let listed = of_passwd.map(|home| PathBuf::from(OsStr::from_bytes(home)));
-    let of_home = fs::read_dir(root.join("home")).into_iter().flatten().flatten();
-    let made = of_home.map(|entry| Path::new("/home").join(entry.file_name()));
+    let listed = of_passwd.map(|home| Path::new(OsStr::from_bytes(home)).components().collect());
+    let of_home = host.open(Path::new("/home"), LISTED).map_err(|_| ()).and_then(|home| {
+        let names = Dir::new(home.file).map_err(|_| ())?.flatten().map(|entry| name_of(&entry));
+        Ok(names.filter(|name| name != "." && name != "..").take(MAX_HOMES + 1).collect())
+    });
+    let of_home: Vec<OsString> = of_home.unwrap_or_default();
+    let made = of_home.into_iter().map(|name| Path::new("/home").join(name));
     let usable = |home: &PathBuf| home.is_absolute() && home.as_path() != Path::new("/");
     let unique: BTreeSet<PathBuf> =
         listed.chain(made).chain([PathBuf::from("/root")]).filter(usable).collect();
     unique.into_iter().collect()
 }
 
-/// Finds the files of the catalogue below `root` (`/`; another one in tests), in these homes.
-pub fn enumerate(catalogue: &Catalogue, root: &Path, homes: &[PathBuf], mounts: &Mounts) -> KnownFiles {
-    let root = &fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
-    let mut walk =
-        Walk { catalogue, mounts, root, start: root.clone(), owner: None, found: KnownFiles::default() };
-    for (_, patterns) in catalogue.entries() {
-        walk.patterns(patterns, Anchor::Root);
-    }
+/// Finds the files of the catalogue on the host, in these homes and wherever a rule names a path.
+pub fn enumerate(catalogue: &Catalogue, host: &HostRoot, homes: &[PathBuf], mounts: &Mounts) -> KnownFiles {
+    let mut walk = Walk { catalogue, mounts, host, found: KnownFiles::default() };
+    walk.below(Path::new("/"), Anchor::Root);
     walk.found.incomplete |= homes.len() > MAX_HOMES;
     for home in homes.iter().take(MAX_HOMES) {
-        let path = root.join(home.strip_prefix("/").unwrap_or(home));
-        // A home is often itself behind a link; what is below is compared with where it really is.
-        let resolved = fs::canonicalize(&path).and_then(|start| Ok((fs::metadata(&start)?.uid(), start)));
-        match resolved {
-            Ok((owner, start)) => {
-                walk.start = start;
-                walk.owner = Some(owner);
-                for (_, patterns) in catalogue.entries() {
-                    walk.patterns(patterns, Anchor::Home);
-                }
-            }
-            Err(error) => walk.found.error(&error),
-        }
+        walk.below(home, Anchor::Home);
     }
     walk.found
+}
+
+/// How a directory is opened to list it.
+const LISTED: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
+
+fn name_of(entry: &rustix::fs::DirEntry) -> OsString {
+    OsString::from_vec(entry.file_name().to_bytes().to_vec())
 }
 
 struct Walk<'a> {
     catalogue: &'a Catalogue,
     mounts: &'a Mounts,
-    root: &'a Path,
-    /// Where the patterns begin.
-    start: PathBuf,
-    /// Owner of the home.
-    owner: Option<u32>,
+    host: &'a HostRoot,
     found: KnownFiles,
 }
 
+/// Where patterns begin: the host's root, or a home.
+struct Start<'a> {
+    directory: Directory,
+    path: &'a Path,
+    /// Of a home.
+    owner: Option<u32>,
+}
+
 impl Walk<'_> {
-    fn patterns(&mut self, patterns: &[Pattern], anchor: Anchor) {
-        for pattern in patterns.iter().filter(|pattern| pattern.anchor == anchor) {
-            self.descend(&self.start.clone(), &pattern.components, 0);
+    /// Expands the patterns of this anchor below a directory. A home itself may be behind any link.
+    fn below(&mut self, path: &Path, anchor: Anchor) {
+        let entered = self.host.directory().and_then(|root| root.enter(path));
+        let (owner, directory) = match entered.and_then(|home| Ok((home.owner()?, home))) {
+            Ok(entered) => entered,
+            Err(error) => return self.found.error(&error),
+        };
+        let start = Start { directory, path, owner: (anchor == Anchor::Home).then_some(owner) };
+        let patterns = self.catalogue.entries().flat_map(|(_, patterns)| patterns);
+        for pattern in patterns.filter(|pattern| pattern.anchor == anchor) {
+            self.descend(&start, Path::new(""), &pattern.components, 0);
         }
     }
 
-    /// Expands `components` below `at`; `depth` counts the directories that a `**` has gone down.
-    fn descend(&mut self, at: &Path, components: &[Component], depth: u32) {
-        let Some((first, rest)) = components.split_first() else { return self.consider(at) };
+    /// Expands `components` at the path `at` below the start; `depth` counts the directories that a `**` has gone down.
+    fn descend(&mut self, start: &Start<'_>, at: &Path, components: &[Component], depth: u32) {
+        let Some((first, rest)) = components.split_first() else { return self.consider(start, at) };
         match first {
-            Component::Literal(name) => self.descend(&at.join(name), rest, depth),
+            Component::Literal(name) => self.descend(start, &at.join(name), rest, depth),
             Component::Wild { matcher, .. } => {
-                for entry in self.list(at) {
-                    if matcher.is_match(entry.file_name()) {
-                        self.descend(&entry.path(), rest, depth);
+                for (name, _) in self.list(start, at) {
+                    if matcher.is_match(&name) {
+                        self.descend(start, &at.join(name), rest, depth);
                     }
                 }
             }
             Component::Deep => {
                 if !rest.is_empty() {
-                    self.descend(at, rest, depth);
+                    self.descend(start, at, rest, depth);
                 }
-                for entry in self.list(at) {
+                for (name, kind) in self.list(start, at) {
                     // Links are not followed here: they may lead in a circle.
-                    let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-                    if is_directory && depth < RULE_ANCESTORS {
-                        self.descend(&entry.path(), components, depth + 1);
+                    if kind == FileType::Directory && depth < RULE_ANCESTORS {
+                        self.descend(start, &at.join(name), components, depth + 1);
                     } else if rest.is_empty() {
-                        self.consider(&entry.path());
+                        self.consider(start, &at.join(name));
                     }
                 }
             }
         }
     }
 
-    fn list(&mut self, directory: &Path) -> Vec<fs::DirEntry> {
+    /// The names in a directory, and what they are.
+    fn list(&mut self, start: &Start<'_>, at: &Path) -> Vec<(OsString, FileType)> {
         let mut entries = Vec::new();
-        match fs::read_dir(directory) {
-            Ok(listing) => {
-                for entry in listing {
-                    if self.found.directory_entries >= MAX_DIRECTORY_ENTRIES {
-                        self.found.incomplete = true;
-                        break;
-                    }
-                    self.found.directory_entries += 1;
-                    match entry {
-                        Ok(entry) => entries.push(entry),
-                        Err(error) => self.found.error(&error),
-                    }
-                }
-            }
-            Err(error) => self.found.error(&error),
+        if let Err(error) = self.try_list(start, at, &mut entries) {
+            self.found.error(&error);
         }
         entries
     }
 
-    fn consider(&mut self, path: &Path) {
-        if let Err(error) = self.try_consider(path) {
+    fn try_list(
+        &mut self,
+        start: &Start<'_>,
+        at: &Path,
+        entries: &mut Vec<(OsString, FileType)>,
+    ) -> io::Result<()> {
+        let Some(directory) = self.open(start, at, LISTED)? else { return Ok(()) };
+        for entry in Dir::read_from(&directory)? {
+            let entry = entry?;
+            let name = name_of(&entry);
+            if name == "." || name == ".." {
+                continue;
+            }
+            if self.found.directory_entries >= MAX_DIRECTORY_ENTRIES {
+                self.found.incomplete = true;
+                break;
+            }
+            self.found.directory_entries += 1;
+            let kind = match entry.file_type() {
+                // Some file systems leave it to a look of its own.
+                FileType::Unknown => match statat(&directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(status) => FileType::from_raw_mode(status.st_mode),
+                    Err(error) => {
+                        self.found.error(&error.into());
+                        continue;
+                    }
+                },
+                kind => kind,
+            };
+            entries.push((name, kind));
+        }
+        Ok(())
+    }
+
+    fn consider(&mut self, start: &Start<'_>, at: &Path) {
+        if let Err(error) = self.try_consider(start, at) {
             self.found.error(&error);
         }
     }
 
-    fn try_consider(&mut self, path: &Path) -> io::Result<()> {
-        let named = fs::symlink_metadata(path)?;
-        let within = Path::new("/").join(path.strip_prefix(self.root).unwrap_or(path));
-        let Some(entry) = self.catalogue.find(within.as_os_str().as_bytes()) else { return Ok(()) };
-        let resolved = fs::canonicalize(path)?;
+    fn try_consider(&mut self, start: &Start<'_>, at: &Path) -> io::Result<()> {
+        // First, because most paths lead to nothing.
+        let Some(file) = self.open(start, at, OFlags::PATH)? else { return Ok(()) };
+        let path = start.path.join(at);
+        let Some(entry) = self.catalogue.find(path.as_os_str().as_bytes()) else { return Ok(()) };
         let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
-        let file = statx(CWD, &resolved, AtFlags::SYMLINK_NOFOLLOW, wanted)?;
+        let file = statx(&file, "", AtFlags::EMPTY_PATH, wanted)?;
         if u32::from(file.stx_mode) & libc::S_IFMT != libc::S_IFREG {
-            return Ok(());
-        }
-        if resolved != path && !may_lead_to(self.owner.unwrap_or(named.uid()), file.stx_uid) {
-            self.found.foreign_links += 1;
             return Ok(());
         }
         let known = self.mounts.device(file.stx_mnt_id);
@@ -212,6 +240,23 @@ impl Walk<'_> {
         let key = InodeKey { inode: file.stx_ino, device, reserved: 0 };
         self.found.keep(key, entry);
         Ok(())
+    }
+
+    /// Opens what is at a path below the start; none where a link on the way may not lead to it.
+    fn open(&mut self, start: &Start<'_>, at: &Path, flags: OFlags) -> io::Result<Option<OwnedFd>> {
+        let Opened { file, link_owners } = start.directory.open(at, flags)?;
+        if !link_owners.is_empty() {
+            let target = fstat(&file)?.st_uid;
+            let may = match start.owner {
+                Some(owner) => may_lead_to(owner, target),
+                None => link_owners.into_iter().all(|owner| may_lead_to(owner, target)),
+            };
+            if !may {
+                self.found.foreign_links += 1;
+                return Ok(None);
+            }
+        }
+        Ok(Some(file))
     }
 }
 

@@ -1,4 +1,5 @@
-use std::os::unix::fs::{chown, symlink};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 
 use tempfile::TempDir;
 
@@ -64,9 +65,13 @@ impl Host {
         path
     }
 
+    fn root(&self) -> HostRoot {
+        HostRoot::at(self.root.path()).unwrap()
+    }
+
     fn walk(&self) -> KnownFiles {
-        let root = self.path("");
-        enumerate(&self.catalogue, &root, &homes(&root), &Mounts::read().unwrap())
+        let root = self.root();
+        enumerate(&self.catalogue, &root, &homes(&root), &Mounts::of(&root).unwrap())
     }
 
     /// The entry that a file is known as, by a stat of its own.
@@ -92,7 +97,7 @@ fn device_of(file: &fs::File) -> u32 {
 fn homes_are_those_of_users_and_of_the_home_directory() {
     let host = Host::new();
     let expected: Vec<PathBuf> = ["/home/alice", "/root", "/srv/bob"].map(PathBuf::from).into();
-    assert_eq!(homes(&host.path("")), expected);
+    assert_eq!(homes(&host.root()), expected);
 }
 
 #[test]
@@ -156,22 +161,51 @@ fn one_file_under_two_rules_is_the_worse() {
 fn links_lead_to_files_of_their_owner_alone() {
     let host = Host::new();
     let mine = host.file("home/alice/secrets/netrc", "n");
-    symlink(&mine, host.path("home/alice/.netrc")).unwrap();
+    // As the host sees it: the link's path begins at the host's root.
+    symlink("/home/alice/secrets/netrc", host.path("home/alice/.netrc")).unwrap();
     let found = host.walk();
     assert_eq!(host.known_as(&found, &mine).as_deref(), Some("netrc"));
+    assert!(may_lead_to(0, 7) && may_lead_to(7, 7) && !may_lead_to(7, 0) && !may_lead_to(7, 8));
 
-    // A home of another user than the owner of what the link leads to.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    // A home of another user than the owner of what its links lead to.
     let home = host.path("srv/bob");
     fs::create_dir_all(&home).unwrap();
-    if rustix::process::geteuid().is_root() {
-        chown(&home, Some(4242), None).unwrap();
-    }
+    chown(&home, Some(4242), None).unwrap();
     symlink("/etc/passwd", home.join(".netrc")).unwrap();
     symlink(".netrc2", home.join(".netrc2")).unwrap();
+    let key = host.file("etc/keys/id_rsa", "k");
+    symlink("/etc/keys", home.join(".ssh")).unwrap();
     let found = host.walk();
-    assert_eq!(host.known_as(&found, Path::new("/etc/passwd")), None);
-    assert_eq!((found.foreign_links, found.len()), (1, 1));
-    assert!(may_lead_to(0, 7) && may_lead_to(7, 7) && !may_lead_to(7, 0) && !may_lead_to(7, 8));
+    assert_eq!(host.known_as(&found, &host.path("etc/passwd")), None);
+    assert_eq!(host.known_as(&found, &key), None);
+    assert_eq!((found.foreign_links, found.len()), (2, 1));
+
+    // The same among the paths that rules name whole: whoever made a link on the way counts.
+    let policy = host.file("srv/vault/x/server.hcl", "v");
+    symlink("/srv/vault", host.path("etc/vault.d")).unwrap();
+    assert_eq!(host.known_as(&host.walk(), &policy).as_deref(), Some("deep"));
+    let link = std::os::unix::fs::lchown;
+    link(host.path("etc/vault.d"), Some(4242), None).unwrap();
+    assert_eq!(host.known_as(&host.walk(), &policy), None);
+}
+
+#[test]
+fn no_link_leads_out_of_the_host() {
+    let outside = tempfile::tempdir().unwrap();
+    let key = outside.path().join("id_rsa");
+    fs::write(&key, "k").unwrap();
+    let host = Host::new();
+    symlink(outside.path(), host.path("home/alice/.ssh")).unwrap();
+    let up = format!("{}{}", "../".repeat(20), key.strip_prefix("/").unwrap().display());
+    symlink(up, host.path("home/alice/.netrc")).unwrap();
+    symlink(outside.path(), host.path("etc/vault.d")).unwrap();
+    symlink(outside.path(), host.path("srv/bob")).unwrap_or_default();
+    let found = host.walk();
+    assert_eq!(host.known_as(&found, &key), None);
+    assert_eq!((found.len(), found.directory_entries), (0, 0));
 }
 
 #[test]

@@ -1,19 +1,24 @@
 //! The device of each mount as the kernel holds it.
 //!
 //! `stat` gives file systems such as btrfs a device of their own making; the kernel's programs see `s_dev` of the
-//! superblock. `/proc/self/mountinfo` shows that one, by the mount id that `statx` gives.
+//! superblock. `/proc/PID/mountinfo` shows that one, by the mount id that `statx` gives.
 
 use std::collections::HashMap;
 use std::io;
+
+use crate::host::HostRoot;
 
 /// Mount id → `s_dev` (major in the upper 12 bits, minor in the lower 20).
 #[derive(Clone, Debug, Default)]
 pub struct Mounts(HashMap<u64, u32>);
 
 impl Mounts {
-    /// The mounts of this process's namespace.
-    pub fn read() -> io::Result<Self> {
-        Ok(Self::parse(&std::fs::read("/proc/self/mountinfo")?))
+    /// The mounts of the host.
+    ///
+    /// # Errors
+    /// If /proc does not show them.
+    pub fn of(host: &HostRoot) -> io::Result<Self> {
+        Ok(Self::parse(&host.mountinfo()?))
     }
 
     /// Reads the form of `/proc/PID/mountinfo`: `id parent major:minor …`. Lines of another form are passed over. (The

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::kernel::hooks::{LADDER, Rung};
 use crate::kernel::ladder::{Chosen, hooks};
 use crate::kernel::maps::KernelFilters;
-use crate::kernel::probe::{HostProbe, State};
+use crate::kernel::probe::{HostProbe, State, raise_limits};
 use crate::kernel::sensor::{Sensor, SensorConfig};
 
 /// Check this host: what the kernel offers, which hook serves each capability, and what to do about the rest.
@@ -103,8 +103,10 @@ fn try_out(probe: &HostProbe, rung: Option<Rung>) -> (Vec<CapabilityLine>, Optio
         return (untried(), Some(format!("{}: {}", finding.name, finding.detail)), status);
     }
     let Some(cgroup) = &probe.cgroup else {
-        return (untried(), Some("cgroup v2 is not mounted".to_owned()), 6);
+        return (untried(), Some("where cgroup v2 is mounted cannot be told".to_owned()), 6);
     };
+    // Those that cannot be raised stand among the host's findings.
+    raise_limits().for_each(|error| tracing::debug!("{error}"));
     let config = SensorConfig {
         cgroup_root: cgroup.path.clone(),
         rung,
@@ -119,10 +121,8 @@ fn try_out(probe: &HostProbe, rung: Option<Rung>) -> (Vec<CapabilityLine>, Optio
             (lines, None, u8::from(!all))
         }
         Err(error) => {
-            let status = crate::app::StartError::Sensor(error);
-            let text = status.to_string();
-            let code = status.exit_code();
-            (untried(), Some(text), code)
+            let error = crate::app::StartError::of_sensor(error, probe);
+            (untried(), Some(error.to_string()), error.exit_code())
         }
     }
 }

@@ -16,6 +16,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+/// What is said without `TELLTALE_LOG`: what goes wrong, and that delivery goes well again.
+const DEFAULT_LOG: &str = "warn,agent::ship=info";
+
 /// Tells who did what on this host, and why: which workload identity opened a connection or touched a credential.
 #[derive(Debug, Parser)]
 #[command(name = "telltale", version)]
@@ -38,7 +41,7 @@ enum Command {
 /// [`crate::app::StartError::exit_code`].
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_env("TELLTALE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_from_env("TELLTALE_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -23,7 +23,6 @@ use crate::pipeline::{Parts, Pipeline};
 use crate::process::ProcessTable;
 use crate::process::inventory::{Found, Inventory};
 use crate::process::redact::redact_argv;
-use crate::ship::host::{HostError, read_host};
 use crate::ship::wire::Origin;
 
 /// Tell again what a recording holds (`telltale run --record FILE`), with the catalogue of now.
@@ -48,9 +47,6 @@ pub enum ReplayFailure {
     /// See [`CatalogueError`].
     #[error("credential catalogue: {0}")]
     Catalogue(#[from] CatalogueError),
-    /// See [`HostError`].
-    #[error(transparent)]
-    Host(#[from] HostError),
     /// Standard output cannot be written.
     #[error("cannot write the events: {0}")]
     Output(#[source] io::Error),
@@ -61,7 +57,7 @@ impl ReplayFailure {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Catalogue(_) => 10,
-            Self::Replay(_) | Self::Host(_) | Self::Output(_) => 1,
+            Self::Replay(_) | Self::Output(_) => 1,
         }
     }
 }
@@ -90,8 +86,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
         own: facts.own_pid(),
     });
 
-    let mut host = read_host()?;
-    host.boot_id.clone_from(&recorded.boot_id);
+    let host = facts.host(&recorded.boot_id);
     let pair = recorded.clock_pair();
     let origin = Origin { host, epoch: pair.boot.ns };
     let mut printer = Printer::at(Format::for_stdout(args.json), origin, pair, BufWriter::new(io::stdout()));

@@ -27,6 +27,9 @@ pub struct RunArgs {
     /// Read this configuration instead of /etc/telltale/telltale.toml.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// The host's name in events, instead of the kernel's: for a pod, whose own is not the node's.
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
     /// Add the credential rules of this file; may be given more than once.
     #[arg(long, value_name = "FILE")]
     pub catalogue: Vec<PathBuf>,
@@ -53,14 +56,17 @@ pub(super) fn rung(name: &str) -> Result<Rung, String> {
 /// # Errors
 /// Where it cannot start.
 pub fn run(args: &RunArgs) -> Result<(), StartError> {
-    let RunArgs { json, quiet, collector, config, catalogue, record, rung, drop_every } = args.clone();
+    let RunArgs { json, quiet, collector, config, node_name, catalogue, record, rung, drop_every } =
+        args.clone();
     let config = Config::load(config.as_deref())?;
+    let node_name = config.node_name(node_name.as_deref())?;
     if (quiet || config.quiet) && collector.is_none() && config.collector.is_none() {
         return Err(crate::config::ConfigError::QuietAlone.into());
     }
     app::run(&StartOptions {
         collector: collector.or(config.collector),
         catalogue: config.catalogue.into_iter().chain(catalogue).collect(),
+        node_name,
         rung,
         drop_every,
         update_interval: Duration::from_secs(config.connection_update_seconds.into()),

@@ -95,6 +95,9 @@ impl Summary {
 
     /// Counts a loss that no event told of.
     pub fn loss(&mut self, stage: &str, cause: &str, lost: u64) {
+        if lost == 0 {
+            return;
+        }
         if stage.len() + cause.len() > NAME_BYTES {
             self.other_losses += lost;
             return;

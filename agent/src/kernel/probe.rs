@@ -6,16 +6,21 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use caps::{CapSet, CapsHashSet};
 use rustix::process::{Resource, getrlimit};
 
+mod host;
+mod limits;
 mod mounts;
 mod privileges;
 mod settings;
 
+pub use limits::{LimitError, raise_limits};
 pub use mounts::CgroupMount;
-pub use privileges::{MemlockError, raise_memlock};
+
+use crate::host::HostRoot;
 
 /// Largest file read under `/proc` and `/sys`. A host with many containers has megabytes of `mountinfo`.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -79,6 +84,8 @@ pub struct Sources {
     pub effective: Result<CapsHashSet, String>,
     /// Soft limit of locked memory in bytes; none: unlimited.
     pub memlock_bytes: Option<u64>,
+    /// Hard limit of open descriptors; none: unlimited.
+    pub descriptors: Option<u64>,
 }
 
 impl Sources {
@@ -89,6 +96,7 @@ impl Sources {
             machine: rustix::system::uname().machine().to_string_lossy().into_owned(),
             effective: caps::read(None, CapSet::Effective).map_err(|error| error.to_string()),
             memlock_bytes: getrlimit(Resource::Memlock).current,
+            descriptors: getrlimit(Resource::Nofile).maximum,
         }
     }
 
@@ -113,6 +121,8 @@ pub struct HostProbe {
     pub machine: String,
     /// Where cgroup v2 is mounted, to attach programs to; none: nowhere.
     pub cgroup: Option<CgroupMount>,
+    /// The host's own files; none: /proc shows nothing.
+    pub host_root: Option<Arc<HostRoot>>,
     /// The security modules in order; none: could not be read.
     pub security_modules: Option<Vec<String>>,
     /// Every answer, in the order they are shown.
@@ -132,6 +142,7 @@ impl HostProbe {
         let (security_modules, lsm) = settings::lsm(sources, &mounts);
         let (cgroup, cgroup_finding) =
             mounts.cgroup(privileges::in_initial_namespace(sources, "cgroup").ok());
+        let (host_root, host_root_finding) = host::root(sources);
         let findings = vec![
             kernel,
             settings::types(sources),
@@ -139,6 +150,8 @@ impl HostProbe {
             privileges::read(sources),
             privileges::user_namespace(sources),
             privileges::pid_namespace(sources),
+            host_root_finding,
+            host::name(sources, host_root.as_deref()),
             settings::lockdown(sources, &mounts),
             lsm,
             cgroup_finding,
@@ -146,14 +159,22 @@ impl HostProbe {
             mounts.tracefs(),
             settings::perf_event_paranoid(sources),
             settings::unprivileged_bpf(sources),
-            privileges::memlock(sources),
+            limits::memlock(sources),
+            limits::descriptors(sources),
         ];
-        Self { release, machine: sources.machine.clone(), cgroup, security_modules, findings }
+        let machine = sources.machine.clone();
+        Self { release, machine, cgroup, host_root, security_modules, findings }
     }
 
     /// What forbids loading anything.
     pub fn blocking(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.required && finding.state == State::No)
+    }
+
+    /// What is lost although programs can be loaded, where no capability's serving tells of it.
+    pub fn silent_losses(&self) -> impl Iterator<Item = &Finding> {
+        let names = ["read_capabilities", "cgroup_v2", "host_root", "host_name"];
+        self.findings.iter().filter(move |found| names.contains(&found.name) && found.state == State::No)
     }
 
     /// The finding of that name.

@@ -94,6 +94,17 @@ pub enum SensorError {
     },
 }
 
+impl SensorError {
+    /// Whether the kernel refused what lockdown for confidentiality refuses: the helpers that read its memory. The
+    /// verifier then says that it knows no such helper.
+    pub fn is_like_lockdown(&self) -> bool {
+        match self {
+            Self::Essential { reason, .. } | Self::Rung { reason, .. } => reason.contains("bpf_probe_read"),
+            _ => false,
+        }
+    }
+}
+
 /// Programs, ring and maps. Dropping it detaches and unloads everything.
 pub struct Sensor {
     ring: RingBuf<MapData>,

@@ -1,12 +1,12 @@
 //! Which host and which boot speaks.
 
 use std::fs;
-use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
 use super::wire::bytes::WireBytes;
 use super::wire::v1::Host;
+use crate::host::HostRoot;
 use crate::model::bytes::RawBytes;
 
 /// Key of the hash of the machine id. machine-id(5): the id is confidential; applications show a keyed hash of it.
@@ -33,12 +33,15 @@ pub enum HostError {
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Reads the host's name, its hashed machine id and the boot id. Where no machine id can be read (a minimal container
-/// that does not mount /etc/machine-id), the host name stands in for it.
+/// Bytes read of a machine id: it has 33.
+const MACHINE_ID_BYTES: u64 = 64;
+
+/// Reads the host's hashed machine id and the boot id. Its name is `node_name`, or what the kernel says here: in a pod
+/// that is the pod's. Where there is no machine id, the name stands in for it.
 ///
 /// # Errors
 /// Where the kernel's boot id cannot be read.
-pub fn read_host() -> Result<Host, HostError> {
+pub fn read_host(root: &HostRoot, node_name: Option<&str>) -> Result<Host, HostError> {
     let boot_id =
         fs::read_to_string(BOOT_ID).map_err(|source| HostError::BootId { path: BOOT_ID, source })?;
     let boot_id = boot_id.trim_end();
@@ -49,9 +52,11 @@ pub fn read_host() -> Result<Host, HostError> {
         return Err(HostError::NotABootId { path: BOOT_ID });
     }
     let uname = rustix::system::uname();
-    let name = uname.nodename().to_bytes();
-    let machine_id =
-        ["/etc/machine-id", "/var/lib/dbus/machine-id"].iter().find_map(|path| machine_id(path.as_ref()));
+    let name = node_name.map_or_else(|| uname.nodename().to_bytes(), str::as_bytes);
+    let machine_id = ["/etc/machine-id", "/var/lib/dbus/machine-id"].iter().find_map(|path| {
+        let text = root.read(path.as_ref(), MACHINE_ID_BYTES).ok()?;
+        machine_id(&text)
+    });
     let id = match &machine_id {
         Some(machine_id) => hashed(machine_id.as_bytes()),
         None => hashed(name),
@@ -60,9 +65,8 @@ pub fn read_host() -> Result<Host, HostError> {
 }
 
 /// The machine id in a file: 32 hex digits; `None` for anything else (`uninitialized` at first boot).
-fn machine_id(path: &Path) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    let text = text.trim_end();
+fn machine_id(text: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(text).ok()?.trim_end();
     (text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| text.to_ascii_lowercase())
 }
 
@@ -87,23 +91,30 @@ mod tests {
 
     #[test]
     fn only_a_machine_id_is_taken_for_one() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("machine-id");
         for (content, expected) in [
             ("uninitialized\n", None),
             ("", None),
             ("0123456789ABCDEF0123456789abcdef\n", Some("0123456789abcdef0123456789abcdef")),
         ] {
-            fs::write(&path, content).unwrap();
-            assert_eq!(machine_id(&path).as_deref(), expected);
+            assert_eq!(machine_id(content.as_bytes()).as_deref(), expected);
         }
-        assert_eq!(machine_id(&directory.path().join("absent")), None);
     }
 
     #[test]
-    fn this_host_can_be_told() {
-        let host = read_host().unwrap();
-        assert_eq!(host.boot_id.len(), 36);
-        assert_eq!(host.id.len(), 32);
+    fn a_host_has_its_own_machine_id_and_the_name_that_it_was_given() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = HostRoot::at(directory.path()).unwrap();
+        let named = read_host(&root, Some("node-7")).unwrap();
+        assert_eq!((named.name.0.as_bytes(), named.boot_id.len()), (&b"node-7"[..], 36));
+        assert_eq!(named.id, hashed(b"node-7"));
+        let plain = read_host(&root, None).unwrap();
+        assert_ne!(plain.id, named.id);
+
+        fs::create_dir(directory.path().join("etc")).unwrap();
+        let id = "0123456789abcdef0123456789abcdef";
+        fs::write(directory.path().join("etc/machine-id"), format!("{id}\n")).unwrap();
+        for name in [None, Some("node-7")] {
+            assert_eq!(read_host(&root, name).unwrap().id, hashed(id.as_bytes()));
+        }
     }
 }

@@ -63,6 +63,7 @@ impl Shipping {
             most: pace.events,
             trouble: None,
             refusal_said: false,
+            untold: shipper::Untold::default(),
         };
         Self { input, counters, deadline, task: tokio::spawn(shipper.run()) }
     }

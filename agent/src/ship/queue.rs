@@ -2,9 +2,13 @@
 //!
 //! An event gets its sequence number when it is accepted; what is turned away has none. In its place, right behind
 //! the last accepted event, stands one gap event with the number of those lost, which grows until an event is
-//! accepted again. So a collector learns of each loss where it happened, and sequence numbers have no holes.
+//! accepted again. So a collector learns of each loss where it happened, and the queue makes no holes in the numbers.
 //!
-//! Bounds: [`Limits`] for events and bytes, plus the one gap event that may stand at the end of a full queue.
+//! What a collector refuses for good is a hole in its numbers. The shipper puts a gap event here that says so, once the
+//! collector takes batches again ([`QueueOutput::tell`]).
+//!
+//! Bounds: [`Limits`] for events and bytes, plus the gap events that may stand at the end of a full queue, one of each
+//! cause.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +17,7 @@ use tokio::sync::Notify;
 
 use super::counters::Counters;
 use crate::model::event::{Event, EventKind, Gap, What};
+use crate::model::time::BootTime;
 
 /// How much the queue holds.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +37,10 @@ impl Default for Limits {
 
 /// Stage of the queue's gap events.
 pub const STAGE: &str = "queue";
-/// Cause of the queue's gap events.
+/// Cause of the queue's gap events: there was no room.
 pub const CAUSE_FULL: &str = "queue_full";
+/// Cause of the queue's gap events: the collector refused the events for good.
+pub const CAUSE_REJECTED: &str = "rejected";
 
 /// An event with its sequence number.
 #[derive(Clone, Debug)]
@@ -76,6 +83,35 @@ impl Shared {
         // Nothing that holds the lock can panic half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn append(&self, state: &mut State, event: Event, weight: usize) -> u64 {
+        let seq = state.next_seq;
+        state.next_seq += 1;
+        state.bytes += weight;
+        state.waiting.push_back(Queued { seq, event, weight });
+        Counters::add(&self.counters.queued, 1);
+        seq
+    }
+
+    /// Counts lost events in the gap of that cause at the end, which is made where there is none.
+    fn tell(&self, state: &mut State, cause: &'static str, lost: u64, last: BootTime) {
+        for queued in state.waiting.iter_mut().rev() {
+            match &mut queued.event {
+                Event { time, kind: EventKind::Gap(gap) } if gap.stage == STAGE => {
+                    if gap.cause == cause {
+                        gap.lost += lost;
+                        *time = last;
+                        return;
+                    }
+                }
+                _ => break,
+            }
+        }
+        let event =
+            Event { time: last, kind: EventKind::Gap(Gap { stage: STAGE, cause, family: None, lost }) };
+        let weight = weight(&event);
+        self.append(state, event, weight);
+    }
 }
 
 /// A queue whose first event will have sequence number 1.
@@ -99,10 +135,10 @@ impl QueueInput {
         let before = state.waiting.len();
         let offered = if before >= events || (state.bytes + weight > bytes && before > 0) {
             Counters::add(&self.shared.counters.dropped_queue_full, 1);
-            self.lose(&mut state, &event);
+            self.shared.tell(&mut state, CAUSE_FULL, 1, event.time);
             Offered::Full
         } else {
-            Offered::Accepted(self.append(&mut state, event, weight))
+            Offered::Accepted(self.shared.append(&mut state, event, weight))
         };
         let wake = before < state.wake_at && state.waiting.len() >= state.wake_at;
         drop(state);
@@ -110,31 +146,6 @@ impl QueueInput {
             self.shared.changed.notify_one();
         }
         offered
-    }
-
-    fn append(&self, state: &mut State, event: Event, weight: usize) -> u64 {
-        let seq = state.next_seq;
-        state.next_seq += 1;
-        state.bytes += weight;
-        state.waiting.push_back(Queued { seq, event, weight });
-        Counters::add(&self.shared.counters.queued, 1);
-        seq
-    }
-
-    /// Counts a lost event in the gap at the end, which is made where there is none.
-    fn lose(&self, state: &mut State, lost: &Event) {
-        if let Some(Queued { event: Event { time, kind: EventKind::Gap(gap) }, .. }) =
-            state.waiting.back_mut()
-            && gap.stage == STAGE
-        {
-            gap.lost += 1;
-            *time = lost.time;
-            return;
-        }
-        let gap = Gap { stage: STAGE, cause: CAUSE_FULL, family: None, lost: 1 };
-        let event = Event { time: lost.time, kind: EventKind::Gap(gap) };
-        let weight = weight(&event);
-        self.append(state, event, weight);
     }
 }
 
@@ -176,6 +187,11 @@ impl QueueOutput {
             *bytes = bytes.saturating_sub(queued.weight);
             into.push_back(queued);
         }
+    }
+
+    /// Tells of events that were lost behind the queue, the last of which is from `last`.
+    pub fn tell(&self, cause: &'static str, lost: u64, last: BootTime) {
+        self.shared.tell(&mut self.shared.state(), cause, lost, last);
     }
 
     /// How many events wait.
@@ -223,7 +239,6 @@ pub fn weight(event: &Event) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::time::BootTime;
     use crate::ship::wire::examples;
     use std::sync::atomic::Ordering;
 
@@ -286,6 +301,17 @@ mod tests {
         }
         assert_eq!(output.len(), 11);
         assert_eq!(drain(&mut output, 99).last(), Some(&(11, Some(9_990))));
+    }
+
+    #[test]
+    fn losses_of_two_causes_are_told_apart_and_stay_two_events() {
+        let (input, mut output, _) = small(1);
+        let _ = input.offer(event(0));
+        for ns in 0..100 {
+            let _ = input.offer(event(ns));
+            output.tell(CAUSE_REJECTED, 5, BootTime::from_ns(ns));
+        }
+        assert_eq!(drain(&mut output, 9), [(1, None), (2, Some(100)), (3, Some(500))]);
     }
 
     /// Whatever the interleaving: events offered = events delivered + losses told.

@@ -2,6 +2,9 @@
 //!
 //! One batch is in flight at a time, so order is kept. A batch is settled when it is acknowledged, refused for good,
 //! or given up at the deadline of a stop; each way has its counter.
+//!
+//! What was refused is told by a gap event as soon as a batch is acknowledged again: told sooner, to a collector that
+//! refuses everything, each such event would be refused in its turn and make the next.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -14,10 +17,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use super::counters::Counters;
-use super::queue::{QueueOutput, Queued};
+use super::queue::{CAUSE_FULL, CAUSE_REJECTED, QueueOutput, Queued, STAGE};
 use super::sink::{Delivery, Encoded, Sink};
 use super::wire::{BatchBuilder, Origin, to_bytes};
-use crate::model::time::ClockPair;
+use crate::model::event::{EventKind, Gap};
+use crate::model::time::{BootTime, ClockPair};
 
 /// When a batch is sent, and how often.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +73,15 @@ pub(super) struct Shipper<S> {
     pub(super) most: usize,
     pub(super) trouble: Option<Instant>,
     pub(super) refusal_said: bool,
+    pub(super) untold: Untold,
+}
+
+/// Losses that the collector has not been told of: events that it refused, and what refused gap events told.
+#[derive(Debug, Default)]
+pub(super) struct Untold {
+    rejected: u64,
+    full: u64,
+    last: BootTime,
 }
 
 /// How the delivery of a batch ended.
@@ -128,13 +141,14 @@ impl<S: Sink> Shipper<S> {
                 Counters::add(&self.counters.acknowledged, events as u64);
                 Counters::add(&self.counters.batches, 1);
                 self.most = (self.most * 2).min(self.pace.events);
+                self.tell();
             }
             Settled::TooLarge if events > 1 => self.most = events / 2,
-            Settled::TooLarge => self.refused(&batch, events, "it takes no batch as large as this one event"),
-            Settled::Refused => {
-                self.settled(events);
-                Counters::add(&self.counters.dead_lettered, events as u64);
+            Settled::TooLarge => {
+                self.say_refused(&batch, "it takes no batch as large as this one event");
+                self.refused(events);
             }
+            Settled::Refused => self.refused(events),
             Settled::GivenUp => return false,
         }
         true
@@ -144,10 +158,29 @@ impl<S: Sink> Shipper<S> {
         self.in_hand.drain(..events.min(self.in_hand.len()));
     }
 
-    fn refused(&mut self, batch: &Encoded, events: usize, why: &str) {
-        self.settled(events);
+    /// Counts events that the collector will never have.
+    fn refused(&mut self, events: usize) {
+        let Untold { rejected, full, last } = &mut self.untold;
+        for Queued { event, .. } in self.in_hand.drain(..events.min(self.in_hand.len())) {
+            *rejected += 1;
+            *last = event.time;
+            match event.kind {
+                EventKind::Gap(Gap { stage: STAGE, cause: CAUSE_FULL, lost, .. }) => *full += lost,
+                EventKind::Gap(Gap { stage: STAGE, cause: CAUSE_REJECTED, lost, .. }) => *rejected += lost,
+                _ => {}
+            }
+        }
         Counters::add(&self.counters.dead_lettered, events as u64);
-        self.say_refused(batch, why);
+    }
+
+    /// Tells what was refused before, behind all that waits.
+    fn tell(&mut self) {
+        let Untold { rejected, full, last } = std::mem::take(&mut self.untold);
+        for (cause, lost) in [(CAUSE_FULL, full), (CAUSE_REJECTED, rejected)] {
+            if lost > 0 {
+                self.queue.tell(cause, lost, last);
+            }
+        }
     }
 
     /// The next batch, and how many of the events in hand it holds.
@@ -167,8 +200,7 @@ impl<S: Sink> Shipper<S> {
             // Neither can be: the first event always fits, and its rows have a form in MessagePack. Were it
             // otherwise, the event must not stop those behind it.
             _ => {
-                self.settled(events.max(1));
-                Counters::add(&self.counters.dead_lettered, events.max(1) as u64);
+                self.refused(events.max(1));
                 error!(first, events, "events could not be encoded; they are lost");
                 None
             }
@@ -248,7 +280,7 @@ impl<S: Sink> Shipper<S> {
             error!(
                 collector = self.sink.target(),
                 "the collector refused events {first} to {last} for good: {why}; they are lost, and so is what it \
-                 refuses from now on (counted in ship_dead_lettered); check that the address is that of a collector \
+                 refuses from now on (counted as queue.rejected); check that the address is that of a collector \
                  of this release"
             );
         }

@@ -37,6 +37,8 @@ struct Tried {
     at: Instant,
     first: u64,
     last: u64,
+    /// Losses that it tells of, by cause.
+    gaps: Vec<(String, u64)>,
 }
 
 struct Scripted {
@@ -48,7 +50,9 @@ impl Sink for Scripted {
     async fn deliver(&mut self, batch: &Encoded) -> Delivery {
         let read = decode(&batch.bytes).unwrap();
         assert_eq!((read.first_seq, read.last_seq()), (batch.first, batch.last));
-        let _ = self.tried.send(Tried { at: Instant::now(), first: batch.first, last: batch.last });
+        let gaps = read.events.iter().filter_map(|event| event.gap.as_ref());
+        let gaps = gaps.map(|gap| (gap.cause.to_string(), gap.lost)).collect();
+        let _ = self.tried.send(Tried { at: Instant::now(), first: batch.first, last: batch.last, gaps });
         let answer = self.script.lock().unwrap().pop_front();
         match answer {
             Some(Answer::Give(delivery)) => delivery,
@@ -76,8 +80,15 @@ fn offer(shipping: &Shipping, events: usize) {
     (0..events).for_each(|_| assert_ne!(shipping.offer(event()), super::Offered::Full));
 }
 
+/// The first and the last number of a batch, and the losses that it tells of.
+type Told = (u64, u64, Vec<(String, u64)>);
+
+fn all(tries: &mut mpsc::UnboundedReceiver<Tried>) -> Vec<Told> {
+    std::iter::from_fn(|| tries.try_recv().ok()).map(|tried| (tried.first, tried.last, tried.gaps)).collect()
+}
+
 fn ranges(tries: &mut mpsc::UnboundedReceiver<Tried>) -> Vec<(u64, u64)> {
-    std::iter::from_fn(|| tries.try_recv().ok()).map(|tried| (tried.first, tried.last)).collect()
+    all(tries).into_iter().map(|(first, last, _)| (first, last)).collect()
 }
 
 /// [acknowledged, dead-lettered, abandoned, retries]; and that the ledger holds.
@@ -163,17 +174,47 @@ async fn one_event_that_is_too_large_does_not_stop_the_others() {
     let (shipping, mut tries) =
         start(Pace { events: 1, ..Pace::default() }, [Answer::Give(Delivery::TooLarge)]);
     offer(&shipping, 2);
-    assert_eq!(fates(&shipping.stop(Duration::from_secs(1)).await), [1, 1, 0, 0]);
-    assert_eq!(ranges(&mut tries), [(1, 1), (2, 2)]);
+    // The third tells of the first.
+    assert_eq!(fates(&shipping.stop(Duration::from_secs(1)).await), [2, 1, 0, 0]);
+    assert_eq!(ranges(&mut tries), [(1, 1), (2, 2), (3, 3)]);
+}
+
+fn refuse() -> Answer {
+    Answer::Give(Delivery::Refused { why: "no".to_owned() })
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_for_good_is_counted_and_passed_over() {
-    let refused = Answer::Give(Delivery::Refused { why: "no".to_owned() });
-    let (shipping, mut tries) = start(Pace { events: 2, ..Pace::default() }, [refused]);
+async fn what_is_refused_for_good_is_passed_over_and_told_later() {
+    let (shipping, mut tries) = start(Pace { events: 2, ..Pace::default() }, [refuse()]);
     offer(&shipping, 4);
-    assert_eq!(fates(&shipping.stop(Duration::from_secs(1)).await), [2, 2, 0, 0]);
-    assert_eq!(ranges(&mut tries), [(1, 2), (3, 4)]);
+    assert_eq!(fates(&shipping.stop(Duration::from_secs(1)).await), [3, 2, 0, 0]);
+    assert_eq!(all(&mut tries), [(1, 2, vec![]), (3, 4, vec![]), (5, 5, vec![("rejected".to_owned(), 2)])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_tale_of_a_loss_is_told_again_with_its_own() {
+    let script = [refuse(), acknowledge(), refuse(), acknowledge()];
+    let (shipping, mut tries) = start(Pace { events: 2, ..Pace::default() }, script);
+    offer(&shipping, 4);
+    let first: Vec<_> = [tries.recv().await, tries.recv().await, tries.recv().await].into();
+    assert_eq!(first[2].as_ref().map(|tried| tried.gaps.len()), Some(1));
+    offer(&shipping, 1);
+    // 1 and 2, then 5, which said so; 6 is taken, and 7 tells of all three.
+    assert_eq!(fates(&shipping.stop(Duration::from_secs(1)).await), [4, 3, 0, 0]);
+    assert_eq!(all(&mut tries), [(6, 6, vec![]), (7, 7, vec![("rejected".to_owned(), 3)])]);
+}
+
+/// Else each tale of a loss would be the next loss, as fast as the network carries it.
+#[tokio::test(start_paused = true)]
+async fn a_collector_that_refuses_everything_is_told_nothing_more() {
+    let (shipping, mut tries) = start(Pace::default(), vec![refuse(); 100]);
+    for _ in 0..3 {
+        offer(&shipping, 1);
+        tries.recv().await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(fates(&shipping.stop(Duration::from_secs(1)).await), [0, 3, 0, 0]);
+    assert_eq!(all(&mut tries), []);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,8 @@
 # Emulated processors are slow; nothing here takes a tenth of it on a real one.
 readonly patience_s=90
 readonly unit=telltale.service
+# Whose journals are shown where something does not hold.
+units=("$unit")
 
 passed=0
 failed=0
@@ -42,6 +44,12 @@ await() {
     return "$status"
 }
 
+# told UNIT TEXT COUNT: how many lines of its journal have it.
+told() {
+    journalctl --sync
+    same "$(journalctl --no-pager --output cat --unit "$1" | grep --count --fixed-strings -- "$2")" "$3"
+}
+
 # The kernel's numbers of the programs that a process holds.
 programs_of() { sed -n 's/^prog_id:\s*//p' "/proc/$1/fdinfo/"* | sort -nu; }
 
@@ -74,7 +82,7 @@ sum() { echo "$passed passed, $failed failed"; ((failed == 0)); }
 # Whatever came before, the last line is the sum.
 finish() {
     if ((failed > 0)); then
-        journalctl --no-pager --output short-monotonic --unit "$unit" --lines 60
+        journalctl --no-pager --output short-monotonic --lines 60 "${units[@]/#/--unit=}"
     fi
     sum
     # Nothing here is worth an orderly end.

@@ -35,6 +35,7 @@ prove_start() {
     check "it is active" same "$(property "$unit" ActiveState)" active
     ((failed == 0)) || finish
     main=$(property "$unit" MainPID)
+    check "nothing of the host is hidden" told "$unit" 'WARN host_' 0
     check "its start comes to the collector" await collector.service '"phase":"start"'
 }
 

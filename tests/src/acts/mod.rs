@@ -9,6 +9,7 @@ mod flood;
 mod inherited;
 mod local;
 mod make;
+mod measure;
 mod network;
 mod open;
 mod reuse;
@@ -26,6 +27,7 @@ use crate::harness::who::Who;
 use crate::outcome::Verdict;
 
 pub(crate) use flood::Counts;
+pub(crate) use measure::Measured;
 pub(crate) use reuse::{Report as ReuseReport, Touch};
 
 /// What to do.
@@ -49,6 +51,8 @@ pub(crate) enum Act {
     Inherited(inherited::InheritedArgs),
     /// Do much, and count it.
     Flood(flood::FloodArgs),
+    /// Do what the agent could make dearer, and time it.
+    Measure(measure::MeasureArgs),
     /// Start very many processes, and print what became of their numbers.
     Reuse(reuse::ReuseArgs),
     /// Open one file whose name is a number, as one of many.
@@ -67,6 +71,7 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Local(args) => local::perform(args),
         Act::Inherited(args) => inherited::perform(args),
         Act::Flood(args) => flood::perform(args),
+        Act::Measure(args) => measure::perform(args),
         Act::Reuse(args) => reuse::perform(args),
         Act::Touch(args) => reuse::touch(args),
     };

@@ -7,7 +7,6 @@ use crate::acts::UNSUPPORTED;
 use crate::harness::expect::Expected;
 use crate::harness::scene::Scene;
 use crate::harness::servers::{V4, V6, mapped};
-use crate::harness::setting::Rung;
 use crate::outcome::{Outcome, Verdict, skipped};
 
 /// To whom.
@@ -82,10 +81,8 @@ fn row(scene: &mut Scene<'_>, how: &str, peer: Peer) -> Outcome {
         Peer::Unreachable(address) => address.parse::<SocketAddr>()?,
     };
     let unreachable = matches!(peer, Peer::Unreachable(_));
-    if unreachable && how == "uring" && scene.session.rung() == Some(Rung::Tracepoint) {
-        return skipped(
-            "a named gap of this rung: an attempt through io_uring without a route ends as unknown",
-        );
+    if unreachable && how == "uring" {
+        scene.unless_named("an attempt made through io_uring that has no route ends as unknown")?;
     }
     let expected = match scene.act(&["connect", "--how", how, "--to", &address.to_string()]) {
         Err(Verdict::Failed(text)) if text.contains(UNSUPPORTED) => return skipped(UNSUPPORTED),

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{Case, shared};
 use crate::harness::places;
 use crate::harness::scene::Scene;
-use crate::harness::setting::{self, CREDENTIALS, FIXED_ENTRY, Rung};
+use crate::harness::setting::{self, CREDENTIALS, FIXED_ENTRY};
 use crate::outcome::{During, Outcome, skipped};
 
 const PLACES: [&str; 3] = ["ext4", "overlay", "tmpfs"];
@@ -67,16 +67,12 @@ fn handle(scene: &mut Scene<'_>, place: &'static str) -> Outcome {
 }
 
 fn uring(scene: &mut Scene<'_>, place: &'static str) -> Outcome {
-    if scene.session.rung() == Some(Rung::Tracepoint) {
-        return skipped("a named gap of this rung: opens through io_uring are not seen");
-    }
+    scene.unless_named("opens through io_uring are not seen")?;
     call(scene, place, "uring", "read")
 }
 
 fn truncate(scene: &mut Scene<'_>, place: &'static str) -> Outcome {
-    if scene.session.rung() == Some(Rung::Tracepoint) {
-        return skipped("a named gap of this rung: that an open truncated the file is not seen");
-    }
+    scene.unless_named("that an open truncated the file is not seen")?;
     call(scene, place, "open", "truncate")
 }
 

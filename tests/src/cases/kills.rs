@@ -10,6 +10,7 @@ use crate::harness::child::Running;
 use crate::harness::collector::Collector;
 use crate::harness::event::Event;
 use crate::harness::ledger::equal;
+use crate::harness::leftovers;
 use crate::harness::places;
 use crate::harness::programs;
 use crate::harness::servers::{Server, V4};
@@ -80,7 +81,7 @@ fn marked(setting: &Setting, collector: &Collector) -> Outcome {
 }
 
 fn agent(setting: &Setting) -> Outcome {
-    let before = programs::listed(setting)?;
+    let before = leftovers::loaded()?;
     let collector = Collector::start(setting, 0)?;
     let load = Load::start(setting)?;
     for kill in 1..=KILLS {
@@ -89,7 +90,7 @@ fn agent(setting: &Setting) -> Outcome {
         let number = random(WITHIN)?;
         let killed = after(&agent.events, setting, load.running.pid(), number)
             .and_then(|()| agent.kill(setting))
-            .and_then(|_| programs::wait_gone(setting, &before));
+            .and_then(|_| leftovers::wait_gone(setting, &before));
         killed.map_err(|verdict| verdict.during(format!("kill {kill}, after {number} events")))?;
     }
     drop(load);
@@ -101,18 +102,18 @@ fn agent(setting: &Setting) -> Outcome {
     let missing = status.get("missing").and_then(serde_json::Value::as_u64);
     ensure(missing == Some(0), || format!("the collector misses {missing:?} events within its streams"))?;
     collector.stop(setting)?;
-    programs::wait_gone(setting, &before)
+    leftovers::wait_gone(setting, &before)
 }
 
 /// Killed while it loads: after each number of programs that it holds.
 fn starting(setting: &Setting) -> Outcome {
-    let before = programs::listed(setting)?;
+    let before = leftovers::loaded()?;
     for kill in 1..=KILLS {
         let agent = Agent::spawn(setting, &Options::default())?;
         let wanted = usize::try_from(random(12)?)?;
         // Whichever comes first: that many programs, or the end of the start.
         while programs::of_process(agent.pid()).len() < wanted && agent.events.len() == 0 && agent.runs() {}
-        let killed = agent.kill(setting).and_then(|_| programs::wait_gone(setting, &before));
+        let killed = agent.kill(setting).and_then(|_| leftovers::wait_gone(setting, &before));
         killed.map_err(|verdict| verdict.during(format!("kill {kill}, with {wanted} programs")))?;
     }
     Ok(())

@@ -41,7 +41,7 @@ impl Flood {
         let mut command = Command::new(&setting.me);
         command.args(["act", "flood", "--path"]).arg(&file).arg("--to").arg(server.address.to_string());
         command.args(["--opens", &OPENS.to_string(), "--connects", &CONNECTS.to_string()]);
-        let finished = Running::start(&mut command)?.finish(setting.limit)?.well()?;
+        let finished = Running::start(&mut command)?.finish(setting.patience())?.well()?;
         let mut counted: Counts =
             serde_json::from_str(&finished.stdout).during("read the generator's count")?;
         counted.opens += session.settle_by_opens(setting, &file)?;

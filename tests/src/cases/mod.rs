@@ -36,6 +36,8 @@ pub(crate) enum Run {
     Shared(Box<dyn Fn(&mut Scene<'_>) -> Outcome>),
     /// With agents of its own.
     Own(Box<dyn Fn(&Setting) -> Outcome>),
+    /// As the former, after all others: the machine is not the same afterwards.
+    Last(Box<dyn Fn(&Setting) -> Outcome>),
 }
 
 /// All tests, in the order in which they run.
@@ -67,4 +69,8 @@ fn shared(name: impl Into<String>, run: impl Fn(&mut Scene<'_>) -> Outcome + 'st
 
 fn own(name: impl Into<String>, run: impl Fn(&Setting) -> Outcome + 'static) -> Case {
     Case { name: name.into(), run: Run::Own(Box::new(run)) }
+}
+
+fn last(name: impl Into<String>, run: impl Fn(&Setting) -> Outcome + 'static) -> Case {
+    Case { name: name.into(), run: Run::Last(Box::new(run)) }
 }

@@ -54,8 +54,7 @@ impl Drop for PidMax {
 }
 
 fn pid_reuse(setting: &Setting) -> Outcome {
-    let guest = fs::read_to_string("/proc/sys/kernel/hostname").is_ok_and(|name| name.trim() == "guest");
-    if !guest && std::env::var_os(ALLOWED).is_none() {
+    if !setting.is_guest() && std::env::var_os(ALLOWED).is_none() {
         return skipped(format!(
             "it takes this machine's process numbers away; allow it with {ALLOWED}=1, or in a VM"
         ));
@@ -77,8 +76,9 @@ fn pid_reuse(setting: &Setting) -> Outcome {
     let running = (0..GENERATORS).map(generator).collect::<Outcome<Vec<_>>>()?;
     // One after the other is waited for; they run at the same time, and print less than a pipe's reader takes.
     let mut truth = Truth::default();
+    let patience = setting.patience();
     let waits: Vec<_> =
-        running.into_iter().map(|one| std::thread::spawn(move || one.finish(PATIENCE))).collect();
+        running.into_iter().map(|one| std::thread::spawn(move || one.finish(patience))).collect();
     for wait in waits {
         let finished =
             wait.join().map_err(|_| crate::outcome::Verdict::Failed("a wait panicked".to_owned()))??;
@@ -90,9 +90,6 @@ fn pid_reuse(setting: &Setting) -> Outcome {
     println!("         {}", truth.reuse()?);
     truth.compare(told.collected.iter().filter(|event| event.kind() == "credential_access"))
 }
-
-/// How long 50,000 processes may take on an emulated machine.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(600);
 
 /// What the processes said of themselves.
 #[derive(Default)]

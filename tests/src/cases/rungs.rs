@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Case, own};
 use crate::harness::agent::{self, Agent, Options};
+use crate::harness::leftovers;
 use crate::harness::programs::{self, Program};
 use crate::harness::session::{no_such_rung, rung_of};
 use crate::harness::setting::{Rung, Setting};
@@ -78,12 +79,12 @@ fn start(setting: &Setting, rung: Option<Rung>) -> Outcome<(Agent, Rung)> {
 }
 
 fn forced(setting: &Setting, rung: Rung) -> Outcome {
-    let before = programs::listed(setting)?;
+    let before = leftovers::loaded()?;
     let (agent, found) = start(setting, Some(rung))?;
     ensure(found == rung, || format!("{} was asked for, {} serves", rung.name(), found.name()))?;
     only_its_own(setting, &agent, rung)?;
     agent.stop(setting)?;
-    programs::wait_gone(setting, &before)
+    leftovers::wait_gone(setting, &before)
 }
 
 /// Without being told, the agent takes the best rung that loads; each worse one that it could take is worse.
@@ -122,7 +123,7 @@ fn only_its_own(setting: &Setting, agent: &Agent, rung: Rung) -> Outcome {
 
 /// `doctor` says what serves each capability, and what would have to be done for the rest.
 fn doctor(setting: &Setting) -> Outcome {
-    let before = programs::listed(setting)?;
+    let before = leftovers::loaded()?;
     let finished = agent::command(setting, &["doctor", "--json"])?;
     ensure(matches!(finished.code(), Some(0 | 1)), || format!("{:?}: {}", finished.code(), finished.stderr))?;
     let report: Value = serde_json::from_str(&finished.stdout).during("read the report")?;
@@ -156,5 +157,5 @@ fn doctor(setting: &Setting) -> Outcome {
             ensure(told("hooks") && told("reason"), || format!("no reason for {refusal}"))?;
         }
     }
-    programs::wait_gone(setting, &before)
+    leftovers::wait_gone(setting, &before)
 }

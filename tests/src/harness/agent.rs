@@ -105,10 +105,15 @@ impl Agent {
         self.running.pid()
     }
 
-    /// Ends it as an operator does.
-    pub(crate) fn stop(mut self, setting: &Setting) -> Outcome<Ended> {
+    /// Ends it as an operator does, whatever code it gives.
+    pub(crate) fn end(mut self, setting: &Setting) -> Outcome<Ended> {
         self.running.signal(Signal::TERM)?;
-        let ended = self.wait(setting)?;
+        self.wait(setting)
+    }
+
+    /// Ends it as an operator does, and well.
+    pub(crate) fn stop(self, setting: &Setting) -> Outcome<Ended> {
+        let ended = self.end(setting)?;
         ensure(ended.code == Some(0), || {
             format!("the agent ended with {:?} after SIGTERM: {}", ended.code, ended.messages)
         })?;

@@ -7,7 +7,8 @@ use crate::outcome::{Outcome, ensure, failed};
 /// Hook families.
 pub(crate) const FAMILIES: [&str; 4] = ["process", "connection", "datagram", "file"];
 /// Causes of loss in the kernel.
-const DROPS: [&str; 4] = ["dropped_ring_full", "dropped_simulated", "dropped_read", "dropped_scratch"];
+pub(crate) const DROPS: [&str; 4] =
+    ["dropped_ring_full", "dropped_simulated", "dropped_read", "dropped_scratch"];
 
 impl Told {
     /// A counter of the last status.

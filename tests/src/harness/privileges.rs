@@ -4,27 +4,61 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Capabilities by their numbers (linux/capability.h).
-pub(crate) const NET_ADMIN: u32 = 12;
-/// See [`NET_ADMIN`].
-pub(crate) const SYS_ADMIN: u32 = 21;
-/// See [`NET_ADMIN`].
-pub(crate) const PERFMON: u32 = 38;
-/// See [`NET_ADMIN`].
-pub(crate) const BPF: u32 = 39;
+use rustix::process::{Resource, Rlimit, Uid, setrlimit};
+use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
-/// Has the command run as root without these: what is not in the bounding set, an exec does not give.
-pub(crate) fn without(command: &mut Command, capabilities: &[u32]) {
-    let capabilities = capabilities.to_vec();
-    let drop = move || {
-        for capability in &capabilities {
-            // SAFETY: a system call on numbers.
-            if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, *capability, 0, 0, 0) } != 0 {
-                return Err(io::Error::last_os_error());
-            }
-        }
+/// What the service unit and the DaemonSet give, and no more.
+pub(crate) const OF_THE_SERVICE: CapabilitySet = CapabilitySet::BPF
+    .union(CapabilitySet::PERFMON)
+    .union(CapabilitySet::NET_ADMIN)
+    .union(CapabilitySet::SYS_PTRACE)
+    .union(CapabilitySet::DAC_READ_SEARCH);
+
+/// Whom nothing belongs to.
+pub(crate) const NOBODY: u32 = 65_534;
+
+/// The highest number that a capability may have: they are 64 bits.
+const BITS: u32 = 64;
+
+fn each(set: CapabilitySet) -> impl Iterator<Item = CapabilitySet> {
+    (0..BITS).map(|bit| CapabilitySet::from_bits_retain(1 << bit)).filter(move |one| set.contains(*one))
+}
+
+/// What is not in the bounding set, an exec does not give.
+fn bound(away: CapabilitySet) -> io::Result<()> {
+    each(away).try_for_each(|one| match thread::remove_capability_from_bounding_set(one) {
+        // A number that this kernel does not know.
+        Err(rustix::io::Errno::INVAL) => Ok(()),
+        done => Ok(done?),
+    })
+}
+
+/// Has the command run as root without these.
+pub(crate) fn without(command: &mut Command, away: CapabilitySet) {
+    // SAFETY: system calls on numbers alone; nothing is allocated.
+    unsafe { command.pre_exec(move || bound(away)) };
+}
+
+/// Has the command run as a user of its own with these and nothing else, as a service manager starts it.
+pub(crate) fn as_service(command: &mut Command, held: CapabilitySet) {
+    let sets = CapabilitySets { effective: held, permitted: held, inheritable: held };
+    let start = move || {
+        bound(CapabilitySet::from_bits_retain(!held.bits()))?;
+        thread::set_keep_capabilities(true)?;
+        thread::set_thread_groups(&[])?;
+        thread::set_thread_gid(rustix::process::Gid::from_raw(NOBODY))?;
+        thread::set_thread_uid(Uid::from_raw(NOBODY))?;
+        thread::set_capabilities(None, sets)?;
+        each(held).try_for_each(|one| thread::configure_capability_in_ambient_set(one, true))?;
         Ok(())
     };
-    // SAFETY: system calls alone; nothing is allocated.
-    unsafe { command.pre_exec(drop) };
+    // SAFETY: system calls on numbers alone; nothing is allocated.
+    unsafe { command.pre_exec(start) };
+}
+
+/// Has the command run with a limit, soft and hard.
+pub(crate) fn limit(command: &mut Command, resource: Resource, soft: u64, hard: u64) {
+    let limit = Rlimit { current: Some(soft), maximum: Some(hard) };
+    // SAFETY: one system call; nothing is allocated.
+    unsafe { command.pre_exec(move || Ok(setrlimit(resource, limit)?)) };
 }

@@ -1,15 +1,14 @@
-//! Kernel programs: whose they are, and whether they have gone.
+//! Kernel programs: what they are, and whose.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
-use std::time::Instant;
 
 use serde_json::Value;
 
 use super::child::{self, Running};
 use super::setting::Setting;
-use crate::outcome::{During, Outcome, Verdict, failed};
+use crate::outcome::{During, Outcome, Verdict};
 
 /// A program, as `bpftool prog` lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,28 +45,4 @@ pub(crate) fn of_process(pid: u32) -> BTreeSet<u64> {
 
 fn program_ids(text: &str) -> impl Iterator<Item = u64> {
     text.lines().filter_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok())
-}
-
-/// Ids of programs that some living process holds.
-fn held() -> BTreeSet<u64> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.flat_map(of_process).collect()
-}
-
-/// Waits until all programs that were not there `before` have gone, but for those of other living processes. The kernel
-/// frees programs some time after their last holder has gone, and tells nobody.
-pub(crate) fn wait_gone(setting: &Setting, before: &BTreeMap<u64, Program>) -> Outcome {
-    let deadline = Instant::now() + setting.limit;
-    loop {
-        let mut now = listed(setting)?;
-        let held = held();
-        now.retain(|id, _| !before.contains_key(id) && !held.contains(id));
-        if now.is_empty() {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            return failed(format!("programs were left over: {now:?}"));
-        }
-    }
 }

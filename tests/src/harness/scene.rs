@@ -11,11 +11,11 @@ use super::claim::Claim;
 use super::event::Event;
 use super::expect::{Deed, Expected, Findings, compare, object};
 use super::places;
-use super::servers::{Refusing, Server};
+use super::servers::{Refusing, Server, on_own_port};
 use super::session::Session;
 use super::setting::{CREDENTIALS, ENTRY, Setting};
 use super::who::Who;
-use crate::outcome::{During, Outcome, Verdict, ensure, failed};
+use crate::outcome::{During, Outcome, Verdict, ensure, failed, skipped};
 
 /// What a test did, and what should be told of it.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) setting: &'a Setting,
     /// The agent and its collector.
     pub(crate) session: &'a Session,
+    /// What the agent says that it cannot see.
+    gaps: &'a [String],
     name: &'a str,
     me: Who,
     known: Known,
@@ -54,8 +56,21 @@ impl Known {
 
 impl<'a> Scene<'a> {
     /// Nothing done yet.
-    pub(crate) fn new(setting: &'a Setting, session: &'a Session, name: &'a str) -> Outcome<Self> {
-        Ok(Self { setting, session, name, me: Who::me()?, known: Known::default() })
+    pub(crate) fn new(
+        setting: &'a Setting,
+        session: &'a Session,
+        gaps: &'a [String],
+        name: &'a str,
+    ) -> Outcome<Self> {
+        Ok(Self { setting, session, gaps, name, me: Who::me()?, known: Known::default() })
+    }
+
+    /// Skips where the agent's own table says, in these words, that this is not seen.
+    pub(crate) fn unless_named(&self, gap: &str) -> Outcome {
+        if self.gaps.iter().any(|named| named == gap) {
+            return skipped(format!("the agent says: {gap}"));
+        }
+        Ok(())
     }
 
     /// What it did so far.
@@ -84,8 +99,11 @@ impl<'a> Scene<'a> {
 
     /// Somebody who takes datagrams.
     pub(crate) fn datagrams(&mut self, ip: IpAddr) -> Outcome<SocketAddr> {
-        let socket = UdpSocket::bind((ip, 0)).during(format!("bind on {ip}"))?;
-        let address = socket.local_addr()?;
+        let (socket, address) = on_own_port(|| {
+            let socket = UdpSocket::bind((ip, 0)).during(format!("bind on {ip}"))?;
+            let address = socket.local_addr()?;
+            Ok((socket, address))
+        })?;
         self.known.claim.end(address);
         self.known.sockets.push(socket);
         Ok(address)

@@ -1,18 +1,40 @@
 //! Ends of connections on loopback, each with a port of its own.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use rustix::net::{AddressFamily, Shutdown, SocketAddrAny, SocketType, bind, getsockname, shutdown, socket};
 
-use crate::outcome::{During, Outcome};
+use crate::outcome::{During, Outcome, failed};
 
 /// Loopback of IPv4.
 pub(crate) const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Loopback of IPv6.
 pub(crate) const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+/// Ports handed out in this run.
+static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+/// More than a range of ephemeral ports gives again in a row.
+const TRIES: usize = 256;
+
+/// What `take` binds to a free port, where nothing of this run was bound before, over any protocol: events are told apart
+/// by the port that they went to.
+pub(crate) fn on_own_port<T>(mut take: impl FnMut() -> Outcome<(T, SocketAddr)>) -> Outcome<(T, SocketAddr)> {
+    // Held while others are tried, so that the kernel gives others.
+    let mut used = Vec::new();
+    for _ in 0..TRIES {
+        let (taken, address) = take()?;
+        if TAKEN.lock().unwrap_or_else(PoisonError::into_inner).insert(address.port()) {
+            return Ok((taken, address));
+        }
+        used.push(taken);
+    }
+    failed(format!("{TRIES} free ports were all used before in this run"))
+}
 
 /// Answers every request with a short page. Ends when it is dropped.
 #[derive(Debug)]
@@ -25,8 +47,11 @@ pub(crate) struct Server {
 impl Server {
     /// Listens on a free port.
     pub(crate) fn start(ip: IpAddr) -> Outcome<Self> {
-        let listener = TcpListener::bind((ip, 0)).during(format!("listen on {ip}"))?;
-        let address = listener.local_addr()?;
+        let (listener, address) = on_own_port(|| {
+            let listener = TcpListener::bind((ip, 0)).during(format!("listen on {ip}"))?;
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        })?;
         let accepting = listener.try_clone()?;
         thread::spawn(move || {
             // Fails once the listener was shut down.
@@ -69,9 +94,12 @@ impl Refusing {
     /// Takes a free port.
     pub(crate) fn start(ip: IpAddr) -> Outcome<Self> {
         let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = socket(family, SocketType::STREAM, None).during("make a socket")?;
-        bind(&socket, &SocketAddr::new(ip, 0)).during(format!("bind on {ip}"))?;
-        let address = SocketAddr::try_from(name(&socket)?).during("read a socket's name")?;
+        let (socket, address) = on_own_port(|| {
+            let socket = socket(family, SocketType::STREAM, None).during("make a socket")?;
+            bind(&socket, &SocketAddr::new(ip, 0)).during(format!("bind on {ip}"))?;
+            let address = SocketAddr::try_from(name(&socket)?).during("read a socket's name")?;
+            Ok((socket, address))
+        })?;
         Ok(Self { _socket: socket, address })
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::agent::{Agent, Ended, Options};
 use super::collector::Collector;
 use super::event::Event;
+use super::servers::on_own_port;
 use super::setting::{Rung, Setting};
 use crate::outcome::{During, Outcome, Verdict, ensure};
 
@@ -151,10 +152,13 @@ pub(crate) fn no_such_rung(verdict: Verdict) -> Verdict {
 
 /// Connects to a port of our own; which.
 pub(crate) fn mark() -> Outcome<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("listen for a mark")?;
-    let port = listener.local_addr()?.port();
-    drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).during("connect for a mark")?);
-    Ok(port)
+    let (_listener, address) = on_own_port(|| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("listen for a mark")?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    })?;
+    drop(TcpStream::connect(address).during("connect for a mark")?);
+    Ok(address.port())
 }
 
 /// Whether an event is the connection of [`mark`].

@@ -90,6 +90,17 @@ impl Setting {
         Ok(Self { telltale, me, rung, limit: LIMIT, catalogue, places, scratch })
     }
 
+    /// Whether this machine was made for the run: what is done to it need not be put back.
+    pub(crate) fn is_guest(&self) -> bool {
+        let named = fs::read_to_string("/proc/sys/kernel/hostname").is_ok_and(|name| name.trim() == "guest");
+        named && Path::new("/vm/command").is_file()
+    }
+
+    /// How long a program that does very much may take: it ends what hangs, and nothing that works.
+    pub(crate) fn patience(&self) -> Duration {
+        self.limit * 8
+    }
+
     /// A path of the run that nothing else uses.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)

@@ -49,6 +49,8 @@ pub(super) enum Probe {
     Linker,
     /// cargo-deny, ours or the user's.
     Deny,
+    /// What a Python environment of its own is made with.
+    Venv,
 }
 
 /// How to get something.
@@ -79,6 +81,7 @@ impl Need {
             Probe::Compiler => find_compiler(newest_llvm()).is_ok(),
             Probe::Linker => find_linker().is_ok(),
             Probe::Deny => deny::find(workspace).is_some(),
+            Probe::Venv => deny::has_venv(),
         }
     }
 }
@@ -139,8 +142,15 @@ pub(super) const NEEDS: &[Need] = &[
     tool("curl", "curl", "connects, in tests"),
     tool("python3", "python3", "opens and connects, in tests"),
     tool("ip", "iproute2", "makes network namespaces, in tests"),
-    tool("systemd-nspawn", "systemd-container", "starts the packaged unit in a real systemd"),
-    tool("debootstrap", "debootstrap", "makes the system that systemd is started in"),
+    tool("systemd-nspawn", "systemd-container", "starts the packaged unit in a container"),
+    tool("debootstrap", "debootstrap", "makes the system that the packages are tried in"),
+    tool("cpio", "cpio", "packs that system for a virtual machine"),
+    test(
+        "venv",
+        "keeps the Kubernetes schemas apart from the system's Python",
+        Probe::Venv,
+        Source::Package("python3-venv"),
+    ),
 ];
 
 #[cfg(test)]

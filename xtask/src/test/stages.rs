@@ -4,16 +4,17 @@ use std::{env, fmt, fs, path::Path, process::Command, time::Duration};
 
 use clap::ValueEnum;
 
-use super::{Counts, Outcome, Reason, TestArgs, docs};
+use super::{Counts, Outcome, Reason, TestArgs, docs, packaging::Proof};
 use crate::{
+    bench::insn,
     setup::{self, deny},
     step::{self, Ended},
     vm::{self, BootSpec, Series},
     workspace::Workspace,
 };
 
-/// A virtual machine that runs longer is stopped: half of what the whole run may take.
-const VM_TIME_LIMIT: Duration = Duration::from_secs(1_350);
+/// A virtual machine that runs longer is stopped: two thirds of what the whole run may take.
+const VM_TIME_LIMIT: Duration = Duration::from_secs(1_800);
 /// The crate of tests on a kernel, and its program.
 const KERNEL_TESTS: &str = "telltale-tests";
 /// A test that takes minutes in an emulator, and whose subject is userspace: one machine is enough for it.
@@ -38,6 +39,8 @@ pub(super) enum Stage {
     Docs,
     /// The kernel tests, here.
     Host,
+    /// What packaging/ promises.
+    Packaging(Proof),
     /// The kernel tests in a virtual machine.
     Vm {
         /// With which kernel.
@@ -45,6 +48,8 @@ pub(super) enum Stage {
         /// With `bpf` among the security modules.
         bpf_lsm: bool,
     },
+    /// What the kernel programs add to paths, against the baseline.
+    Instructions,
 }
 
 impl Stage {
@@ -54,12 +59,18 @@ impl Stage {
         let mut all = vec![Self::Tools, Self::Format, Self::Lint, Self::LintKernel, Self::Policy];
         all.extend([Self::Unit, Self::Docs, Self::Host]);
         all.extend(Series::value_variants().iter().flat_map(both));
+        all.extend(Proof::ALL.map(Self::Packaging));
+        all.push(Self::Instructions);
         all
     }
 
     /// Whether others of its kind may run at the same time: an emulator keeps one processor busy.
     pub(super) fn is_machine(self) -> bool {
-        matches!(self, Self::Vm { .. })
+        match self {
+            Self::Vm { .. } | Self::Instructions => true,
+            Self::Packaging(proof) => proof.is_machine(),
+            _ => false,
+        }
     }
 
     /// Whether it runs tests that have names, or is needed for them.
@@ -80,6 +91,8 @@ impl Stage {
             Self::Docs => docs::run(workspace),
             Self::Host => host(workspace, filters),
             Self::Vm { series, bpf_lsm } => in_vm(series, bpf_lsm, filters),
+            Self::Packaging(proof) => proof.run(workspace),
+            Self::Instructions => instructions(workspace),
         };
         outcome.unwrap_or_else(Outcome::from)
     }
@@ -96,6 +109,8 @@ impl fmt::Display for Stage {
             Self::Unit => f.write_str("unit tests"),
             Self::Docs => f.write_str("documentation"),
             Self::Host => f.write_str("this machine's kernel"),
+            Self::Packaging(proof) => write!(f, "packaging: {proof}"),
+            Self::Instructions => f.write_str("instruction counts"),
             Self::Vm { series, bpf_lsm } => {
                 write!(f, "kernel {series} {}", if *bpf_lsm { "with bpf LSM" } else { "without bpf LSM" })
             }
@@ -211,6 +226,16 @@ fn in_vm(series: Series, bpf_lsm: bool, filters: &[String]) -> Ran {
     Ok(judge(exit.status == 0, &format!("exit status {}", exit.status), counts, &exit.output))
 }
 
+fn instructions(workspace: &Workspace) -> Ran {
+    Ok(match insn::gate(workspace) {
+        Ok(table) => {
+            eprintln!("{table}");
+            Outcome::Passed(None)
+        }
+        Err(error) => Outcome::Failed(Counts::ONE_FAILED, error.to_string()),
+    })
+}
+
 /// What a virtual machine runs: where `bpf` is among the security modules, the rung that needs it; where it is not, the
 /// others; the longest test in one machine.
 fn machine_runs(series: Series, bpf_lsm: bool, filters: &[String]) -> Vec<String> {
@@ -228,7 +253,8 @@ fn machine_runs(series: Series, bpf_lsm: bool, filters: &[String]) -> Vec<String
     command
 }
 
-fn outcome(ended: &Ended, counts: Option<Counts>) -> Outcome {
+/// What became of a test program, by its status and its count.
+pub(super) fn outcome(ended: &Ended, counts: Option<Counts>) -> Outcome {
     judge(ended.status.success(), &ended.status.to_string(), counts, &ended.log)
 }
 

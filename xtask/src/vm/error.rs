@@ -18,6 +18,12 @@ pub(crate) enum VmError {
         /// The Debian package that holds it.
         package: &'static str,
     },
+    /// Nothing says where kernels are.
+    #[error(
+        "apt knows no archive of Debian's security updates, where the kernels are: add it to /etc/apt/sources.list.d, \
+         run apt-get update, and try again"
+    )]
+    NoArchive,
     /// A host program ran and failed.
     #[error("{doing}: `{command}` ended with {status}\n{stderr}")]
     Command {

@@ -18,7 +18,6 @@ use super::{
     tools::{self, APT_CACHE, APT_GET, DPKG_DEB},
 };
 
-const MIRROR: &str = "http://deb.debian.org/debian-security";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// In every suite this package depends on exactly one kernel, the suite's current one.
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
@@ -156,6 +155,20 @@ fn only_entry(dir: &Path, prefix: &str) -> Result<PathBuf, VmError> {
         .ok_or_else(missing)
 }
 
+/// Where this machine's apt gets Debian's security updates: that archive has every supported suite's.
+fn security_archive() -> Result<String, VmError> {
+    let mut ask = APT_GET.command()?;
+    ask.args(["indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages"]);
+    let told = tools::output(&mut ask, "ask apt for its archives")?;
+    security_archive_of(&String::from_utf8_lossy(&told)).ok_or(VmError::NoArchive)
+}
+
+/// Of lines `suite address`, the first address of a security suite.
+fn security_archive_of(told: &str) -> Option<String> {
+    let mut archives = told.lines().filter_map(|line| line.split_once(' '));
+    archives.find(|(suite, _)| suite.ends_with("-security")).map(|(_, address)| address.to_owned())
+}
+
 /// apt with a state of its own.
 struct Apt {
     series: Series,
@@ -173,7 +186,8 @@ impl Apt {
             fs::create_dir_all(&dir).map_err(VmError::io("create", dir))?;
         }
         let sources = home.join("sources.list");
-        let line = format!("deb [arch=amd64 signed-by={KEYRING}] {MIRROR} {} main\n", series.suite());
+        let archive = security_archive()?;
+        let line = format!("deb [arch=amd64 signed-by={KEYRING}] {archive} {} main\n", series.suite());
         fs::write(&sources, line).map_err(VmError::io("write", &sources))?;
         let status = home.join("status");
         fs::write(&status, "").map_err(VmError::io("write", &status))?;
@@ -245,6 +259,14 @@ fn parse_candidate(shown: &str, series: Series) -> Result<(String, String), Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_archive_is_the_one_of_security_updates() {
+        let told =
+            "bookworm http://mirror.example/debian/\nbookworm-security http://mirror.example/security/\n";
+        assert_eq!(security_archive_of(told).as_deref(), Some("http://mirror.example/security/"));
+        assert_eq!(security_archive_of("bookworm http://mirror.example/debian/\n"), None);
+    }
 
     #[test]
     fn the_candidate_is_the_meta_packages_only_dependency() {

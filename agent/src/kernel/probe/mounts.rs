@@ -23,6 +23,9 @@ pub struct CgroupMount {
 }
 
 struct Mount {
+    id: i32,
+    /// The mount it stands on.
+    parent: i32,
     kind: String,
     /// Directory of the file system that is mounted; `/..` where that is above our namespace's root.
     root: String,
@@ -39,6 +42,8 @@ impl Mounts {
             text.lines()
                 .filter_map(|line| MountInfo::from_line(line).ok())
                 .map(|mount| Mount {
+                    id: mount.mnt_id,
+                    parent: mount.pid,
                     kind: mount.fs_type,
                     root: mount.root,
                     point: unescape(&mount.mount_point),
@@ -52,8 +57,34 @@ impl Mounts {
         self.of(kind).last().map(|mount| mount.point.as_path())
     }
 
+    /// Mounts of a kind that can be reached: `mountinfo` lists those under another mount too.
     fn of(&self, kind: &str) -> impl Iterator<Item = &Mount> {
-        self.0.iter().flatten().filter(move |mount| mount.kind == kind)
+        self.0.iter().flatten().filter(move |mount| mount.kind == kind && !self.is_covered(mount))
+    }
+
+    /// Whether something is mounted over a mount, or over a directory between it and one that it stands on.
+    fn is_covered(&self, mount: &Mount) -> bool {
+        let mounts = || self.0.iter().flatten();
+        if mounts().any(|other| other.parent == mount.id && other.point == mount.point) {
+            return true;
+        }
+        let mut at = mount;
+        // No chain of parents is longer than there are mounts.
+        for _ in mounts() {
+            let between = |other: &Mount| {
+                // The first mount of all is its own parent.
+                let siblings = other.parent == at.parent && other.id != at.parent;
+                siblings && other.point != at.point && at.point.starts_with(&other.point)
+            };
+            if mounts().any(between) {
+                return true;
+            }
+            match mounts().find(|other| other.id == at.parent) {
+                Some(parent) if parent.id != at.id => at = parent,
+                _ => return false,
+            }
+        }
+        false
     }
 
     pub(super) fn cgroup(&self, initial_namespace: Option<bool>) -> (Option<CgroupMount>, Finding) {
@@ -90,26 +121,31 @@ impl Mounts {
                     "not mounted: connections and datagrams cannot be seen",
                     format!("mkdir -p {at} && mount -t cgroup2 cgroup2 {at}"),
                 )
+                .required()
             }
         };
         (best, finding)
     }
 
     pub(super) fn bpffs(&self) -> Finding {
-        let lost = "nothing can be pinned, so a restart leaves a gap";
-        self.optional("bpffs", "bpf", lost, "mount -t bpf bpf /sys/fs/bpf")
+        self.unneeded("bpffs", "bpf", "nothing is pinned", "mount -t bpf bpf /sys/fs/bpf")
     }
 
     pub(super) fn tracefs(&self) -> Finding {
-        let lost = "classic tracepoints cannot be attached; the raw ones, which come first, can";
-        self.optional("tracefs", "tracefs", lost, "mount -t tracefs tracefs /sys/kernel/tracing")
+        let why = "tracepoints are attached by their types, not by their files";
+        self.unneeded("tracefs", "tracefs", why, "mount -t tracefs tracefs /sys/kernel/tracing")
     }
 
-    fn optional(&self, name: &'static str, kind: &str, lost: &str, remedy: &str) -> Finding {
+    /// A file system that other tools want, and this one does not.
+    fn unneeded(&self, name: &'static str, kind: &str, why: &str, mount: &str) -> Finding {
         match (&self.0, self.point(kind)) {
             (Err(error), _) => unreadable_mounts(name, error),
             (_, Some(point)) => Finding::yes(name, format!("{}", point.display())),
-            (_, None) => Finding::no(name, format!("not mounted: {lost}"), remedy),
+            (_, None) => Finding::no(
+                name,
+                format!("not mounted, and not needed: {why}"),
+                format!("none needed; for other tools: {mount}"),
+            ),
         }
     }
 }

@@ -1,9 +1,8 @@
-//! What this process may do: capabilities, namespaces, locked memory.
+//! What this process may do: capabilities, namespaces.
 
 use std::fs;
 
 use caps::Capability;
-use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::{Finding, Sources, unreadable};
 
@@ -11,7 +10,8 @@ use super::{Finding, Sources, unreadable};
 const LOAD: [Capability; 3] = [Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_NET_ADMIN];
 
 /// The inode numbers of the first namespaces, fixed in the kernel's `include/linux/proc_ns.h`.
-const INITIAL: [(&str, u64); 3] = [("user", 0xefff_fffd), ("pid", 0xefff_fffc), ("cgroup", 0xefff_fffb)];
+const INITIAL: [(&str, u64); 4] =
+    [("uts", 0xefff_fffe), ("user", 0xefff_fffd), ("pid", 0xefff_fffc), ("cgroup", 0xefff_fffb)];
 
 /// Whether we are in the host's namespace of `kind`.
 pub(super) fn in_initial_namespace(sources: &Sources, kind: &str) -> Result<bool, String> {
@@ -92,38 +92,6 @@ pub(super) fn pid_namespace(sources: &Sources) -> Finding {
         .required(),
         Err(reason) => Finding::could_not_tell(NAME, reason, "mount -t proc proc /proc").required(),
     }
-}
-
-pub(super) fn memlock(sources: &Sources) -> Finding {
-    const NAME: &str = "memlock";
-    match sources.memlock_bytes {
-        None => Finding::yes(NAME, "unlimited"),
-        // No test but a load tells which way this kernel accounts.
-        Some(bytes) => Finding::could_not_tell(
-            NAME,
-            format!(
-                "{} KiB: enough where maps are charged to the cgroup (Linux 5.11 and later), too little before",
-                bytes / 1024
-            ),
-            "if maps are refused with EPERM: LimitMEMLOCK=infinity in the service, or ulimit -l unlimited",
-        ),
-    }
-}
-
-/// The limit of locked memory could not be raised. Worth a warning at most.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot raise the limit of locked memory: {0}; kernels before 5.11 may refuse maps for it: set \
-     LimitMEMLOCK=infinity in the service, or give it CAP_SYS_RESOURCE"
-)]
-pub struct MemlockError(#[from] rustix::io::Errno);
-
-/// Lifts this process's limit of locked memory, for kernels that charge maps to it.
-///
-/// # Errors
-/// Without CAP_SYS_RESOURCE, where the hard limit is finite.
-pub fn raise_memlock() -> Result<(), MemlockError> {
-    Ok(setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })?)
 }
 
 fn no_capabilities(name: &'static str, error: &str) -> Finding {

@@ -14,6 +14,7 @@ const HYBRID: &str = "\
 41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
 ";
 const UNIFIED: &str = "\
+28 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 23 28 0:22 / /sys rw,nosuid shared:2 - sysfs sysfs rw
 27 23 0:25 / /sys/fs/cgroup rw,nosuid shared:8 - cgroup2 cgroup2 rw,nsdelegate
 29 23 0:27 / /sys/fs/bpf rw,nosuid shared:10 - bpf bpf rw,mode=700
@@ -35,19 +36,27 @@ impl Fixture {
             machine: "x86_64".to_owned(),
             effective: Ok(caps::all()),
             memlock_bytes: None,
+            descriptors: Some(524_288),
         };
         let new = Self { directory, sources };
         new.write("proc/sys/kernel/osrelease", "6.12.117\n");
         new.write("proc/sys/kernel/perf_event_paranoid", "2\n");
         new.write("proc/sys/kernel/unprivileged_bpf_disabled", "2\n");
-        new.write("proc/self/mountinfo", UNIFIED);
+        for process in ["self", "1"] {
+            new.write(&format!("proc/{process}/mountinfo"), UNIFIED);
+        }
         new.write("sys/kernel/security/lsm", "lockdown,capability,bpf");
         new.write("sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
         fs::create_dir_all(new.directory.path().join("sys/kernel/btf")).expect("directory");
         fs::write(new.directory.path().join("sys/kernel/btf/vmlinux"), 0xeb9f_u16.to_ne_bytes())
             .expect("write");
-        for (kind, inode) in [("user", 4_026_531_837_u32), ("pid", 4_026_531_836), ("cgroup", 4_026_531_835)]
-        {
+        for (kind, inode) in [
+            ("uts", 4_026_531_838_u32),
+            ("user", 4_026_531_837),
+            ("pid", 4_026_531_836),
+            ("cgroup", 4_026_531_835),
+            ("mnt", 4_026_531_841),
+        ] {
             new.namespace(kind, &format!("{kind}:[{inode}]"));
         }
         new
@@ -109,6 +118,7 @@ fn an_empty_host_panics_nowhere_and_has_a_remedy_for_each() {
         machine: "riscv64".to_owned(),
         effective: Err("refused".to_owned()),
         memlock_bytes: Some(65_536),
+        descriptors: Some(3),
     };
     let probe = HostProbe::inspect_sources(&sources);
     for finding in &probe.findings {
@@ -116,7 +126,7 @@ fn an_empty_host_panics_nowhere_and_has_a_remedy_for_each() {
         assert!(finding.remedy.is_some(), "{finding:?}");
     }
     let blocking: Vec<_> = probe.blocking().map(|finding| finding.name).collect();
-    assert_eq!(blocking, ["kernel", "kernel_types"]);
+    assert_eq!(blocking, ["kernel", "kernel_types", "descriptors"]);
     assert_eq!((probe.cgroup, probe.security_modules), (None, None));
 }
 
@@ -169,6 +179,32 @@ fn cgroup_v2_is_found_wherever_it_is() {
 }
 
 #[test]
+fn what_is_mounted_over_is_not_there() {
+    let fixture = Fixture::new();
+    let with = |line: &str| fixture.write("proc/self/mountinfo", &format!("{UNIFIED}{line}\n"));
+    with("90 27 0:50 / /sys/fs/cgroup rw - tmpfs tmpfs rw");
+    fixture.check("cgroup_v2", State::No, &["not mounted", "mount -t cgroup2 cgroup2 /sys/fs/cgroup"]);
+    // Over a directory above it, and then mounted again on that.
+    with("90 23 0:50 / /sys/fs rw - tmpfs tmpfs rw");
+    fixture.check("cgroup_v2", State::No, &["not mounted"]);
+    fixture.check("bpffs", State::No, &["not mounted"]);
+    with("90 23 0:50 / /sys/fs rw - tmpfs tmpfs rw\n91 90 0:25 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw");
+    fixture.check("cgroup_v2", State::Yes, &["/sys/fs/cgroup"]);
+    // A neighbour whose name begins alike covers nothing.
+    with("90 23 0:50 / /sys/fs/cgr rw - tmpfs tmpfs rw");
+    fixture.check("cgroup_v2", State::Yes, &["/sys/fs/cgroup"]);
+    // Right on the first mount of all, as in an initramfs.
+    let first = UNIFIED.replace("28 1 254:0 / / rw,relatime shared:1 - ext4", "28 28 0:2 / / rw - rootfs");
+    assert_ne!(first, UNIFIED);
+    fixture.write("proc/self/mountinfo", &first);
+    fixture.check("cgroup_v2", State::Yes, &["/sys/fs/cgroup"]);
+    // What cannot be seen for another reason is not called absent.
+    with("90 33 0:50 / /sys/kernel/security rw - tmpfs tmpfs rw");
+    fixture.remove("sys/kernel/security/lockdown");
+    fixture.check("lockdown", State::CouldNotTell, &["securityfs is not mounted"]);
+}
+
+#[test]
 fn a_containers_part_of_the_cgroups_is_not_the_host() {
     let fixture = Fixture::new();
     fixture.namespace("cgroup", "cgroup:[4026532500]");
@@ -189,6 +225,30 @@ fn namespaces_of_a_container_forbid_loading() {
     assert_eq!(fixture.probe().blocking().count(), 2);
     fixture.namespace("pid", "nonsense");
     fixture.check("pid_namespace", State::CouldNotTell, &["unknown form"]);
+}
+
+#[test]
+fn a_host_that_is_not_reached_is_said_with_what_opens_it() {
+    let mut fixture = Fixture::new();
+    fixture.write("proc/self/mountinfo", &UNIFIED.replace("28 1 254:0", "90 80 254:0"));
+    fixture.check("host_root", State::No, &["proc/1/root", "the same files", "AppArmor"]);
+    fixture.write("proc/self/mountinfo", &UNIFIED.replace("28 1 254:0", "90 80 0:50"));
+    fixture.check("host_root", State::No, &["by number", "AppArmor"]);
+    fixture.sources.effective = Ok([Capability::CAP_BPF].into_iter().collect());
+    fixture.check("host_root", State::No, &["by number", "give the agent CAP_SYS_PTRACE", "hostPID: true"]);
+    fixture.sources.effective = Ok(caps::all());
+    assert_eq!(fixture.probe().blocking().count(), 0);
+
+    fs::create_dir_all(fixture.directory.path().join("proc/1/ns")).expect("directory");
+    symlink("mnt:[7]", fixture.directory.path().join("proc/1/ns/mnt")).expect("link");
+    symlink("../..", fixture.directory.path().join("proc/1/root")).expect("link");
+    fixture.check("host_root", State::Yes, &["/proc/1/root"]);
+    assert_eq!(fixture.probe().host_root.expect("a root").namespaces().mount, 7);
+
+    fixture.namespace("uts", "uts:[4026532503]");
+    fixture.check("host_name", State::No, &["container", "--node-name"]);
+    fixture.write("proc/self/mountinfo", &UNIFIED.replace("28 1 254:0", "90 80 254:0"));
+    fixture.check("host_name", State::Yes, &["a copy"]);
 }
 
 #[test]
@@ -218,10 +278,10 @@ fn security_modules_and_lockdown_are_told() {
 fn settings_and_types_that_differ_say_what_to_do() {
     let mut fixture = Fixture::new();
     fixture.write("proc/self/mountinfo", HYBRID);
-    fixture.check("bpffs", State::No, &["mount -t bpf bpf /sys/fs/bpf"]);
-    fixture.check("tracefs", State::No, &["mount -t tracefs"]);
+    fixture.check("bpffs", State::No, &["not needed", "mount -t bpf bpf /sys/fs/bpf"]);
+    fixture.check("tracefs", State::No, &["not needed", "mount -t tracefs"]);
     fixture.write("proc/sys/kernel/perf_event_paranoid", "3");
-    fixture.check("perf_event_paranoid", State::No, &["CAP_SYS_ADMIN"]);
+    fixture.check("perf_event_paranoid", State::Yes, &["3"]);
     fixture.write("proc/sys/kernel/perf_event_paranoid", "x");
     fixture.check("perf_event_paranoid", State::CouldNotTell, &["not a number"]);
     fixture.write("proc/sys/kernel/unprivileged_bpf_disabled", "0");
@@ -236,7 +296,7 @@ fn settings_and_types_that_differ_say_what_to_do() {
 
 #[test]
 fn a_limit_that_cannot_be_raised_says_what_to_do() {
-    let text = MemlockError::from(rustix::io::Errno::PERM).to_string();
+    let text = LimitError::Memlock(rustix::io::Errno::PERM).to_string();
     assert!(text.contains("LimitMEMLOCK=infinity") && text.contains("CAP_SYS_RESOURCE"), "{text}");
 }
 
