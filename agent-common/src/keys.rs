@@ -43,6 +43,8 @@ pub mod rule_name {
     pub const DIRECTORY: u32 = 8;
     /// Every file below a directory of this name is a candidate.
     pub const ANCESTOR: u32 = 16;
+    /// A socket whose name begins so is a candidate: the key is the first bytes of the name.
+    pub const PREFIX: u32 = 32;
 }
 
 /// Words of the filter of names: a bit for each literal of the rules, found by a hash of its beginning. With a thousand

@@ -40,6 +40,14 @@ pub const RULE_SUFFIX_BYTES: usize = 8;
 pub const RULE_SUFFIXES: u32 = 256;
 /// Ancestors looked at for rules of the form `directory/**`.
 pub const RULE_ANCESTORS: u32 = 12;
+/// Literal names, and beginnings of names, of credential sockets.
+pub const SOCKET_NAMES: u32 = 1024;
+/// Bytes of the beginning of a socket's name that the kernel compares.
+pub const SOCKET_PREFIX_BYTES: usize = 6;
+/// Directories above a socket that are looked at, in its file system.
+pub const SOCKET_ANCESTORS: u32 = 4;
+/// Bytes of a unix socket's address (`UNIX_PATH_MAX`).
+pub const UNIX_ADDRESS_BYTES: usize = 108;
 /// Credential files known by (device, inode).
 pub const CREDENTIAL_INODES: u32 = 65_536;
 

@@ -238,4 +238,18 @@ offsets! {
     /// `task_struct.thread_info.status` on x86-64, with a bit for a 32-bit system call; `pt_regs.pstate` on arm64, with a
     /// bit for a 32-bit program.
     compatibility,
+    /// `unix_sock.addr`: pointer to unix_address, null where it has no name.
+    unix_address,
+    /// `unix_sock.path`: struct path, null where its name is no file.
+    unix_path,
+    /// `unix_sock.peer`: pointer to sock.
+    unix_peer,
+    /// `unix_address.len`: s32, bytes of the address, its family included.
+    unix_address_length,
+    /// `unix_address.name`: sockaddr_un, of any length.
+    unix_address_name,
+    /// `tcp_sock.is_mptcp`: u8, whether it is a subflow; absent where the kernel has no MPTCP.
+    tcp_is_mptcp,
+    /// `task_struct.flags`: u32, a bit for each `PF_*`.
+    task_flags,
 }

@@ -35,6 +35,9 @@ pub mod kind {
     pub const CONNECTION_UPDATE: u16 = 17;
     /// [`super::RawSocketRecord`]: a socket was made whose destinations no hook sees.
     pub const RAW_SOCKET: u16 = 18;
+    /// [`super::FileRecord`]: a unix socket that may be a credential source was connected or sent to. The file is the
+    /// one that the peer is bound to.
+    pub const UNIX_CONNECT: u16 = 19;
 }
 
 /// The hook that saw an act (`Header::hook`).
@@ -75,6 +78,10 @@ pub mod hook {
     pub const CGROUP_SOCK_CREATE: u16 = 34;
     /// `fentry/security_tun_dev_attach`.
     pub const FENTRY_TUN_DEV_ATTACH: u16 = 35;
+    /// `fentry/security_unix_stream_connect`.
+    pub const FENTRY_UNIX_STREAM_CONNECT: u16 = 36;
+    /// `fentry/security_unix_may_send`.
+    pub const FENTRY_UNIX_MAY_SEND: u16 = 37;
 }
 
 /// Begins every record.
@@ -388,6 +395,8 @@ pub mod file_flag {
     pub const BY_INODE: u32 = 4;
     /// Its name is that of a rule.
     pub const BY_NAME: u32 = 8;
+    /// A socket of the abstract namespace: there is no file, and the path is its name, any bytes, without its first NUL.
+    pub const ABSTRACT: u32 = 16;
 }
 
 /// A candidate for a credential was opened. Tail: the path, relative to the root of the process.

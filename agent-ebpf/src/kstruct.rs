@@ -112,6 +112,8 @@ kernel_struct! {
     Sock;
     /// `struct tcp_sock`.
     TcpSock;
+    /// `struct unix_sock`.
+    UnixSock;
 }
 
 /// A getter: `name: field -> Type` reads `OFFSETS.field` as `Type`.
@@ -149,6 +151,8 @@ impl<A: Access> Task<A> {
         session_id: task_sessionid -> u32;
         /// Start, boot time in ns.
         start_boot_ns: task_start_boottime -> u64;
+        /// A bit for each `PF_*`.
+        flags: task_flags -> u32;
     }
 
     #[inline(always)]
@@ -623,6 +627,64 @@ impl Sock<Typed> {
     }
 }
 
+impl<A: Access> Sock<A> {
+    /// The whole of a unix socket, which the caller knows that it is: probed, for it is larger than its typed part.
+    #[inline(always)]
+    pub fn as_unix(self) -> UnixSock<Probed> {
+        UnixSock::from_raw(self.0)
+    }
+}
+
+/// The `struct sock` of a `struct socket` that the verifier knows.
+#[inline(always)]
+pub fn sock_of(socket: u64) -> Option<Sock<Typed>> {
+    // SAFETY: the argument of a BTF program is typed.
+    unsafe { Typed::load(socket, offset!(socket_sock)?).map(Sock::from_raw) }
+}
+
+impl UnixSock<Probed> {
+    /// Mount and dentry that it is bound to; `None` where its name is no file.
+    #[inline(always)]
+    pub fn place(self) -> Option<(Mount<Probed>, Dentry<Probed>)> {
+        let base = offset!(unix_path)?;
+        // SAFETY: probed.
+        let (mount, dentry): (u64, u64) = unsafe {
+            (
+                Probed::load(self.0, base + offset!(path_mnt)?)?,
+                Probed::load(self.0, base + offset!(path_dentry)?)?,
+            )
+        };
+        if dentry == 0 { None } else { Some((Mount::from_raw(mount), Dentry::from_raw(dentry))) }
+    }
+
+    /// Its name as it was bound, and how long that is; `None` where it has none.
+    #[inline(always)]
+    pub fn name(self) -> Option<(u64, u32)> {
+        /// Bytes of the family before the name.
+        const FAMILY: u32 = 2;
+        // SAFETY: probed.
+        unsafe {
+            let address: u64 = Probed::load(self.0, offset!(unix_address)?)?;
+            if address == 0 {
+                return None;
+            }
+            let length: u32 = Probed::load(address, offset!(unix_address_length)?)?;
+            if length <= FAMILY {
+                return None;
+            }
+            Some((address + offset!(unix_address_name)? as u64 + u64::from(FAMILY), length - FAMILY))
+        }
+    }
+
+    /// Whom it is connected to.
+    #[inline(always)]
+    pub fn peer(self) -> Option<Self> {
+        // SAFETY: probed.
+        let peer: u64 = unsafe { Probed::load(self.0, offset!(unix_peer)?)? };
+        if peer == 0 { None } else { Some(Self::from_raw(peer)) }
+    }
+}
+
 impl<A: Access> TcpSock<A> {
     getters! {
         /// Payload sent, each time that it is.
@@ -631,6 +693,8 @@ impl<A: Access> TcpSock<A> {
         bytes_retransmitted: tcp_bytes_retransmitted -> u64;
         /// Payload received in order, and one for a FIN.
         bytes_received: tcp_bytes_received -> u64;
+        /// Whether it is a subflow of an MPTCP connection.
+        is_mptcp: tcp_is_mptcp -> u8;
     }
 }
 

@@ -6,6 +6,7 @@ use agent_common::keys::{
 };
 use agent_common::limits::{
     CREDENTIAL_INODES, DATAGRAM_FLOWS, EXEC_SCRATCH_BYTES, MARKERS, RING_BYTES, RULE_NAMES, RULE_SUFFIXES,
+    SOCKET_NAMES as SOCKET_NAME_ENTRIES,
 };
 use agent_common::records::Actor;
 use aya_ebpf::btf_maps::SkStorage;
@@ -48,6 +49,14 @@ pub static SUFFIXES: HashMap<RuleSuffix, u32> = HashMap::with_max_entries(RULE_S
 #[map]
 pub static MARKER_NAMES: HashMap<MarkerName, u32> = HashMap::with_max_entries(MARKERS, 0);
 
+/// Names of credential sockets, and of their directories.
+#[map]
+pub static SOCKET_NAMES: HashMap<RuleName, u32> = HashMap::with_max_entries(SOCKET_NAME_ENTRIES, 0);
+
+/// Where records of unix sockets are built: one place for each of the programs that may interrupt each other.
+#[map]
+pub static UNIX_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::with_max_entries(2, 0);
+
 /// UDP peers folded.
 #[map]
 pub static FLOWS: HashMap<FlowKey, FlowCount> = HashMap::with_max_entries(DATAGRAM_FLOWS, 1);
@@ -82,6 +91,12 @@ pub struct SocketState {
     pub told_boot_ns: u64,
     /// Bytes of both directions told then.
     pub told_bytes: u64,
+    /// The unix socket that was told last as sent to.
+    pub told_peer: u64,
+    /// `IPPROTO_*` as asked for: of a subflow, MPTCP's.
+    pub protocol: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Nothing is awaited.

@@ -21,10 +21,10 @@ pub struct Config {
     pub quiet: bool,
     /// Further files of credential rules.
     pub catalogue: Vec<PathBuf>,
-    /// The host's name in events, instead of what the kernel says: in a pod that is the pod's own.
-    pub node_name: Option<String>,
     /// After how long a connection that lasts is told of again with what it has carried, in seconds; 0: never.
     pub connection_update_seconds: u32,
+    /// The host's name in events, instead of what the kernel says: in a pod that is the pod's own.
+    pub node_name: Option<String>,
 }
 
 /// How often long connections are told of, unless configured. A minute shows a large upload while it can still be
@@ -37,8 +37,8 @@ impl Default for Config {
             collector: None,
             quiet: false,
             catalogue: Vec::new(),
-            node_name: None,
             connection_update_seconds: CONNECTION_UPDATE_SECONDS,
+            node_name: None,
         }
     }
 }
@@ -196,9 +196,9 @@ mod tests {
         assert_eq!(documented("## Keys\n"), keys);
         let (_, example) = PAGE.split_once("```toml\n").unwrap();
         let config = load(example.split("```").next().unwrap()).unwrap();
-        let Config { collector, quiet, catalogue, node_name, connection_update_seconds } = config;
-        let updates = connection_update_seconds != Config::default().connection_update_seconds;
-        let every = [collector.is_some(), quiet, !catalogue.is_empty(), node_name.is_some(), updates];
+        let Config { collector, quiet, catalogue, connection_update_seconds, node_name } = config;
+        let seconds = connection_update_seconds != Config::default().connection_update_seconds;
+        let every = [collector.is_some(), quiet, !catalogue.is_empty(), seconds, node_name.is_some()];
         assert_eq!(every, [true; 5], "the example uses every key, with a value of its own");
     }
 

@@ -18,7 +18,8 @@ use crate::capture::tally::Tally;
 use crate::catalogue::Catalogue;
 use crate::catalogue::enumerate::KnownFiles;
 use crate::context;
-use crate::model::act::{self, Act, Actor, ConnectAttempt, Deed, FileOpen, Outcome};
+use crate::model::act::{self, Access, Act, Actor, ConnectAttempt, Deed, FileOpen, Outcome, UnixConnect};
+use crate::model::bytes::RawBytes;
 use crate::model::event::{
     Activity, AgentStatus, Connection, CredentialAccess, DatagramFlow, Event, EventKind, Gap, Repeat,
     Traffic, What, Why,
@@ -161,6 +162,7 @@ impl Pipeline {
             Deed::FileOpen(open) => self.file_open(time, hook, open, emit),
             Deed::ConnectionEnd(carried) => self.ended(time, hook, carried, emit),
             Deed::ConnectionUpdate(carried) => self.updated(time, hook, carried, emit),
+            Deed::UnixConnect(socket) => self.unix_connect(time, hook, socket, emit),
             Deed::RawSocket(act::RawSocket { actor, form }) => {
                 if !self.is_own(&actor) {
                     self.activity(time, hook, actor, What::RawSocket(form), emit);
@@ -304,8 +306,38 @@ impl Pipeline {
             file: open.file,
             access: open.access,
             matched_by,
+            how: "open",
         });
         self.activity(time, hook, open.actor, what, emit);
+    }
+
+    fn unix_connect(
+        &mut self,
+        time: BootTime,
+        hook: &'static str,
+        socket: UnixConnect,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        if self.is_own(&socket.actor) {
+            return;
+        }
+        let Some(entry) = self.catalogue.find_socket(&socket) else {
+            self.ledger.add(Tally::NotACredential, 1);
+            return;
+        };
+        let UnixConnect { actor, file, name, is_abstract } = socket;
+        let path = if is_abstract { RawBytes::from([b"@", name.as_bytes()].concat()) } else { name };
+        let what = What::CredentialAccess(CredentialAccess {
+            credential: entry.name.clone(),
+            kind: entry.kind.clone(),
+            sensitivity: entry.sensitivity,
+            path,
+            file,
+            access: Access { read: true, write: true, truncate: false },
+            matched_by: "path",
+            how: "connect",
+        });
+        self.activity(time, hook, actor, what, emit);
     }
 
     fn activity(

@@ -6,17 +6,20 @@
 
 use agent_common::counters::{Counter, Family};
 use agent_common::records::{Actor, ConnectRecord, hook, kind};
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_boot_ns};
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_skc_to_tcp_sock};
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 
-use crate::kstruct::{Task, Typed};
+use crate::kstruct::{Task, TcpSock, Typed};
 use crate::maps::{self, SOCKET_IDLE, SOCKET_TCP_PENDING, SOCKET_UDP_CONNECTED, SocketState};
 use crate::{current, emit};
 
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
 const IPPROTO_TCP: u32 = 6;
+const IPPROTO_MPTCP: u32 = 262;
+/// A kernel thread (`linux/sched.h`).
+const PF_KTHREAD: u32 = 0x0020_0000;
 pub const IPPROTO_UDP: u32 = 17;
 /// The verdict of a cgroup hook that lets the call go on.
 const ALLOW: i32 = 1;
@@ -94,10 +97,17 @@ fn connect(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
 
 #[inline(always)]
 fn attempt(ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
+    let mptcp = is_subflow(ctx);
+    // The kernel's own thread adds a subflow to a connection that was told.
+    if mptcp && Task::<Typed>::current().flags().is_some_and(|flags| flags & PF_KTHREAD != 0) {
+        return None;
+    }
+    let by_protocol = if mptcp { IPPROTO_MPTCP } else { IPPROTO_TCP };
     // SAFETY: the storage belongs to the context's socket.
     let Some(state) = (unsafe { maps::SOCKETS.get_or_insert_ptr_mut(ctx, None).as_mut() }) else {
         emit::count(Family::Connection, Counter::MapFull);
-        return emit_connect(Family::Connection, kind::CONNECT, ctx, asked, hook);
+        emit_connect_by(Family::Connection, kind::CONNECT, ctx, asked, hook, None, by_protocol)?;
+        return Some(());
     };
     let SocketState {
         state,
@@ -109,8 +119,12 @@ fn attempt(ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
         established_boot_ns: _,
         told_boot_ns: _,
         told_bytes: _,
+        told_peer: _,
+        protocol,
+        reserved: _,
     } = state;
     *state = SOCKET_TCP_PENDING;
+    *protocol = by_protocol;
     *port = asked.port;
     *family = asked.family;
     *address_be = asked.address_be;
@@ -120,10 +134,18 @@ fn attempt(ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
         *state = SOCKET_IDLE;
         None
     };
-    let told = emit_connect_by(Family::Connection, kind::CONNECT, ctx, asked, hook, actor);
+    let told = emit_connect_by(Family::Connection, kind::CONNECT, ctx, asked, hook, actor, by_protocol);
     // SAFETY: no arguments.
     *asked_boot_ns = told.unwrap_or_else(|| unsafe { bpf_ktime_get_boot_ns() });
     Some(())
+}
+
+/// Whether the socket carries a part of an MPTCP connection: that has a socket of its own, which no hook is asked for.
+#[inline(always)]
+fn is_subflow(ctx: &SockAddrContext) -> bool {
+    // SAFETY: the context is valid while the program runs; the helper takes its socket.
+    let tcp = unsafe { bpf_skc_to_tcp_sock((*ctx.sock_addr).__bindgen_anon_1.sk.cast()) };
+    !tcp.is_null() && TcpSock::<Typed>::from_raw(tcp as u64).is_mptcp().is_some_and(|is| is != 0)
 }
 
 /// Tells of an attempt or of a datagram, made by the running process.
@@ -135,7 +157,9 @@ pub fn emit_connect(
     asked: &Asked,
     hook: u16,
 ) -> Option<()> {
-    emit_connect_by(family, kind, ctx, asked, hook, None).map(|_| ())
+    // SAFETY: the context is valid while the program runs.
+    let protocol = unsafe { (*ctx.sock_addr).protocol };
+    emit_connect_by(family, kind, ctx, asked, hook, None, protocol).map(|_| ())
 }
 
 /// The same, where it may be known already who that is; when it was told.
@@ -147,6 +171,7 @@ fn emit_connect_by(
     asked: &Asked,
     hook: u16,
     by: Option<&Actor>,
+    protocol: u32,
 ) -> Option<u64> {
     // Before anything can fail: the socket has no cookie until it is asked for, and the outcome is told by it even where
     // the attempt is lost.
@@ -158,11 +183,9 @@ fn emit_connect_by(
     let record = unsafe { &mut *entry.as_mut_ptr() };
     record.header = ticket.header(kind, hook, size_of::<ConnectRecord>() as u32);
     record.cookie = cookie;
+    record.protocol = protocol as u16;
     // SAFETY: the context is valid while the program runs.
-    unsafe {
-        record.protocol = (*ctx.sock_addr).protocol as u16;
-        record.socket_type = (*ctx.sock_addr).type_ as u16;
-    }
+    unsafe { record.socket_type = (*ctx.sock_addr).type_ as u16 };
     record.address_be = asked.address_be;
     record.port = asked.port;
     record.family = asked.family;

@@ -8,3 +8,4 @@ mod process;
 mod raw_socket;
 mod sys_exit;
 mod traffic;
+mod unix;

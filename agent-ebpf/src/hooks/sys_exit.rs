@@ -8,7 +8,7 @@ use agent_common::records::{FileRecord, file_flag, hook, kind, outcome};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::hooks::{outcome as connect_outcome, raw_socket};
+use crate::hooks::{outcome as connect_outcome, raw_socket, unix};
 use crate::kstruct::{File, Inode, Probed, Task, Typed, is_32_bit, syscall_number};
 use crate::path::{self, OFFSET_MASK};
 use crate::{current, emit, maps, verdict};
@@ -44,6 +44,7 @@ const S_IFMT: u16 = 0o170_000;
 const S_IFREG: u16 = 0o100_000;
 const S_IFSOCK: u16 = 0o140_000;
 const IPPROTO_TCP: u16 = 6;
+const AF_UNIX: u16 = 1;
 /// Still under way, or nothing was attempted: EAGAIN, EALREADY, EINPROGRESS, EISCONN, EINTR.
 const NOT_AN_END: [i64; 5] = [-11, -114, -115, -106, -4];
 /// Above every errno that programs see lie the kernel's own, for calls that are restarted.
@@ -74,6 +75,8 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     } else if call == number::CONNECT {
         if returned < 0 {
             let _ = connect_failed(registers, returned);
+        } else {
+            let _ = connect_succeeded(registers);
         }
     } else if call == number::SOCKET {
         if returned >= 0 {
@@ -138,6 +141,21 @@ fn fill(record: &mut FileRecord, file: File<Probed>, inode: Inode<Probed>) -> Op
     record.access_mode = file.mode()? & 3;
     record.reserved = 0;
     Some(())
+}
+
+/// A connect that did not fail: that of a unix socket may be told.
+#[inline(always)]
+fn connect_succeeded(registers: u64) -> Option<()> {
+    let task = Task::<Typed>::current();
+    let file = task.file(crate::kstruct::first_argument(registers)? as u32)?;
+    if file.inode()?.mode()? & S_IFMT != S_IFSOCK {
+        return None;
+    }
+    let sock = file.socket()?;
+    if sock.family()? != AF_UNIX {
+        return None;
+    }
+    unix::connected(sock)
 }
 
 /// A connect that failed. What already told its end by a change of state is told twice, and joined in userspace.

@@ -21,7 +21,6 @@ use crate::emit;
 use crate::kstruct::{Sock, Typed};
 use crate::maps::{self, SOCKET_IDLE, SOCKET_TCP_ESTABLISHED, SocketState};
 
-const IPPROTO_TCP: u16 = 6;
 /// What `bpf_ringbuf_query` is asked for: bytes not yet read.
 const BPF_RB_AVAIL_DATA: u64 = 0;
 /// `SOCK_DONE` of `enum sock_flags`: the other end sends no more.
@@ -128,7 +127,7 @@ fn tell(
     record.address_be = state.address_be;
     record.port = state.port;
     record.family = state.family;
-    record.protocol = IPPROTO_TCP;
+    record.protocol = state.protocol as u16;
     record.reserved = 0;
     record.errno = errno;
     record.reserved_too = 0;

@@ -198,6 +198,7 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
     let filters = KernelFilters {
         names: rules.names.clone(),
         suffixes: rules.suffixes.clone(),
+        sockets: catalogue.socket_names().to_vec(),
         markers: markers.clone(),
     };
     let mut sensor = Sensor::start(&SensorConfig {

@@ -20,7 +20,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 use super::sections::{Tail, plain, reversed_path};
 use crate::model::act::{
     Access, Act, Actor, ConnectAttempt, ConnectOutcome, Deed, Endpoint, Exit, FileOpen, Fork, Namespaces,
-    Outcome, Protocol, RawForm, RawSocket, Traffic, UnknownOutcome,
+    Outcome, Protocol, RawForm, RawSocket, Traffic, UnixConnect, UnknownOutcome,
 };
 use crate::model::bytes::RawBytes;
 use crate::model::process::{CredentialIds, FileRef, ProcessKey};
@@ -164,7 +164,7 @@ impl Meta {
             | kind::CONNECTION_UPDATE
             | kind::RAW_SOCKET => Some(Family::Connection),
             kind::DATAGRAM => Some(Family::Datagram),
-            kind::FILE_OPEN => Some(Family::File),
+            kind::FILE_OPEN | kind::UNIX_CONNECT => Some(Family::File),
             _ => None,
         }
     }
@@ -199,6 +199,7 @@ pub fn decode(bytes: &[u8]) -> Result<Act, DecodeError> {
         kind::CONNECTION_END => traffic(record).map(Deed::ConnectionEnd),
         kind::CONNECTION_UPDATE => traffic(record).map(Deed::ConnectionUpdate),
         kind::RAW_SOCKET => raw_socket(record),
+        kind::UNIX_CONNECT => unix_connect(record),
         unknown => Err(DecodeError::Kind(unknown)),
     }?;
     let (header, _) = fixed::<Header>("header", record)?;
@@ -226,6 +227,8 @@ pub const fn hook_name(number: u16) -> Result<&'static str, DecodeError> {
         hook::FENTRY_SOCKET_POST_CREATE => "fentry/security_socket_post_create",
         hook::CGROUP_SOCK_CREATE => "cgroup/sock_create",
         hook::FENTRY_TUN_DEV_ATTACH => "fentry/security_tun_dev_attach",
+        hook::FENTRY_UNIX_STREAM_CONNECT => "fentry/security_unix_stream_connect",
+        hook::FENTRY_UNIX_MAY_SEND => "fentry/security_unix_may_send",
         unknown => return Err(DecodeError::Hook(unknown)),
     })
 }
@@ -420,6 +423,24 @@ fn file_open(bytes: &[u8]) -> Result<Deed, DecodeError> {
             truncate: record.open_flags & libc::O_TRUNC as u32 != 0,
         },
         flags: record.open_flags,
+    }))
+}
+
+fn unix_connect(bytes: &[u8]) -> Result<Deed, DecodeError> {
+    const NAME: &str = "socket name";
+    let (record, tail) = fixed::<FileRecord>("unix socket", bytes)?;
+    let section = Tail::new(tail).take(NAME, record.path_length, PATH_BYTES)?;
+    let is_abstract = record.flags & file_flag::ABSTRACT != 0;
+    let name = if is_abstract {
+        RawBytes::from(section.strip_prefix(b"\0").unwrap_or(section))
+    } else {
+        reversed_path(NAME, section, record.flags & file_flag::PATH_TRUNCATED != 0)?
+    };
+    Ok(Deed::UnixConnect(UnixConnect {
+        actor: actor(&record.actor),
+        file: file(&record.file),
+        name,
+        is_abstract,
     }))
 }
 

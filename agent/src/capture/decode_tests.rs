@@ -242,3 +242,43 @@ proptest! {
         prop_assert!(cut.is_err() || whole.is_ok());
     }
 }
+
+#[test]
+fn what_connections_carry() {
+    let (mut stream, who, to) = (Stream::new(10_000_000), made_actor(5, 4), peer("192.0.2.1:443"));
+    let act = decode(&stream.traffic(&who, 9, to, (10, 20), Some(104))).unwrap();
+    let Deed::ConnectionEnd(end) = &act.deed else { panic!("{act:?}") };
+    assert_eq!((end.cookie, end.bytes_sent, end.bytes_received, end.errno), (9, 10, 20, Some(104)));
+    assert_eq!(
+        (act.time.since_ns(end.asked_at), act.time.since_ns(end.established_at)),
+        (2_000_000, 1_000_000)
+    );
+    let act = decode(&stream.traffic(&who, 9, to, (1, 2), None)).unwrap();
+    let Deed::ConnectionUpdate(update) = &act.deed else { panic!("{act:?}") };
+    assert_eq!((update.protocol, update.remote.port, update.errno), (Protocol::Tcp, 443, None));
+    assert_eq!(act.hook, "iter/bpf_sk_storage_map");
+}
+
+#[test]
+fn sockets_that_are_raw() {
+    use crate::model::act::RawForm;
+    let form = |family| {
+        let bytes = Stream::new(0).raw_socket(&made_actor(5, 4), (family, 3, 255));
+        let Deed::RawSocket(raw) = decode(&bytes).unwrap().deed else { panic!() };
+        raw.form
+    };
+    assert_eq!(form(2), RawForm::Socket { family: 2, socket_type: 3, protocol: 255 });
+    assert_eq!(form(agent_common::records::TUN_FAMILY), RawForm::Tun);
+}
+
+#[test]
+fn unix_sockets_by_path_and_by_abstract_name() {
+    let reached = |path: &str| {
+        let bytes = Stream::new(0).unix_connect(&made_actor(5, 4), path);
+        let Deed::UnixConnect(socket) = decode(&bytes).unwrap().deed else { panic!() };
+        (socket.name.as_bytes().to_vec(), socket.is_abstract)
+    };
+    assert_eq!(reached("/run/docker.sock"), (b"/run/docker.sock".to_vec(), false));
+    assert_eq!(reached("\0/containerd-shim/a\0b"), (b"/containerd-shim/a\0b".to_vec(), true));
+    assert_eq!(reached("\0"), (Vec::new(), true));
+}

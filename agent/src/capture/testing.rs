@@ -6,7 +6,7 @@ use agent_common::keys::InodeKey;
 use agent_common::limits::COMM_BYTES;
 use agent_common::records::{
     Actor, ConnectRecord, ExecRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header,
-    OutcomeRecord, StdioIdentity, exec_flag, file_flag, hook, kind, outcome,
+    OutcomeRecord, RawSocketRecord, StdioIdentity, TrafficRecord, exec_flag, file_flag, hook, kind, outcome,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -209,6 +209,67 @@ impl Stream {
     /// A TCP attempt of this stream was established.
     pub fn established(&mut self, cookie: u64, remote: SocketAddr) -> Vec<u8> {
         self.outcome(cookie, outcome::ESTABLISHED, 0, remote)
+    }
+
+    /// A connection of `actor`, asked for and established 2 and 1 ms ago, has carried `sent` and `received` bytes; it
+    /// ends with `errno`, or (`None`) lasts.
+    pub fn traffic(
+        &mut self,
+        actor: &Actor,
+        cookie: u64,
+        remote: SocketAddr,
+        (sent, received): (u64, u64),
+        errno: Option<u32>,
+    ) -> Vec<u8> {
+        let (kind, hook) = match errno {
+            Some(_) => (kind::CONNECTION_END, hook::INET_SOCK_SET_STATE),
+            None => (kind::CONNECTION_UPDATE, hook::SOCKET_ITERATOR),
+        };
+        let header = self.header(kind, hook, size_of::<TrafficRecord>());
+        let (family, address_be) = address(remote.ip());
+        let record = TrafficRecord {
+            header,
+            actor: *actor,
+            cookie,
+            asked_boot_ns: header.time_boot_ns.saturating_sub(2_000_000),
+            established_boot_ns: header.time_boot_ns.saturating_sub(1_000_000),
+            bytes_sent: sent,
+            bytes_received: received,
+            address_be,
+            port: remote.port(),
+            family,
+            protocol: libc::IPPROTO_TCP as u16,
+            reserved: 0,
+            errno: errno.unwrap_or(0),
+            reserved_too: 0,
+        };
+        record.as_bytes().to_vec()
+    }
+
+    /// `actor` makes a socket of a family, type and protocol.
+    pub fn raw_socket(&mut self, actor: &Actor, (family, socket_type, protocol): (u16, u16, u16)) -> Vec<u8> {
+        let hook = hook::FENTRY_SOCKET_POST_CREATE;
+        let header = self.header(kind::RAW_SOCKET, hook, size_of::<RawSocketRecord>());
+        let record = RawSocketRecord { header, actor: *actor, family, socket_type, protocol, reserved: 0 };
+        record.as_bytes().to_vec()
+    }
+
+    /// `actor` connects to the unix socket bound at `path`, or, where that begins with a NUL, to one of the abstract
+    /// namespace.
+    pub fn unix_connect(&mut self, actor: &Actor, path: &str) -> Vec<u8> {
+        let (name, flags) = if path.starts_with('\0') {
+            (path.as_bytes().to_vec(), file_flag::BY_NAME | file_flag::ABSTRACT)
+        } else {
+            (reversed(path), file_flag::BY_NAME | file_flag::PATH_REVERSED)
+        };
+        let hook = hook::FENTRY_UNIX_STREAM_CONNECT;
+        let mut bytes = self.file_open_as(hook, actor, &name, flags, file_identity(29, 41));
+        if let Some(place) =
+            bytes.get_mut(std::mem::offset_of!(Header, kind)..).and_then(|rest| rest.get_mut(..2))
+        {
+            place.copy_from_slice(&kind::UNIX_CONNECT.to_ne_bytes());
+        }
+        bytes
     }
 
     /// `actor` opens the file at `path` for reading; the path as a walk gives it.

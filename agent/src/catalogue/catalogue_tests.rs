@@ -285,3 +285,46 @@ proptest! {
         }
     }
 }
+
+/// Which shipped socket a path or (after `@`) an abstract name is.
+fn socket(name: &str) -> Option<String> {
+    let (name, is_abstract) = name.strip_prefix('@').map_or((name, false), |name| (name, true));
+    let mut stream = crate::capture::testing::Stream::new(0);
+    let by = crate::capture::testing::actor(5, 4);
+    let given = if is_abstract { format!("\0{name}") } else { name.to_owned() };
+    let act = crate::capture::decode::decode(&stream.unix_connect(&by, &given)).unwrap();
+    let crate::model::act::Deed::UnixConnect(socket) = act.deed else { panic!() };
+    CATALOGUE.find_socket(&socket).map(|entry| entry.name.to_string())
+}
+
+#[test]
+fn the_shipped_sockets_are_found_and_others_are_not() {
+    let found = [
+        ("/tmp/ssh-XXXXabcd/agent.4100", "ssh-agent"),
+        ("/run/user/1000/keyring/ssh", "ssh-agent"),
+        ("/home/ada/.ssh/agent/s.abc.agent.def", "ssh-agent"),
+        ("/run/user/1000/gnupg/S.gpg-agent.ssh", "gpg-agent"),
+        ("/run/docker.sock", "container-engine"),
+        ("/run/k3s/containerd/containerd.sock", "container-engine"),
+        ("@/containerd-shim/0123.sock", "containerd-shim"),
+        ("/run/spire/sockets/agent.sock", "spire-agent"),
+    ];
+    for (path, entry) in found {
+        assert_eq!(socket(path).as_deref(), Some(entry), "{path}");
+    }
+    for path in ["/run/systemd/journal/stdout", "/run/dbus/system_bus_socket", "@/tmp/.X11-unix/X0", "@"] {
+        assert_eq!(socket(path), None, "{path}");
+    }
+    // A file's rule is none for a socket, and the other way round.
+    assert_eq!(socket("/etc/shadow"), None);
+    assert!(CATALOGUE.find(b"/run/docker.sock").is_none());
+}
+
+#[test]
+fn a_socket_entry_that_the_kernel_cannot_look_for_is_refused() {
+    let text = "version = 1\n[[socket]]\nname = \"x\"\nkind = \"socket\"\nsensitivity = 1\n\
+                paths = [\"/run/*\"]\ncomment = \"x\"\n";
+    let source = Source { file: "x.toml".into(), text: text.into() };
+    let error = Catalogue::from_sources(&[source]).unwrap_err().to_string();
+    assert!(error.contains("x.toml:6") && error.contains("nothing telling"), "{error}");
+}

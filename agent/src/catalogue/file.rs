@@ -73,6 +73,14 @@ pub enum Problem {
         /// Why.
         source: RuleError,
     },
+    /// Not for the kernel's filter of sockets.
+    #[error("socket `{path}`: {source}")]
+    SocketRule {
+        /// The socket.
+        path: String,
+        /// Why.
+        source: super::sockets::SocketRuleError,
+    },
     /// All entries together are too much.
     #[error("{0}")]
     Together(RuleError),
@@ -92,6 +100,8 @@ struct RawFile {
     disable: Vec<Spanned<String>>,
     #[serde(default)]
     credential: Vec<RawEntry>,
+    #[serde(default)]
+    socket: Vec<RawEntry>,
 }
 
 #[derive(Deserialize)]
@@ -124,6 +134,9 @@ pub struct Source {
 pub struct ParsedEntry {
     /// Its name.
     pub name: String,
+    /// Whether its paths are those of unix sockets. One of the abstract namespace is written `@name`, and kept as the
+    /// path `/@name`.
+    pub socket: bool,
     /// Line of its name.
     pub line: usize,
     /// Its kind.
@@ -195,12 +208,13 @@ impl Source {
         check_version(self, &raw.version)?;
         let mut names = BTreeSet::new();
         let mut entries = Vec::new();
-        for entry in raw.credential {
+        let credentials = raw.credential.into_iter().map(|entry| (entry, false));
+        for (entry, socket) in credentials.chain(raw.socket.into_iter().map(|entry| (entry, true))) {
             let (at, name) = (entry.name.span().start, entry.name.get_ref().clone());
             if !names.insert(name.clone()) {
                 return Err(self.error(Some(at), Some(&name), Problem::Duplicate));
             }
-            entries.push(self.entry(entry)?);
+            entries.push(self.entry(entry, socket)?);
         }
         let disable = raw
             .disable
@@ -210,7 +224,7 @@ impl Source {
         Ok(ParsedFile { entries, disable: disable.collect() })
     }
 
-    fn entry(&self, raw: RawEntry) -> Result<ParsedEntry, CatalogueError> {
+    fn entry(&self, raw: RawEntry, socket: bool) -> Result<ParsedEntry, CatalogueError> {
         let line = self.line(raw.name.span().start);
         let name = raw.name.get_ref().as_str();
         let fail = |at: usize, problem: Problem| Err(self.error(Some(at), Some(name), problem));
@@ -231,7 +245,10 @@ impl Source {
         }
         let parse = |path: &Spanned<String>| {
             let text = path.get_ref();
-            Pattern::parse(text).map_err(|source| {
+            let is_abstract = socket && text.starts_with('@');
+            let pattern =
+                if is_abstract { Pattern::parse(&format!("/{text}")) } else { Pattern::parse(text) };
+            pattern.map_err(|source| {
                 let problem = Problem::Pattern { path: text.clone(), source };
                 self.error(Some(path.span().start), Some(name), problem)
             })
@@ -245,6 +262,7 @@ impl Source {
             exclude.extend(parse(path)?);
         }
         Ok(ParsedEntry {
+            socket,
             line,
             kind: raw.kind.into_inner(),
             sensitivity,

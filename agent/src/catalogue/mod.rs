@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agent_common::keys::InodeKey;
+use agent_common::keys::{InodeKey, RuleName};
 use globset::GlobSet;
 use sha2::{Digest, Sha256};
 
@@ -18,13 +18,15 @@ pub mod matcher;
 pub mod mounts;
 pub mod pattern;
 pub mod rules;
+pub mod sockets;
 
-use crate::model::act::FileOpen;
+use crate::model::act::{FileOpen, UnixConnect};
 use enumerate::KnownFiles;
 use file::{CatalogueError, ParsedEntry, Problem, Source};
 use matcher::{Matcher, exclusion};
 use pattern::Pattern;
 use rules::{KernelRules, RulesBuilder};
+use sockets::SocketRules;
 
 /// Where operators put files that are read at every start.
 pub const OPERATOR_DIRECTORY: &str = "/etc/telltale/credentials.d";
@@ -56,6 +58,8 @@ pub struct Catalogue {
     entries: Vec<(Arc<Entry>, Vec<Pattern>)>,
     rules: KernelRules,
     matcher: Matcher,
+    socket_names: Vec<(RuleName, u32)>,
+    sockets: Matcher,
     digest: String,
 }
 
@@ -103,7 +107,9 @@ impl Catalogue {
 
     fn compile(parsed: Vec<(&Source, ParsedEntry)>, digest: String) -> Result<Self, CatalogueError> {
         let mut rules = RulesBuilder::default();
+        let mut socket_rules = SocketRules::default();
         let mut entries = Vec::new();
+        let mut sockets = Vec::new();
         for (source, entry) in parsed {
             let fail = |line, problem| CatalogueError {
                 line: Some(line),
@@ -112,9 +118,15 @@ impl Catalogue {
             let mut patterns = Vec::new();
             for (path, line, alternatives) in &entry.paths {
                 for pattern in alternatives {
-                    rules
-                        .add(pattern)
-                        .map_err(|source| fail(*line, Problem::Rule { path: path.clone(), source }))?;
+                    if !entry.socket {
+                        rules
+                            .add(pattern)
+                            .map_err(|source| fail(*line, Problem::Rule { path: path.clone(), source }))?;
+                    } else if !path.starts_with('@') {
+                        socket_rules.add(pattern).map_err(|source| {
+                            fail(*line, Problem::SocketRule { path: path.clone(), source })
+                        })?;
+                    }
                     patterns.push(pattern.clone());
                 }
             }
@@ -130,14 +142,18 @@ impl Catalogue {
                 comment: entry.comment.into(),
                 exclude,
             };
-            entries.push((Arc::new(compiled), patterns));
+            let kept = if entry.socket { &mut sockets } else { &mut entries };
+            kept.push((Arc::new(compiled), patterns));
         }
         let together =
             |problem| CatalogueError { file: "catalogue".into(), line: None, entry: None, problem };
         let rules = rules.build().map_err(|error| together(Problem::Together(error)))?;
-        let matcher = Matcher::new(entries.iter().map(|(entry, patterns)| (entry, patterns.as_slice())))
-            .map_err(|error| together(Problem::Form(error.to_string())))?;
-        Ok(Self { entries, rules, matcher, digest })
+        let matcher = |entries: &[(Arc<Entry>, Vec<Pattern>)]| {
+            Matcher::new(entries.iter().map(|(entry, patterns)| (entry, patterns.as_slice())))
+                .map_err(|error| together(Problem::Form(error.to_string())))
+        };
+        let (matcher, sockets) = (matcher(&entries)?, matcher(&sockets)?);
+        Ok(Self { entries, rules, matcher, socket_names: socket_rules.names(), sockets, digest })
     }
 
     /// The entry for a path: see [`Matcher::find`].
@@ -161,6 +177,19 @@ impl Catalogue {
             (None, Some(inode)) => Some((inode, "inode")),
             (None, None) => None,
         }
+    }
+
+    /// The entry for a unix socket, by the path that it is bound to; by its name for one of the abstract namespace.
+    pub fn find_socket(&self, socket: &UnixConnect) -> Option<&Arc<Entry>> {
+        if socket.is_abstract {
+            return self.sockets.find(&[b"/@", socket.name.as_bytes()].concat());
+        }
+        self.sockets.find(socket.name.as_bytes())
+    }
+
+    /// What the kernel's filter is told of sockets.
+    pub fn socket_names(&self) -> &[(RuleName, u32)] {
+        &self.socket_names
     }
 
     /// What the kernel's filter is told.

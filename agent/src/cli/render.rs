@@ -250,10 +250,11 @@ fn credential(credential: &Credential) -> Told<'_> {
     let truncated = credential.truncate.then(|| span(style::BAD, " truncated"));
     let results =
         vec![truncated.clone().into_iter().chain([name]).collect(), truncated.into_iter().collect()];
-    let verb = match &*credential.access {
-        "read_write" => "rw",
-        "none" => "open",
-        access => access,
+    let verb = match (&*credential.how, &*credential.access) {
+        ("connect", _) => "conn",
+        (_, "read_write") => "rw",
+        (_, "none") => "open",
+        (_, access) => access,
     };
     Told { verb, target: span(colour, escaped(credential.path.as_bytes())), keep: Keep::End, results }
 }

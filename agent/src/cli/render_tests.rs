@@ -40,6 +40,7 @@ fn at_60_columns() {
 03:05:05 human/alice  curl[4321]   tcp   192.0.2.10:443 open
 03:05:26 human/alice  curl[4321]   tcp   192.0.…0:443 closed
 03:05:27 human/alice  curl[4321]   sock  packet raw
+03:05:28 human/alice  curl[4321]   conn  …XXXabcd/agent.4100
 ",
     );
 }
@@ -61,6 +62,7 @@ fn at_100_columns() {
 03:05:05 human/alice      curl[4321] alice  tcp   192.0.2.10:443 open         … › claude › bash
 03:05:26 human/alice      curl[4321] alice  tcp   192.0.2.10:443 closed       … › claude › bash
 03:05:27 human/alice      curl[4321] alice  sock  packet raw protocol 3       … › claude › bash
+03:05:28 human/alice      curl[4321] alice  conn  …mp/ssh-XXXXabcd/agent.4100 … › claude › bash
 ",
     );
 }
@@ -82,6 +84,7 @@ fn at_200_columns() {
 03:05:05.000  human/alice                     curl[4321] alice              tcp   192.0.2.10:443 open 1.8 kB out, 9.4 MB in 60.0 s        sshd › bash › claude › bash
 03:05:26.300  human/alice                     curl[4321] alice              tcp   192.0.2.10:443 closed: ECONNRESET                       sshd › bash › claude › bash
 03:05:27.000  human/alice                     curl[4321] alice              sock  packet raw protocol 3                                   sshd › bash › claude › bash
+03:05:28.000  human/alice                     curl[4321] alice              conn  /tmp/ssh-XXXXabcd/agent.4100 ssh-agent                  sshd › bash › claude › bash
 ",
     );
 }
@@ -103,6 +106,7 @@ fn without_a_terminal() {
 03:05:05.000  human/alice               curl[4321] alice        tcp   192.0.2.10:443 open 1.8 kB out, 9.4 MB in 60.0 s  sshd › bash › claude › bash
 03:05:26.300  human/alice               curl[4321] alice        tcp   192.0.2.10:443 closed: ECONNRESET 2.4 kB out, 12.8 MB in 81.3 s  sshd › bash › claude › bash
 03:05:27.000  human/alice               curl[4321] alice        sock  packet raw protocol 3                           sshd › bash › claude › bash
+03:05:28.000  human/alice               curl[4321] alice        conn  /tmp/ssh-XXXXabcd/agent.4100 ssh-agent          sshd › bash › claude › bash
 ",
     );
 }

@@ -256,7 +256,7 @@ pub const LADDER: &[Capability] = &[
             rungs: EVERY,
             programs: &[tracepoint("set_state", "inet_sock_set_state")],
             offsets: &[Offsets::Outcome, Offsets::Traffic],
-            gaps: &[],
+            gaps: &["of an MPTCP connection, what other subflows than the first carry"],
         }],
     },
     Capability {
@@ -267,7 +267,7 @@ pub const LADDER: &[Capability] = &[
             rungs: EVERY,
             programs: &[Program { name: "traffic_update", attach: Attach::SocketIterator }],
             offsets: &[Offsets::Traffic],
-            gaps: &[],
+            gaps: &["of an MPTCP connection, what other subflows than the first carry"],
         }],
     },
     Capability {
@@ -294,6 +294,31 @@ pub const LADDER: &[Capability] = &[
                 gaps: &[
                     "sockets of other families than IP, and TUN, are not seen where io_uring or a 32-bit program makes \
                      them",
+                ],
+            },
+        ],
+    },
+    Capability {
+        name: "credential_socket",
+        sees: "connects and datagrams to unix sockets that are credential sources",
+        essential: false,
+        servings: &[
+            Serving {
+                rungs: &[Rung::Lsm, Rung::Fentry],
+                programs: &[
+                    entry("unix_connect", "security_unix_stream_connect"),
+                    entry("unix_send", "security_unix_may_send"),
+                ],
+                offsets: &[Offsets::FileOpen, Offsets::UnixPeer],
+                gaps: &[],
+            },
+            Serving {
+                rungs: &[Rung::Tracepoint],
+                programs: &[tracepoint("sys_exit", "sys_exit")],
+                offsets: &[Offsets::FileOpen, Offsets::FileOpenAtExit, Offsets::UnixPeer],
+                gaps: &[
+                    "connects to credential sockets by io_uring or by 32-bit programs are not seen",
+                    "datagrams to a credential socket by a socket that is not connected are not seen",
                 ],
             },
         ],

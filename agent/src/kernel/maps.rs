@@ -43,6 +43,8 @@ pub struct KernelFilters {
     pub names: Vec<(RuleName, u32)>,
     /// File name suffixes.
     pub suffixes: Vec<RuleSuffix>,
+    /// Names of credential sockets and of their directories, with flags of `agent_common::keys::rule_name`.
+    pub sockets: Vec<(RuleName, u32)>,
     /// Environment markers, with their flags.
     pub markers: Vec<(MarkerName, u32)>,
 }
@@ -66,9 +68,10 @@ pub(super) struct Maps {
     /// What `name_filter` holds; bits are only ever added.
     filter: Box<NameFilter>,
     names: HashMap<MapData, Shared<RuleName>, u32>,
-    /// Programs name maps by descriptor until they are loaded: these two are held for that alone.
+    /// Programs name maps by descriptor until they are loaded: these three are held for that alone.
     _suffixes: HashMap<MapData, Shared<RuleSuffix>, u32>,
     _markers: HashMap<MapData, Shared<MarkerName>, u32>,
+    _sockets: HashMap<MapData, Shared<RuleName>, u32>,
     switches: Control,
 }
 
@@ -93,6 +96,10 @@ impl Maps {
         for (name, flags) in &filters.markers {
             markers.insert(Shared(*name), flags, 0).map_err(refused("MARKER_NAMES"))?;
         }
+        let mut sockets: HashMap<MapData, Shared<RuleName>, u32> = take!(ebpf, "SOCKET_NAMES");
+        for (name, flags) in &filters.sockets {
+            sockets.insert(Shared(*name), flags, 0).map_err(refused("SOCKET_NAMES"))?;
+        }
         let mut maps = Self {
             control: take!(ebpf, "CONTROL"),
             cpu_state: take!(ebpf, "CPU_STATE"),
@@ -103,6 +110,7 @@ impl Maps {
             names,
             _suffixes: suffixes,
             _markers: markers,
+            _sockets: sockets,
             switches: Control { catalogue_generation: 1, ..Control::default() },
         };
         let names = filters.names.iter().map(|(name, _)| name.filter_bit());

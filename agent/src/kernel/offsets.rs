@@ -28,6 +28,8 @@ pub enum Capability {
     Traffic,
     /// Sockets from the exit of system calls.
     SocketAtExit,
+    /// Peers of unix sockets.
+    UnixPeer,
 }
 
 /// What a field must be for its reader to be right.
@@ -82,7 +84,9 @@ pub struct Field {
     pub needed_by: &'static [Capability],
 }
 
-use Capability::{Connection, Exec, FileOpen, FileOpenAtExit, Outcome, Process, SocketAtExit, Traffic};
+use Capability::{
+    Connection, Exec, FileOpen, FileOpenAtExit, Outcome, Process, SocketAtExit, Traffic, UnixPeer,
+};
 use Expected::{AnyPointer, Array, Integer, Integers, Pointer, PointerToPointers, Structure, Text};
 
 /// The key of a process: no record is worth anything without.
@@ -95,6 +99,7 @@ const AT_EXIT: &[Capability] = &[FileOpenAtExit];
 const OUTCOME: &[Capability] = &[Outcome];
 const TRAFFIC: &[Capability] = &[Traffic];
 const SYSCALL_EXIT: &[Capability] = &[FileOpenAtExit, SocketAtExit];
+const UNIX_PEER: &[Capability] = &[UnixPeer];
 const SOCKET_AT_EXIT: &[Capability] = &[SocketAtExit];
 const COOKIE: &[Capability] = &[Outcome, Traffic];
 /// Only the value itself is lost.
@@ -216,6 +221,13 @@ pub const TABLE: &[Field] = table! {
     regs_second_argument SOCKET_AT_EXIT Offset: "pt_regs.si" Integer(8), "pt_regs.regs" Integers(248);
     regs_third_argument SOCKET_AT_EXIT Offset: "pt_regs.dx" Integer(8), "pt_regs.regs" Integers(248);
     compatibility VALUE Offset: "task_struct.thread_info.status" Integer(4), "pt_regs.pstate" Integer(8);
+    unix_address UNIX_PEER Offset: "unix_sock.addr" Pointer("unix_address");
+    unix_path UNIX_PEER Offset: "unix_sock.path" Structure("path", 16);
+    unix_peer UNIX_PEER Offset: "unix_sock.peer" Pointer("sock");
+    unix_address_length UNIX_PEER Offset: "unix_address.len" Integer(4);
+    unix_address_name UNIX_PEER Offset: "unix_address.name" Array("sockaddr_un");
+    tcp_is_mptcp VALUE Offset: "tcp_sock.is_mptcp" Integer(1);
+    task_flags VALUE Offset: "task_struct.flags" Integer(4);
 };
 
 impl Expected {

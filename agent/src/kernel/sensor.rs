@@ -162,6 +162,7 @@ impl Sensor {
                     "datagram" => selftest::datagram(&own, &mut records),
                     "credential_open" => selftest::credential_open(&own, &mut records),
                     "raw_socket" => selftest::raw_socket(&own, &mut records),
+                    "credential_socket" => selftest::credential_socket(&own, &mut records),
                     "connection_end" => selftest::connection_end(&own, &mut records),
                     "connection_update" => {
                         let walker = SocketIterator::attach(ebpf)

@@ -41,6 +41,8 @@ pub enum Deed {
     ConnectionUpdate(Traffic),
     /// A socket was made whose destinations no hook sees.
     RawSocket(RawSocket),
+    /// A unix socket that may be a credential source was connected or sent to.
+    UnixConnect(UnixConnect),
 }
 
 /// Who acted, as it was at the moment of the act.
@@ -206,6 +208,19 @@ pub enum RawForm {
     },
     /// A TUN or TAP interface.
     Tun,
+}
+
+/// A unix socket that may be a credential source was connected or sent to.
+#[derive(Clone, Debug)]
+pub struct UnixConnect {
+    /// Who.
+    pub actor: Actor,
+    /// The file that the peer is bound to; all zero for one of the abstract namespace.
+    pub file: FileRef,
+    /// Where that file is, from the root of the process; the name of one of the abstract namespace, any bytes.
+    pub name: RawBytes,
+    /// Whether its name is in the abstract namespace.
+    pub is_abstract: bool,
 }
 
 /// How a connection attempt ended.

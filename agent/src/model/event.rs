@@ -123,14 +123,16 @@ pub struct CredentialAccess {
     pub kind: Arc<str>,
     /// How bad its loss would be, 1 to 5.
     pub sensitivity: u8,
-    /// Path from the root of the process.
+    /// Path from the root of the process; `@` and its name for a socket of the abstract namespace.
     pub path: RawBytes,
-    /// The file.
+    /// The file; all zero for such a socket.
     pub file: FileRef,
     /// Read, write, truncate.
     pub access: Access,
     /// How it was recognised: `path` or `inode`.
     pub matched_by: &'static str,
+    /// How it was acquired: `open`, `connect`.
+    pub how: &'static str,
 }
 
 /// Why: the reasons that can be known.

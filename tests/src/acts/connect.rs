@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::thread;
 
@@ -9,12 +10,12 @@ use clap::{Args, ValueEnum};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendFlags, SocketFlags, SocketType, bind, connect, getpeername, getsockname, listen,
-    sendto, socket_with, sockopt,
+    AddressFamily, Protocol, SendFlags, SocketFlags, SocketType, bind, connect, getpeername, getsockname,
+    listen, sendto, socket_with, sockopt,
 };
 use serde_json::{Value, json};
 
-use super::{deed, print, target, uring, v4_mapped};
+use super::{compat, deed, print, target, uring, v4_mapped};
 use crate::harness::expect::{Deed, object};
 use crate::outcome::{During, Outcome, ensure, failed};
 
@@ -38,6 +39,14 @@ pub(crate) enum How {
     Uring,
     /// io_uring, submitted by the kernel's polling thread.
     Sqpoll,
+    /// io_uring, in a thread that the kernel makes for it.
+    Worker,
+    /// io_uring, with a socket that never has a descriptor.
+    Direct,
+    /// MPTCP.
+    Mptcp,
+    /// System calls with the numbers of 32-bit programs.
+    Compat,
     /// Non-blocking, closed before there is an end; to a listener of its own that answers no more.
     Abandoned,
 }
@@ -73,16 +82,30 @@ pub(super) fn perform(args: &ConnectArgs) -> Outcome {
 
 /// Connects, waits for the end, and says what it was. The socket is closed before that is printed.
 pub(super) fn attempt(to: SocketAddr, how: How) -> Outcome<Deed> {
+    if how == How::Direct {
+        let result = uring::connect_direct(to)?;
+        return told_without(to, result);
+    }
     let nonblocking = matches!(how, How::Nonblocking | How::Asked);
-    let socket = stream(to, nonblocking)?;
+    let socket = match how {
+        How::Mptcp => multipath(to)?,
+        How::Compat => compat::stream(to)?,
+        _ => stream(to, nonblocking)?,
+    };
     let result = match how {
         How::Nonblocking | How::Asked => waited(&socket, to, how == How::Asked),
         How::FastOpen => sendto(&socket, b"GET /", SendFlags::from_bits_retain(MSG_FASTOPEN), &to).map(drop),
-        How::Uring => uring::connect(&socket, to, false)?,
-        How::Sqpoll => uring::connect(&socket, to, true)?,
-        How::Blocking | How::Thread | How::Abandoned => connect(&socket, &to),
+        How::Uring => uring::connect(&socket, to, uring::By::Caller)?,
+        How::Sqpoll => uring::connect(&socket, to, uring::By::Poller)?,
+        How::Worker => uring::connect(&socket, to, uring::By::Worker)?,
+        How::Compat => compat::connect(&socket, to)?,
+        How::Blocking | How::Thread | How::Abandoned | How::Mptcp | How::Direct => connect(&socket, &to),
     };
-    told(&socket, to, result)
+    let mut told = told(&socket, to, result)?;
+    if how == How::Mptcp {
+        told.target.insert("protocol".to_owned(), "mptcp".into());
+    }
+    Ok(told)
 }
 
 /// A new socket for an address.
@@ -90,6 +113,16 @@ pub(super) fn stream(to: SocketAddr, nonblocking: bool) -> Outcome<OwnedFd> {
     let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = if nonblocking { SocketFlags::NONBLOCK | SocketFlags::CLOEXEC } else { SocketFlags::CLOEXEC };
     socket_with(family, SocketType::STREAM, flags, None).during("make a socket")
+}
+
+/// A new socket of MPTCP for an address.
+fn multipath(to: SocketAddr) -> Outcome<OwnedFd> {
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let protocol = NonZeroU32::new(libc::IPPROTO_MPTCP.cast_unsigned()).map(Protocol::from_raw);
+    match socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, protocol) {
+        Err(Errno::PROTONOSUPPORT | Errno::NOPROTOOPT | Errno::INVAL) => failed(super::UNSUPPORTED),
+        made => made.during("make a socket"),
+    }
 }
 
 fn waited(socket: &OwnedFd, to: SocketAddr, ask_again: bool) -> Result<(), Errno> {
@@ -106,6 +139,22 @@ fn waited(socket: &OwnedFd, to: SocketAddr, ask_again: bool) -> Result<(), Errno
         };
     }
     sockopt::socket_error(socket)?
+}
+
+/// What a program knows of an attempt whose socket it cannot ask.
+fn told_without(to: SocketAddr, result: Result<(), Errno>) -> Outcome<Deed> {
+    let socket = stream(to, false)?;
+    let mut told = match result {
+        Err(_) => told(&socket, to, result)?,
+        Ok(()) => told(&socket, to, Err(Errno::INVAL))?,
+    };
+    if result.is_ok() {
+        told.facts.extend(object(json!({
+            "outcome": "established", "errno": Value::Null, "errno_number": Value::Null,
+            "connected_address": to.ip().to_canonical().to_string(), "connected_port": to.port(),
+        })));
+    }
+    Ok(told)
 }
 
 /// What the program knows of its attempt.

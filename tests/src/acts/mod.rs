@@ -1,11 +1,13 @@
 //! Things that a process can do, each of which prints what it did (a [`Deed`] a line). Small and blunt: what is printed
 //! must be what happened, as the process itself could see it.
 
+mod compat;
 mod connect;
 mod daemon;
 mod datagram;
 mod flood;
 mod inherited;
+mod local;
 mod make;
 mod measure;
 mod network;
@@ -43,6 +45,8 @@ pub(crate) enum Act {
     Talk(talk::TalkArgs),
     /// Make a socket and leave it at that.
     Make(make::MakeArgs),
+    /// Reach a unix socket.
+    Local(local::LocalArgs),
     /// Use sockets of a parent.
     Inherited(inherited::InheritedArgs),
     /// Do much, and count it.
@@ -64,6 +68,7 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Daemon(args) => daemon::perform(args),
         Act::Talk(args) => talk::perform(args),
         Act::Make(args) => make::perform(args),
+        Act::Local(args) => local::perform(args),
         Act::Inherited(args) => inherited::perform(args),
         Act::Flood(args) => flood::perform(args),
         Act::Measure(args) => measure::perform(args),

@@ -7,18 +7,53 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use io_uring::{IoUring, opcode, squeue, types};
 use rustix::io::Errno;
+use rustix::net::SocketAddrUnix;
 
 use crate::outcome::{During, Outcome, failed};
 
 /// Milliseconds for which the kernel's thread polls before it rests.
 const POLL_IDLE_MS: u32 = 100;
 
+/// Which thread does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// The caller's.
+    Caller,
+    /// One of the kernel's, which polls for what is to be done.
+    Poller,
+    /// One of the kernel's, made for this.
+    Worker,
+}
+
+/// Makes a socket that has no descriptor but a place in the ring, and connects it; what the kernel gave.
+pub(super) fn connect_direct(to: SocketAddr) -> Outcome<Result<(), Errno>> {
+    let (address, length) = raw(to);
+    let mut ring: IoUring = IoUring::new(4).during("make a ring")?;
+    ring.submitter().register_files_sparse(1).during("make room in the ring")?;
+    let family = if to.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let Ok(place) = types::DestinationSlot::try_from_slot_target(0) else {
+        return failed("the ring has no first place");
+    };
+    let make = opcode::Socket::new(family, libc::SOCK_STREAM, 0).file_index(Some(place)).build();
+    match one(&mut ring, &make).during("make a socket by io_uring")? {
+        0 => {}
+        error if error == -libc::EINVAL => return failed(super::UNSUPPORTED),
+        error => {
+            return Err(io::Error::from_raw_os_error(-error)).during("make a socket by io_uring");
+        }
+    }
+    let connect = opcode::Connect::new(types::Fixed(0), (&raw const address).cast(), length).build();
+    let result = one(&mut ring, &connect).during("connect by io_uring")?;
+    Ok(if result < 0 { Err(Errno::from_raw_os_error(-result)) } else { Ok(()) })
+}
+
 /// Connects; what the kernel gave.
-pub(super) fn connect(socket: &OwnedFd, to: SocketAddr, polled: bool) -> Outcome<Result<(), Errno>> {
+pub(super) fn connect(socket: &OwnedFd, to: SocketAddr, by: By) -> Outcome<Result<(), Errno>> {
     let (address, length) = raw(to);
     let entry =
         opcode::Connect::new(types::Fd(socket.as_raw_fd()), (&raw const address).cast(), length).build();
-    let result = submit(&entry, polled).during("connect by io_uring")?;
+    let entry = if by == By::Worker { entry.flags(squeue::Flags::ASYNC) } else { entry };
+    let result = submit(&entry, by == By::Poller).during("connect by io_uring")?;
     Ok(if result < 0 { Err(Errno::from_raw_os_error(-result)) } else { Ok(()) })
 }
 
@@ -32,6 +67,22 @@ pub(super) fn open(path: &str) -> Outcome<OwnedFd> {
     }
     // SAFETY: the kernel has just given us this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(result) })
+}
+
+/// Connects a unix socket.
+pub(super) fn connect_local(socket: &OwnedFd, to: &SocketAddrUnix) -> Outcome<Result<(), Errno>> {
+    // SAFETY: zeros are a valid `sockaddr_un`.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let name = to.path_bytes().unwrap_or_default();
+    for (to, from) in address.sun_path.iter_mut().zip(name) {
+        *to = *from as libc::c_char;
+    }
+    let length = size_of_val(&address) as libc::socklen_t;
+    let entry =
+        opcode::Connect::new(types::Fd(socket.as_raw_fd()), (&raw const address).cast(), length).build();
+    let result = submit(&entry, false).during("connect by io_uring")?;
+    Ok(if result < 0 { Err(Errno::from_raw_os_error(-result)) } else { Ok(()) })
 }
 
 /// Makes a socket.
@@ -53,7 +104,10 @@ fn submit(entry: &squeue::Entry, polled: bool) -> io::Result<i32> {
     if polled {
         builder.setup_sqpoll(POLL_IDLE_MS);
     }
-    let mut ring: IoUring = builder.build(4)?;
+    one(&mut builder.build(4)?, entry)
+}
+
+fn one(ring: &mut IoUring, entry: &squeue::Entry) -> io::Result<i32> {
     // SAFETY: what the entry points to is alive in the caller, which waits for its end here.
     let pushed = unsafe { ring.submission().push(entry) };
     pushed.map_err(io::Error::other)?;
@@ -63,7 +117,7 @@ fn submit(entry: &squeue::Entry, polled: bool) -> io::Result<i32> {
 }
 
 /// An address as the kernel takes it.
-fn raw(to: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
+pub(super) fn raw(to: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
     // SAFETY: zeros are a valid `sockaddr_storage`.
     let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
     let size = match to {

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Case, shared};
+use crate::acts::UNSUPPORTED;
 use crate::harness::expect::Expected;
 use crate::harness::scene::Scene;
 use crate::harness::servers::{V4, V6, mapped};
-
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Verdict, skipped};
 
 /// To whom.
 #[derive(Clone, Copy)]
@@ -24,7 +24,7 @@ enum Peer {
     Unreachable(&'static str),
 }
 
-const TABLE: [(&str, &str, Peer); 22] = [
+const TABLE: [(&str, &str, Peer); 33] = [
     ("v4", "blocking", Peer::Answers(V4)),
     ("v6", "blocking", Peer::Answers(V6)),
     ("v4-mapped", "blocking", Peer::AnswersMapped),
@@ -47,6 +47,17 @@ const TABLE: [(&str, &str, Peer); 22] = [
     ("uring-refused", "uring", Peer::Refuses(V4)),
     ("uring-unreachable", "uring", Peer::Unreachable("[ff01::1]:9")),
     ("sqpoll", "sqpoll", Peer::Answers(V4)),
+    ("sqpoll-refused", "sqpoll", Peer::Refuses(V6)),
+    ("uring-worker", "worker", Peer::Answers(V4)),
+    ("uring-worker-refused", "worker", Peer::Refuses(V6)),
+    ("uring-direct", "direct", Peer::Answers(V4)),
+    ("uring-direct-v6", "direct", Peer::Answers(V6)),
+    ("mptcp", "mptcp", Peer::Answers(V4)),
+    ("mptcp-v6", "mptcp", Peer::Answers(V6)),
+    ("mptcp-refused", "mptcp", Peer::Refuses(V4)),
+    ("32-bit-v4", "compat", Peer::Answers(V4)),
+    ("32-bit-v6", "compat", Peer::Answers(V6)),
+    ("32-bit-refused", "compat", Peer::Refuses(V4)),
 ];
 
 /// All of them.
@@ -73,9 +84,13 @@ fn row(scene: &mut Scene<'_>, how: &str, peer: Peer) -> Outcome {
     if unreachable && how == "uring" {
         scene.unless_named("an attempt made through io_uring that has no route ends as unknown")?;
     }
-    let expected = scene.act(&["connect", "--how", how, "--to", &address.to_string()])?;
-    // The thread that polls for a program is not the program's own.
-    let expected = expected.into_iter().map(|one| if how == "sqpoll" { one.without("tid") } else { one });
+    let expected = match scene.act(&["connect", "--how", how, "--to", &address.to_string()]) {
+        Err(Verdict::Failed(text)) if text.contains(UNSUPPORTED) => return skipped(UNSUPPORTED),
+        expected => expected?,
+    };
+    // A thread that the kernel has for a program is not the program's own.
+    let other_thread = matches!(how, "sqpoll" | "worker");
+    let expected = expected.into_iter().map(|one| if other_thread { one.without("tid") } else { one });
     scene.expect(expected);
     Ok(())
 }

@@ -16,6 +16,7 @@ mod recording;
 mod rungs;
 mod secrets;
 mod traffic;
+mod unix_sockets;
 
 use crate::harness::scene::Scene;
 use crate::harness::setting::Setting;
@@ -46,6 +47,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(traffic::cases());
     all.extend(datagrams::cases());
     all.extend(raw_sockets::cases());
+    all.extend(unix_sockets::cases());
     all.extend(credentials::cases());
     all.extend(programs::cases());
     all.extend(lineage::cases());

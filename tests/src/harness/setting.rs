@@ -21,6 +21,11 @@ pub(crate) const ENTRY: &str = "telltale-test";
 /// The entry for files that are named by their whole path, and so known by inode from the start.
 pub(crate) const FIXED_ENTRY: &str = "telltale-test-fixed";
 
+/// Directory whose sockets are credential sources by the tests' catalogue; so are abstract names that begin with it.
+pub(crate) const SOCKETS: &str = "telltale-test-sockets";
+/// The entry for them.
+pub(crate) const SOCKET_ENTRY: &str = "telltale-test-socket";
+
 /// A rung of the ladder of hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Rung {
@@ -121,6 +126,8 @@ fn write_catalogue(path: &Path, places: &Places) -> Outcome {
         )
     };
     let mut text = format!("version = 1\n\n{}", entry(ENTRY, &format!("\"**/{CREDENTIALS}/*\"")));
+    let sockets = format!("\"**/{SOCKETS}/*\", \"@{SOCKETS}/**\"");
+    text.push_str(&entry(SOCKET_ENTRY, &sockets).replace("[[credential]]", "[[socket]]"));
     if !paths.is_empty() {
         text.push_str(&entry(FIXED_ENTRY, &paths.join(", ")));
     }

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// What the guest needs beyond what is built into the kernel; `init.sh` and the tests use these.
-const WANTED: [&str; 4] = ["ext4", "loop", "overlay", "veth"];
+const WANTED: [&str; 5] = ["ext4", "loop", "overlay", "tun", "veth"];
 
 /// Guest file that lists the modules in the order to load them.
 const LOAD_ORDER: &str = "/vm/modules";

@@ -286,7 +286,8 @@ fn raw_row(form: RawForm) -> v1::RawSocket {
 }
 
 fn credential_row(access: &event::CredentialAccess) -> v1::Credential {
-    let event::CredentialAccess { credential, kind, sensitivity, path, file, access, matched_by } = access;
+    let event::CredentialAccess { credential, kind, sensitivity, path, file, access, matched_by, how } =
+        access;
     v1::Credential {
         name: Text::Owned(credential.to_string()),
         kind: Text::Owned(kind.to_string()),
@@ -296,6 +297,7 @@ fn credential_row(access: &event::CredentialAccess) -> v1::Credential {
         access: names::access(*access).into(),
         truncate: access.truncate,
         matched_by: Text::Borrowed(matched_by),
+        how: Text::Borrowed(how),
     }
 }
 

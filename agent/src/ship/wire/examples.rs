@@ -197,6 +197,7 @@ pub(crate) fn credential(path: RawBytes) -> CredentialAccess {
         },
         access: Access { read: true, write: false, truncate: false },
         matched_by: "path",
+        how: "open",
     }
 }
 
@@ -253,6 +254,17 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
     let raw = RawForm::Socket { family: 17, socket_type: 3, protocol: 3 };
     let raw = activity(curl(), "fentry/security_socket_post_create", What::RawSocket(raw));
 
+    let agent = CredentialAccess {
+        credential: "ssh-agent".into(),
+        kind: "socket".into(),
+        sensitivity: 4,
+        file: FileRef { device: 29, inode: 41, changed: (1_700_000_002, 1), links: 1, mode: 0o140_600 },
+        access: Access { read: true, write: true, truncate: false },
+        how: "connect",
+        ..credential("/tmp/ssh-XXXXabcd/agent.4100".into())
+    };
+    let agent = activity(curl(), "fentry/security_unix_stream_connect", What::CredentialAccess(agent));
+
     let repeat = Repeat { cookie: 8194, remote, count: 12, last: BootTime::from_ns(at(900_000_000)) };
     let gap = Gap { stage: "kernel", cause: "dropped_ring_full", family: Some("connection"), lost: 17 };
     let status = AgentStatus {
@@ -275,5 +287,6 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("connection_update", event(at(60_000_410_256), update)),
         ("connection_end", event(at(81_300_000_006), end)),
         ("raw_socket", event(at(82_000_000_000), raw)),
+        ("credential_access_connect", event(at(83_000_000_000), agent)),
     ]
 }

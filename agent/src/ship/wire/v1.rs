@@ -235,6 +235,20 @@ pub struct Credential {
     pub truncate: bool,
     /// `path` or `inode`.
     pub matched_by: Text,
+    /// How it was acquired.
+    #[serde(default = "opened", skip_serializing_if = "is_opened")]
+    pub how: Text,
+}
+
+/// Of before there were other ways.
+const OPENED: &str = "open";
+
+const fn opened() -> Text {
+    Text::Borrowed(OPENED)
+}
+
+fn is_opened(how: &Text) -> bool {
+    how == OPENED
 }
 
 /// A folded activity happened again.

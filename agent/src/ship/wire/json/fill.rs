@@ -191,7 +191,8 @@ fn datagram(row: &v1::Datagram) -> Datagram<'_> {
 }
 
 fn credential(row: &v1::Credential) -> Credential<'_> {
-    let rows::File(_, inode, _, _, file_links, mode) = row.file;
+    // A socket of the abstract namespace is no file.
+    let file = Some(row.file).filter(|file| *file != rows::File::default());
     let (path, path_b64) = always(&row.path);
     Credential {
         credential: &row.name,
@@ -199,13 +200,14 @@ fn credential(row: &v1::Credential) -> Credential<'_> {
         sensitivity: row.sensitivity,
         path,
         path_b64,
-        device: row.file.device(),
-        inode,
-        file_links,
-        file_mode: format!("{mode:06o}"),
+        device: file.map(|file| file.device()),
+        inode: file.map(|file| file.1),
+        file_links: file.map(|file| file.4),
+        file_mode: file.map(|file| format!("{:06o}", file.5)),
         access: &row.access,
         truncate: row.truncate,
         matched_by: &row.matched_by,
+        how: &row.how,
     }
 }
 

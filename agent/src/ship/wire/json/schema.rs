@@ -244,13 +244,18 @@ pub(super) struct Credential<'a> {
     pub(super) path: Str<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) path_b64: Option<String>,
-    pub(super) device: String,
-    pub(super) inode: u64,
-    pub(super) file_links: u32,
-    pub(super) file_mode: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) device: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) inode: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file_links: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file_mode: Option<String>,
     pub(super) access: &'a str,
     pub(super) truncate: bool,
     pub(super) matched_by: &'a str,
+    pub(super) how: &'a str,
 }
 
 #[derive(Serialize)]
