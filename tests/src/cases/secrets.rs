@@ -43,8 +43,12 @@ fn argv(setting: &Setting) -> Outcome {
     let told = session.stop(setting)?;
     for (pid, (value, form)) in pids.into_iter().zip(PLANTED) {
         // What was redacted was there: the process was seen with its command line.
-        let seen = told.count(|event: &Event| event.pid() == Some(pid) && event.get("argv").is_some());
-        ensure(seen == 1, || format!("curl {form:?} is {seen} events"))?;
+        for kind in ["connection", "connection_end"] {
+            let seen = told.count(|event: &Event| {
+                event.kind() == kind && event.pid() == Some(pid) && event.get("argv").is_some()
+            });
+            ensure(seen == 1, || format!("curl {form:?} is {seen} events {kind}"))?;
+        }
         nowhere(&told, &recording, value)?;
     }
     Ok(())
