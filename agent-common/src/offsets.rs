@@ -153,6 +153,8 @@ offsets! {
     dentry_name,
     /// `dentry.d_name.len`: u32.
     dentry_name_len,
+    /// `dentry.d_iname`, `dentry.d_shortname`: where a short name is stored.
+    dentry_inline_name,
     /// `dentry.d_inode`: pointer to inode.
     dentry_inode,
     /// `file.f_inode`: pointer to inode.

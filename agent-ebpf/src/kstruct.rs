@@ -33,6 +33,9 @@ macro_rules! offset {
 
 /// How a pointer may be followed.
 pub trait Access: Copy {
+    /// Whether to follow it costs no more than a load.
+    const CHEAP: bool;
+
     /// Reads a `T` at `pointer + offset`.
     ///
     /// # Safety
@@ -49,6 +52,8 @@ pub struct Typed;
 pub struct Probed;
 
 impl Access for Typed {
+    const CHEAP: bool = true;
+
     #[inline(always)]
     unsafe fn load<T: Copy>(pointer: u64, offset: usize) -> Option<T> {
         // SAFETY: the verifier checks type and offset; a fault reads as zero.
@@ -57,10 +62,40 @@ impl Access for Typed {
 }
 
 impl Access for Probed {
+    const CHEAP: bool = false;
+
     #[inline(always)]
     unsafe fn load<T: Copy>(pointer: u64, offset: usize) -> Option<T> {
         // SAFETY: the helper checks the address and reports a fault.
         unsafe { bpf_probe_read_kernel((pointer as *const u8).add(offset).cast::<T>()).ok() }
+    }
+}
+
+/// A part of a structure, probed in one read: each costs as much as a hundred loads.
+struct Window<const WORDS: usize> {
+    structure: u64,
+    start: usize,
+    words: [u64; WORDS],
+}
+
+impl<const WORDS: usize> Window<WORDS> {
+    /// Reads the structure from `start` on.
+    #[inline(always)]
+    fn open(structure: u64, start: usize) -> Option<Self> {
+        // SAFETY: probed.
+        let words = unsafe { Probed::load(structure, start)? };
+        Some(Self { structure, start, words })
+    }
+
+    /// What is at an offset of the structure: read apart where the window does not show it.
+    #[inline(always)]
+    fn get<T: Copy>(&self, offset: usize) -> Option<T> {
+        if offset < self.start || offset + size_of::<T>() > self.start + WORDS * 8 {
+            // SAFETY: probed.
+            return unsafe { Probed::load(self.structure, offset) };
+        }
+        // SAFETY: within the words, as was just seen; all their bytes are set, and a `T` is a number.
+        Some(unsafe { read_volatile(self.words.as_ptr().cast::<u8>().add(offset - self.start).cast()) })
     }
 }
 
@@ -415,6 +450,48 @@ impl<A: Access> File<A> {
     }
 }
 
+/// What a file that was opened is judged by.
+#[derive(Clone, Copy)]
+pub struct Opened {
+    /// `FMODE_*`.
+    pub mode: u32,
+    /// Inode.
+    pub inode: Inode<Probed>,
+    /// The inode's type and permissions.
+    pub inode_mode: u16,
+    /// The inode's device and number.
+    pub key: InodeKey,
+    /// Mount through which it was opened.
+    pub mount: Mount<Probed>,
+    /// And its dentry there.
+    pub dentry: Dentry<Probed>,
+}
+
+impl File<Probed> {
+    /// All that it is judged by, in few reads.
+    #[inline(always)]
+    pub fn opened(self) -> Option<Opened> {
+        let file = Window::<10>::open(self.0, 0)?;
+        let path = offset!(file_path)?;
+        let inode: u64 = file.get(offset!(file_inode)?)?;
+        let window = Window::<9>::open(inode, 0)?;
+        let superblock: u64 = window.get(offset!(inode_superblock)?)?;
+        Some(Opened {
+            mode: file.get(offset!(file_mode)?)?,
+            inode: Inode::from_raw(inode),
+            inode_mode: window.get(offset!(inode_mode)?)?,
+            key: InodeKey {
+                inode: window.get(offset!(inode_number)?)?,
+                // SAFETY: probed.
+                device: unsafe { Probed::load(superblock, offset!(superblock_device)?)? },
+                reserved: 0,
+            },
+            mount: Mount::from_raw(file.get(path + offset!(path_mnt)?)?),
+            dentry: Dentry::from_raw(file.get(path + offset!(path_dentry)?)?),
+        })
+    }
+}
+
 impl<A: Access> Inode<A> {
     getters! {
         /// Inode number.
@@ -486,44 +563,67 @@ pub struct Named {
     pub name: u64,
     /// Length of its name.
     pub length: u32,
+    /// The first eight bytes of its name, the first lowest; what follows its NUL has no meaning.
+    pub head: u64,
+}
+
+/// Eight bytes of a kernel string, the first lowest. Of a dentry's name they lie within its buffer: names are stored in at
+/// least 32 bytes, or with their NUL in an allocation that ends at a multiple of eight.
+#[inline(always)]
+pub fn eight_bytes(at: u64) -> Option<u64> {
+    // SAFETY: probed.
+    unsafe { Probed::load(at, 0) }
 }
 
 impl Dentry<Probed> {
-    /// Its name and directory, in one read: they have stood together since the dentry cache was made to be walked without
-    /// locks.
+    /// Its name and directory. All stands together, since the dentry cache was made to be walked without locks.
     #[inline(always)]
     pub fn named(self) -> Option<Named> {
-        const WINDOW: usize = 24;
-        let (start, name, length) =
-            (offset!(dentry_parent)?, offset!(dentry_name)?, offset!(dentry_name_len)?);
-        if name < start || name > start + WINDOW - 8 || length < start || length > start + WINDOW - 4 {
-            return Some(Named {
-                parent: self.parent()?.raw(),
-                name: self.name()?,
-                length: self.name_length()?,
-            });
-        }
-        // SAFETY: probed; both offsets are within the window, as was just seen.
-        unsafe {
-            let window: [u64; WINDOW / 8] = Probed::load(self.0, start)?;
-            let at = window.as_ptr().cast::<u8>();
-            Some(Named {
-                parent: window[0],
-                name: read_volatile(at.add(name - start).cast()),
-                length: read_volatile(at.add(length - start).cast()),
-            })
-        }
+        let window = Window::<5>::open(self.0, offset!(dentry_parent)?)?;
+        let name = window.get(offset!(dentry_name)?)?;
+        let head = match offset!(dentry_inline_name) {
+            Some(inline) if name == self.0 + inline as u64 => window.get(inline)?,
+            _ => eight_bytes(name)?,
+        };
+        Some(Named {
+            parent: window.get(offset!(dentry_parent)?)?,
+            name,
+            length: window.get(offset!(dentry_name_len)?)?,
+            head,
+        })
+    }
+}
+
+impl Dentry<Typed> {
+    /// Its name and directory.
+    #[inline(always)]
+    pub fn named(self) -> Option<Named> {
+        let name = self.name()?;
+        let head = match offset!(dentry_inline_name) {
+            // SAFETY: typed. An array is read element by element.
+            Some(inline) if name == self.0 + inline as u64 => unsafe {
+                let mut head = 0;
+                for index in 0..8 {
+                    head |= u64::from(Typed::load::<u8>(self.0, inline + index)?) << (8 * index);
+                }
+                head
+            },
+            _ => eight_bytes(name)?,
+        };
+        Some(Named { parent: self.parent()?.raw(), name, length: self.name_length()?, head })
+    }
+}
+
+impl<A: Access> Mount<A> {
+    /// Root dentry of the mount.
+    #[inline(always)]
+    pub fn root(self) -> Option<Dentry<A>> {
+        // SAFETY: the pointer is of kind `A`.
+        unsafe { A::load(self.0, offset!(vfsmount_root)?).map(Dentry::from_raw) }
     }
 }
 
 impl Mount<Probed> {
-    /// Root dentry of the mount.
-    #[inline(always)]
-    pub fn root(self) -> Option<Dentry<Probed>> {
-        // SAFETY: probed.
-        unsafe { Probed::load(self.0, offset!(vfsmount_root)?).map(Dentry::from_raw) }
-    }
-
     /// Whether the kernel keeps it to itself: a stacked file system opens the files below through such a mount.
     #[inline(always)]
     pub fn is_internal(self) -> Option<bool> {

@@ -5,27 +5,28 @@
 //! is `agent::catalogue`.
 
 use agent_common::keys::{
-    NAME_FILTER_WORDS, RuleName, RuleSuffix, name_filter_bit, rule_name, suffix_filter_bit, until_nul,
+    InodeKey, NAME_FILTER_WORDS, RuleName, RuleSuffix, name_filter_bit, rule_name, suffix_filter_bit,
+    until_nul,
 };
 use agent_common::limits::{PATH_MOUNTS, RULE_ANCESTORS, RULE_NAME_BYTES, RULE_SUFFIX_BYTES};
 use agent_common::records::file_flag;
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel_str};
 
-use crate::kstruct::{Access, Dentry, Inode, Mount, Named, Probed};
+use crate::kstruct::{Access, Dentry, Mount, Named, Probed, Typed, eight_bytes};
 use crate::maps;
 use crate::path::Place;
 
 /// Flags of `file_flag` for a file, 0 for an innocent one.
 #[inline(always)]
-pub fn judge<A: Access>(inode: Inode<A>, mount: u64, dentry: u64) -> u32 {
+pub fn judge<A: Access>(key: Option<InodeKey>, mount: Mount<A>, dentry: Dentry<A>) -> u32 {
     let mut flags = 0;
-    if let Some(key) = inode.key() {
+    if let Some(key) = key {
         // SAFETY: the value is copied at once.
         if unsafe { maps::CREDENTIAL_FILES.get(key) }.is_some() {
             flags |= file_flag::BY_INODE;
         }
     }
-    if by_name(mount, dentry) != 0 {
+    if by_name(mount, dentry).unwrap_or(0) != 0 {
         flags |= file_flag::BY_NAME;
     }
     flags
@@ -33,14 +34,14 @@ pub fn judge<A: Access>(inode: Inode<A>, mount: u64, dentry: u64) -> u32 {
 
 /// Looks up one literal component. Names that do not fit are no literals.
 #[inline(always)]
-fn flags_of(name: u64) -> u32 {
-    if !eight_bytes(name).is_some_and(|head| may_be_known(name_filter_bit(until_nul(head)))) {
+fn flags_of(named: Named) -> u32 {
+    if !may_be_known(name_filter_bit(until_nul(named.head))) {
         return 0;
     }
     let mut key = RuleName([0; RULE_NAME_BYTES]);
     // SAFETY: the buffer has the length that is named.
     let read = unsafe {
-        bpf_probe_read_kernel_str(key.0.as_mut_ptr().cast(), RULE_NAME_BYTES as u32, name as *const _)
+        bpf_probe_read_kernel_str(key.0.as_mut_ptr().cast(), RULE_NAME_BYTES as u32, named.name as *const _)
     };
     if read <= 0 || read >= RULE_NAME_BYTES as i64 {
         return 0;
@@ -56,20 +57,17 @@ fn may_be_known(bit: u32) -> bool {
     maps::NAME_FILTER.get(0).is_some_and(|filter| filter[word] >> (bit & 63) & 1 != 0)
 }
 
-/// Eight bytes of a name, the first lowest. They lie within its buffer: names are stored in at least 32 bytes, or with
-/// their NUL in an allocation that ends at a multiple of eight.
-#[inline(always)]
-fn eight_bytes(at: u64) -> Option<u64> {
-    // SAFETY: the helper checks the address and reports a fault.
-    unsafe { aya_ebpf::helpers::bpf_probe_read_kernel(at as *const u64).ok() }
-}
-
 /// Whether a rule knows the end of a name, from its last dot on.
 #[inline(always)]
 fn has_rule_suffix(named: Named) -> bool {
-    let Named { name, length, .. } = named;
+    let Named { name, length, head, .. } = named;
     let kept = if length < RULE_SUFFIX_BYTES as u32 { length } else { RULE_SUFFIX_BYTES as u32 };
-    let Some(tail) = eight_bytes(name + u64::from(length - kept)) else { return false };
+    let tail = if length <= RULE_SUFFIX_BYTES as u32 {
+        head
+    } else {
+        let Some(tail) = eight_bytes(name + u64::from(length - kept)) else { return false };
+        tail
+    };
     // The last dot within the kept bytes, lowest byte first.
     let mut from = u32::MAX;
     for index in 0..RULE_SUFFIX_BYTES as u32 {
@@ -104,30 +102,63 @@ struct Look {
     candidate: u64,
 }
 
+/// Names that are looked at one by one where a pointer is cheap to follow. Most files lie no deeper in their mount; the
+/// verifier looks at each level anew.
+const NEAR_LEVELS: u32 = 12;
+
 /// Whether names make a file a candidate.
 #[inline(always)]
-pub fn by_name(mount: u64, dentry: u64) -> u64 {
+fn by_name<A: Access>(mount: Mount<A>, dentry: Dentry<A>) -> Option<u64> {
     // The verifier of 6.1 looks at the step once, with the values of the first: a zero that it knows would let it drop
     // what later steps need. This one it does not know.
     let zero = maps::CONTROL.get(0).map_or(0, |control| control.reserved);
-    let Some(mount_root) = root_of(mount) else { return 0 };
     let mut look = Look {
-        dentry,
-        mount,
-        mount_root,
+        dentry: dentry.raw(),
+        mount: mount.raw(),
+        mount_root: mount.root()?.raw(),
         root: Place::process_root(),
         level: zero,
         own: zero,
         candidate: u64::from(zero),
     };
+    if A::CHEAP && near(&mut look, Dentry::from_raw(dentry.raw()), zero) {
+        return Some(look.candidate);
+    }
     // SAFETY: the callback has the helper's signature, and the context outlives the call.
     unsafe { bpf_loop(RULE_ANCESTORS + PATH_MOUNTS, look_up as *mut _, (&raw mut look).cast(), 0) };
-    look.candidate
+    Some(look.candidate)
 }
 
 #[inline(always)]
 fn root_of(mount: u64) -> Option<u64> {
     Mount::<Probed>::from_raw(mount).root().map(Dentry::raw)
+}
+
+/// Looks at the names up to the root of the file's mount; whether that says all there is to say.
+#[inline(always)]
+fn near(look: &mut Look, from: Dentry<Typed>, zero: u32) -> bool {
+    let mut dentry = from;
+    for level in 0..NEAR_LEVELS {
+        look.dentry = dentry.raw();
+        look.level = zero + if level < 2 { level } else { 2 };
+        if dentry.raw() == look.mount_root {
+            return false;
+        }
+        if dentry.raw() == look.root.dentry && look.mount == look.root.mount {
+            return true;
+        }
+        let Some(named) = dentry.named() else { return true };
+        if named.parent == dentry.raw() {
+            return true;
+        }
+        if is_candidate(look, named) {
+            look.candidate = 1;
+            return true;
+        }
+        dentry = Dentry::from_raw(named.parent);
+    }
+    look.dentry = dentry.raw();
+    false
 }
 
 /// One name; 1 ends the loop.
@@ -170,7 +201,7 @@ fn cross(look: &mut Look) -> Option<()> {
 
 #[inline(always)]
 fn is_candidate(look: &mut Look, named: Named) -> bool {
-    let flags = flags_of(named.name);
+    let flags = flags_of(named);
     if look.level == 0 {
         look.own = flags;
         return flags & rule_name::FILE != 0 || has_rule_suffix(named);

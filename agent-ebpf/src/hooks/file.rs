@@ -11,7 +11,7 @@ use aya_ebpf::helpers::generated::bpf_d_path;
 use aya_ebpf::macros::fentry;
 use aya_ebpf::programs::FEntryContext;
 
-use crate::kstruct::{File, Inode, Mount, Probed, Task, Typed};
+use crate::kstruct::{Dentry, File, Inode, Mount, Probed, Task, Typed};
 use crate::{current, emit, verdict};
 
 const S_IFMT: u16 = 0o170_000;
@@ -35,9 +35,9 @@ struct LongRecord {
 
 /// Judges regular files; directories and devices hold no credential.
 #[inline(always)]
-pub fn first_sight(inode: Inode<Typed>, mount: u64, dentry: u64) -> u32 {
+pub fn first_sight(inode: Inode<Typed>, mount: Mount<Typed>, dentry: Dentry<Typed>) -> u32 {
     match inode.mode() {
-        Some(mode) if mode & S_IFMT == S_IFREG => verdict::judge(inode, mount, dentry),
+        Some(mode) if mode & S_IFMT == S_IFREG => verdict::judge(inode.key(), mount, dentry),
         _ => 0,
     }
 }
@@ -53,7 +53,7 @@ pub fn security_file_open(ctx: FEntryContext) -> i32 {
 fn try_security_file_open(file: File<Typed>) -> Option<()> {
     let inode = file.inode()?;
     let (mount, dentry) = file.place()?;
-    let flags = first_sight(inode, mount.raw(), dentry.raw());
+    let flags = first_sight(inode, mount, dentry);
     if flags == 0 {
         return None;
     }

@@ -9,7 +9,7 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::hooks::{outcome as connect_outcome, raw_socket, unix};
-use crate::kstruct::{File, Inode, Probed, Task, Typed, is_32_bit, syscall_number};
+use crate::kstruct::{File, Inode, Opened, Probed, Task, Typed, is_32_bit, syscall_number};
 use crate::path::{self, OFFSET_MASK};
 use crate::{current, emit, maps, verdict};
 
@@ -92,15 +92,11 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 fn opened(descriptor: u32) -> Option<()> {
     let task = Task::<Typed>::current();
     let file = task.file(descriptor)?;
-    if file.mode()? & FMODE_PATH != 0 {
+    let Opened { mode, inode, inode_mode, key, mount, dentry } = file.opened()?;
+    if mode & FMODE_PATH != 0 || inode_mode & S_IFMT != S_IFREG {
         return None;
     }
-    let inode = file.inode()?;
-    if inode.mode()? & S_IFMT != S_IFREG {
-        return None;
-    }
-    let (mount, dentry) = file.place()?;
-    let flags = verdict::judge(inode, mount.raw(), dentry.raw());
+    let flags = verdict::judge(Some(key), mount, dentry);
     if flags == 0 || current::is_own(task.tgid()?) {
         return None;
     }

@@ -32,7 +32,7 @@ fn try_file_open(file: File<Typed>) -> Option<()> {
     let flags = match cached {
         Some(cached) if cached.generation == generation && cached.mount == mount.raw() => cached.flags as u32,
         _ => {
-            let flags = first_sight(inode, mount.raw(), dentry.raw());
+            let flags = first_sight(inode, mount, dentry);
             let mut value = CachedVerdict { generation, mount: mount.raw(), flags: u64::from(flags) };
             // SAFETY: as above. Where there is no memory for it, the next open judges again.
             unsafe {

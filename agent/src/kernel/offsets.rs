@@ -176,6 +176,7 @@ pub const TABLE: &[Field] = table! {
     dentry_parent FILES Offset: "dentry.d_parent" Pointer("dentry");
     dentry_name FILES Offset: "dentry.d_name.name" Text, "dentry.__d_name.name" Text;
     dentry_name_len FILES Offset: "dentry.d_name.len" Integer(4), "dentry.__d_name.len" Integer(4);
+    dentry_inline_name VALUE Offset: "dentry.d_shortname" Structure("shortname_store", 40), "dentry.d_iname" Integers(40), "dentry.d_iname" Integers(32);
     dentry_inode VALUE Offset: "dentry.d_inode" Pointer("inode");
     file_inode FILE_IDENTITY Offset: "file.f_inode" Pointer("inode");
     file_path FILES Offset: "file.f_path" Structure("path", 16), "file.__f_path" Structure("path", 16);
