@@ -94,6 +94,7 @@ fn with_agent(setting: &Setting, directory: &Path, times: u32, rung: Rung) -> Ou
     for (kind, owed) in [
         ("credential_access", owed.credential_access),
         ("connection", owed.connection),
+        ("connection_end", owed.connection_end),
         ("datagram_flow", owed.datagram_flow),
     ] {
         equal(&format!("{kind}: acts = events"), owed, of(kind))?;

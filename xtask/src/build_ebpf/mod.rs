@@ -89,7 +89,10 @@ const TAIL_LINES: usize = 60;
 ///
 /// `--btf` and debug information give the kernel type information, without which no ring of programs loads. `v3` has
 /// the atomic instructions that per-CPU counters need: tracing programs can be preempted.
-const FLAGS: [&str; 3] = ["-Cdebuginfo=2", "-Clink-arg=--btf", "-Ctarget-cpu=v3"];
+/// The linker's default is to keep copies recognisable to drivers that look for them (`-bpf-expand-memcpy-in-order`):
+/// LLVM then expands no memset and no memmove, and each is a call that loops over bytes.
+const FLAGS: [&str; 4] =
+    ["-Cdebuginfo=2", "-Clink-arg=--btf", "-Clink-arg=--disable-expand-memcpy-in-order", "-Ctarget-cpu=v3"];
 /// The profile is stated here and not taken from the workspace, whose release profile serves userspace.
 const PROFILE: [(&str, &str); 6] = [
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3"),

@@ -54,6 +54,7 @@ pub(crate) struct Path {
 pub(crate) struct Owed {
     pub(crate) credential_access: u64,
     pub(crate) connection: u64,
+    pub(crate) connection_end: u64,
     pub(crate) datagram_flow: u64,
 }
 
