@@ -6,12 +6,13 @@
 //! each newtype says which of the two a pointer is.
 
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 use core::ptr::read_volatile;
 
 use agent_common::keys::InodeKey;
 use agent_common::offsets::{KernelOffsets, POISON};
 use agent_common::records::FileIdentity;
-use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
+use aya_ebpf::helpers::generated::{self, bpf_skc_to_tcp_sock};
 use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_probe_read_kernel};
 
 #[unsafe(no_mangle)]
@@ -75,26 +76,39 @@ impl Access for Probed {
 struct Window<const WORDS: usize> {
     structure: u64,
     start: usize,
-    words: [u64; WORDS],
+    words: MaybeUninit<[u64; WORDS]>,
 }
 
 impl<const WORDS: usize> Window<WORDS> {
-    /// Reads the structure from `start` on.
+    /// On the structure, from `start` on.
     #[inline(always)]
-    fn open(structure: u64, start: usize) -> Option<Self> {
-        // SAFETY: probed.
-        let words = unsafe { Probed::load(structure, start)? };
-        Some(Self { structure, start, words })
+    const fn new(structure: u64, start: usize) -> Self {
+        Self { structure, start, words: MaybeUninit::uninit() }
     }
 
-    /// What is at an offset of the structure: read apart where the window does not show it.
+    /// Reads it. In place: what is handed around is copied, and a program's stack has 512 bytes.
+    #[inline(always)]
+    fn open(&mut self) -> Option<&Self> {
+        let from = self.structure.wrapping_add(self.start as u64);
+        // SAFETY: the words have the length that is named; the helper checks the address and reports a fault.
+        let read = unsafe {
+            generated::bpf_probe_read_kernel(
+                self.words.as_mut_ptr().cast(),
+                (WORDS * 8) as u32,
+                from as *const _,
+            )
+        };
+        if read == 0 { Some(self) } else { None }
+    }
+
+    /// What is at an offset of the structure, once it was opened: read apart where the window does not show it.
     #[inline(always)]
     fn get<T: Copy>(&self, offset: usize) -> Option<T> {
         if offset < self.start || offset + size_of::<T>() > self.start + WORDS * 8 {
             // SAFETY: probed.
             return unsafe { Probed::load(self.structure, offset) };
         }
-        // SAFETY: within the words, as was just seen; all their bytes are set, and a `T` is a number.
+        // SAFETY: within the words, as was just seen; all their bytes were read, and a `T` is a number.
         Some(unsafe { read_volatile(self.words.as_ptr().cast::<u8>().add(offset - self.start).cast()) })
     }
 }
@@ -471,10 +485,23 @@ impl File<Probed> {
     /// All that it is judged by, in few reads.
     #[inline(always)]
     pub fn opened(self) -> Option<Opened> {
-        let file = Window::<10>::open(self.0, 0)?;
+        let mut opened = MaybeUninit::uninit();
+        // SAFETY: written, as is said.
+        if read_opened(self.0, &mut opened) { Some(unsafe { opened.assume_init() }) } else { None }
+    }
+}
+
+/// Whether `opened` could be written. A function of its own, whose windows leave the stack with it: what is called by the
+/// same program later needs the room.
+#[inline(never)]
+fn read_opened(file: u64, opened: &mut MaybeUninit<Opened>) -> bool {
+    let read = || {
+        let mut file = Window::<10>::new(file, 0);
+        let file = file.open()?;
         let path = offset!(file_path)?;
         let inode: u64 = file.get(offset!(file_inode)?)?;
-        let window = Window::<9>::open(inode, 0)?;
+        let mut window = Window::<9>::new(inode, 0);
+        let window = window.open()?;
         let superblock: u64 = window.get(offset!(inode_superblock)?)?;
         Some(Opened {
             mode: file.get(offset!(file_mode)?)?,
@@ -489,6 +516,13 @@ impl File<Probed> {
             mount: Mount::from_raw(file.get(path + offset!(path_mnt)?)?),
             dentry: Dentry::from_raw(file.get(path + offset!(path_dentry)?)?),
         })
+    };
+    match read() {
+        Some(read) => {
+            opened.write(read);
+            true
+        }
+        None => false,
     }
 }
 
@@ -579,7 +613,8 @@ impl Dentry<Probed> {
     /// Its name and directory. All stands together, since the dentry cache was made to be walked without locks.
     #[inline(always)]
     pub fn named(self) -> Option<Named> {
-        let window = Window::<5>::open(self.0, offset!(dentry_parent)?)?;
+        let mut window = Window::<5>::new(self.0, offset!(dentry_parent)?);
+        let window = window.open()?;
         let name = window.get(offset!(dentry_name)?)?;
         let head = match offset!(dentry_inline_name) {
             Some(inline) if name == self.0 + inline as u64 => window.get(inline)?,
