@@ -16,6 +16,7 @@ use crate::app::recording::{self, Recording};
 use crate::app::start::{StartError, StartOptions, Started, start};
 use crate::capture::inventory::Host as RecordedHost;
 use crate::capture::record::{RecordError, Recorder};
+use crate::capture::tally::Tally;
 use crate::cli::print::Format;
 use crate::kernel::ladder::Chosen;
 use crate::model::time::{BootTime, ClockPair, WallTime};
@@ -217,6 +218,7 @@ impl Agent {
         }
         // A readiness that was missed costs a tick at most.
         self.turn();
+        self.take_skipped();
         let counted = self.started.sensor.counted();
         if let Err(error) = &counted {
             tracing::error!(%error, "the kernel's counters cannot be read");
@@ -247,6 +249,14 @@ impl Agent {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
     }
 
+    /// Takes over what only programs that are still loaded can say.
+    fn take_skipped(&self) {
+        match self.started.sensor.runs_skipped() {
+            Ok(skipped) => self.started.ledger.set(Tally::RunsSkipped, skipped),
+            Err(error) => tracing::error!(%error, "how often the kernel skipped a program cannot be read"),
+        }
+    }
+
     fn status(&mut self, phase: &'static str) {
         let capabilities = self.started.sensor.capabilities().iter();
         let capabilities =
@@ -258,6 +268,7 @@ impl Agent {
     /// Detaches, reads what is left, says what became of everything.
     async fn stop(mut self, begun: Instant) -> Result<(), RecordError> {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.take_skipped();
         self.started.sensor.detach();
         while !self.turn() {}
         self.tick_flows();

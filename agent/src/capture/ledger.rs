@@ -265,6 +265,12 @@ impl Ledger {
                 });
             }
         }
+        losses.push(Gap {
+            stage: "kernel",
+            cause: "run_skipped",
+            family: None,
+            lost: self.get(Tally::RunsSkipped),
+        });
         for (cause, figure) in DecodeError::CAUSES.into_iter().zip(&self.undecodable) {
             losses.push(Gap { stage: "decode", cause, family: None, lost: figure.load(Ordering::Relaxed) });
         }

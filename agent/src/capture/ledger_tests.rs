@@ -213,12 +213,14 @@ fn gaps_are_told_once() {
     house.act(0, 3, Fate::Damaged);
     house.read_all();
     house.ledger.add(Tally::QueueFull, 2);
+    house.ledger.set(Tally::RunsSkipped, 3);
     let gap = |stage, cause, family, lost| Gap { stage, cause, family, lost };
     assert_eq!(
         reporter.report(&house.ledger),
         [
             gap("kernel", "dropped_ring_full", Some("connection"), 1),
             gap("kernel", "throttled", Some("datagram"), 1),
+            gap("kernel", "run_skipped", None, 3),
             gap("decode", "length", None, 1),
             gap("queue", "queue_full", None, 2),
         ]

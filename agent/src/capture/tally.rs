@@ -30,6 +30,9 @@ tallies! {
     /// Undecodable records whose header could not be read either: they leave a hole in their CPU's numbers.
     Unnumbered => "decode.unnumbered",
 
+    /// Runs of programs that the kernel skipped, because another run was under way on that CPU (a level).
+    RunsSkipped => "kernel.runs_skipped",
+
     /// Losses that the numbers show (a level: a late record takes its loss back).
     SequenceLost => "sequence.lost",
     /// Numbers missing that may still come (a level).

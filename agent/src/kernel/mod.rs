@@ -9,3 +9,4 @@ pub mod offsets;
 pub mod probe;
 mod selftest;
 pub mod sensor;
+mod skipped;

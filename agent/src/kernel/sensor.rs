@@ -19,6 +19,7 @@ use super::ladder::{self, Chosen};
 use super::maps::{Counted, KernelFilters, MapFailure, Maps};
 use super::offsets;
 use super::selftest::{self, Own, Records};
+use super::skipped::runs_skipped;
 
 /// The object that `agent/build.rs` built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TELLTALE_EBPF_OBJECT"));
@@ -239,6 +240,15 @@ impl Sensor {
     /// Where the map cannot be read.
     pub fn counted(&self) -> Result<Counted, MapFailure> {
         self.maps.counted()
+    }
+
+    /// How often a program was not run, because another run of it was under way on that CPU: at most so many acts were not
+    /// seen.
+    ///
+    /// # Errors
+    /// Where the kernel does not say.
+    pub fn runs_skipped(&self) -> io::Result<u64> {
+        runs_skipped(&self.ebpf)
     }
 
     /// Detaches and unloads every program. The ring keeps what it holds, and the counters stay.
