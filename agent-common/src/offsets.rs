@@ -254,4 +254,14 @@ offsets! {
     tcp_is_mptcp,
     /// `task_struct.flags`: u32, a bit for each `PF_*`.
     task_flags,
+    /// `task_struct.nameidata`: pointer to nameidata, null while no path is looked up.
+    task_nameidata,
+    /// `nameidata.path`: struct path, how far the lookup has come.
+    nameidata_path,
+    /// `nameidata.name`: pointer to filename.
+    nameidata_name,
+    /// `nameidata.dfd`: s32, the directory that the path begins at.
+    nameidata_dfd,
+    /// `filename.name`: pointer to the kernel's copy of the path.
+    filename_name,
 }

@@ -38,6 +38,8 @@ pub mod kind {
     /// [`super::FileRecord`]: a unix socket that may be a credential source was connected or sent to. The file is the
     /// one that the peer is bound to.
     pub const UNIX_CONNECT: u16 = 19;
+    /// [`super::RefusedRecord`]: an open of what may be a credential was refused.
+    pub const OPEN_REFUSED: u16 = 48;
 }
 
 /// The hook that saw an act (`Header::hook`).
@@ -82,6 +84,8 @@ pub mod hook {
     pub const FENTRY_UNIX_STREAM_CONNECT: u16 = 36;
     /// `fentry/security_unix_may_send`.
     pub const FENTRY_UNIX_MAY_SEND: u16 = 37;
+    /// `fexit/capable_wrt_inode_uidgid`.
+    pub const FEXIT_CAPABLE_OVER_INODE: u16 = 64;
 }
 
 /// Begins every record.
@@ -397,6 +401,10 @@ pub mod file_flag {
     pub const BY_NAME: u32 = 8;
     /// A socket of the abstract namespace: there is no file, and the path is its name, any bytes, without its first NUL.
     pub const ABSTRACT: u32 = 16;
+    /// The path is as the caller wrote it, and was not resolved: see [`super::RefusedRecord`].
+    pub const CLAIMED: u32 = 32;
+    /// The directory that a claimed path begins at had more components than are carried.
+    pub const BASE_TRUNCATED: u32 = 64;
 }
 
 /// A candidate for a credential was opened. Tail: the path, relative to the root of the process.
@@ -421,7 +429,31 @@ pub struct FileRecord {
     pub reserved: u16,
 }
 
+/// An open was refused. Tail: the path; then, where that is claimed and does not begin with `/`, the directory that it
+/// begins at, as a reversed path.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct RefusedRecord {
+    /// Header.
+    pub header: Header,
+    /// Who was refused.
+    pub actor: Actor,
+    /// The file; all zero where the path is claimed.
+    pub file: FileIdentity,
+    /// Positive errno.
+    pub errno: u32,
+    /// [`file_flag`].
+    pub flags: u32,
+    /// Bytes of the path.
+    pub path_length: u16,
+    /// Bytes of the directory's path.
+    pub base_length: u16,
+    /// Zero.
+    pub reserved: u32,
+}
+
 const _: () = {
+    assert!(size_of::<RefusedRecord>() == 176);
     assert!(size_of::<Header>() == 32);
     assert!(size_of::<Actor>() == 88);
     assert!(size_of::<FileIdentity>() == 40);

@@ -12,7 +12,7 @@ use core::ptr::read_volatile;
 use agent_common::keys::InodeKey;
 use agent_common::offsets::{KernelOffsets, POISON};
 use agent_common::records::FileIdentity;
-use aya_ebpf::helpers::generated::{self, bpf_skc_to_tcp_sock};
+use aya_ebpf::helpers::generated::{self, bpf_skc_to_tcp_sock, bpf_task_pt_regs};
 use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_probe_read_kernel};
 
 #[unsafe(no_mangle)]
@@ -163,6 +163,8 @@ kernel_struct! {
     TcpSock;
     /// `struct unix_sock`.
     UnixSock;
+    /// `struct nameidata`.
+    Lookup;
 }
 
 /// A getter: `name: field -> Type` reads `OFFSETS.field` as `Type`.
@@ -268,6 +270,13 @@ impl<A: Access> Task<A> {
         unsafe { Some((A::load(fs, base + offset!(path_mnt)?)?, A::load(fs, base + offset!(path_dentry)?)?)) }
     }
 
+    /// The path that it is looking up.
+    #[inline(always)]
+    pub fn lookup(self) -> Option<Lookup<Probed>> {
+        let lookup = self.pointer(offset!(task_nameidata))?;
+        if lookup == 0 { None } else { Some(Lookup::from_raw(lookup)) }
+    }
+
     /// Node of its cgroup of the default hierarchy.
     #[inline(always)]
     pub fn cgroup_node(self) -> Option<KernfsNode<A>> {
@@ -310,6 +319,47 @@ impl<A: Access> Task<A> {
             let at = offset!(pid_numbers)? + level as usize * offset!(upid_size)? + offset!(upid_nr)?;
             Probed::load(pid, at)
         }
+    }
+}
+
+impl Task<Typed> {
+    /// The registers with which it entered the kernel, typed.
+    #[inline(always)]
+    pub fn registers(self) -> u64 {
+        // SAFETY: the task is the running one; the helper gives a typed pointer.
+        unsafe { bpf_task_pt_regs(self.0 as *mut _) as u64 }
+    }
+}
+
+impl Lookup<Probed> {
+    /// Mount and dentry that it has come to.
+    #[inline(always)]
+    pub fn place(self) -> Option<(Mount<Probed>, Dentry<Probed>)> {
+        let base = offset!(nameidata_path)?;
+        // SAFETY: probed.
+        unsafe {
+            Some((
+                Mount::from_raw(Probed::load(self.0, base + offset!(path_mnt)?)?),
+                Dentry::from_raw(Probed::load(self.0, base + offset!(path_dentry)?)?),
+            ))
+        }
+    }
+
+    /// The whole path as the caller wrote it, in the kernel's copy: a kernel string.
+    #[inline(always)]
+    pub fn text(self) -> Option<u64> {
+        // SAFETY: probed.
+        unsafe {
+            let name: u64 = Probed::load(self.0, offset!(nameidata_name)?)?;
+            Probed::load(name, offset!(filename_name)?)
+        }
+    }
+
+    /// The descriptor of the directory that it begins at, or `AT_FDCWD`.
+    #[inline(always)]
+    pub fn directory(self) -> Option<i32> {
+        // SAFETY: probed.
+        unsafe { Probed::load(self.0, offset!(nameidata_dfd)?) }
     }
 }
 

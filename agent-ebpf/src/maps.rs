@@ -69,6 +69,10 @@ pub static EXEC_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::wi
 #[map]
 pub static FILE_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::with_max_entries(1, 0);
 
+/// Where records of refused opens are built: one program of a rung uses it.
+#[map]
+pub static REFUSED_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::with_max_entries(1, 0);
+
 /// What is remembered of a socket from its connect to its end, or to its first datagram.
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -18,11 +18,13 @@ use crate::capture::tally::Tally;
 use crate::catalogue::Catalogue;
 use crate::catalogue::enumerate::KnownFiles;
 use crate::context;
-use crate::model::act::{self, Access, Act, Actor, ConnectAttempt, Deed, FileOpen, Outcome, UnixConnect};
+use crate::model::act::{
+    self, Access, Act, Actor, ConnectAttempt, Deed, FileOpen, OpenRefused, Outcome, UnixConnect,
+};
 use crate::model::bytes::RawBytes;
 use crate::model::event::{
-    Activity, AgentStatus, Connection, CredentialAccess, DatagramFlow, Event, EventKind, Gap, Repeat,
-    Traffic, What, Why,
+    Activity, AgentStatus, Connection, CredentialAccess, CredentialAttempt, DatagramFlow, Event, EventKind,
+    Gap, Repeat, Traffic, What, Why,
 };
 use crate::model::identity::Attribution;
 use crate::model::process::Process;
@@ -163,6 +165,7 @@ impl Pipeline {
             Deed::ConnectionEnd(carried) => self.ended(time, hook, carried, emit),
             Deed::ConnectionUpdate(carried) => self.updated(time, hook, carried, emit),
             Deed::UnixConnect(socket) => self.unix_connect(time, hook, socket, emit),
+            Deed::OpenRefused(open) => self.open_refused(time, hook, open, emit),
             Deed::RawSocket(act::RawSocket { actor, form }) => {
                 if !self.is_own(&actor) {
                     self.activity(time, hook, actor, What::RawSocket(form), emit);
@@ -309,6 +312,34 @@ impl Pipeline {
             how: "open",
         });
         self.activity(time, hook, open.actor, what, emit);
+    }
+
+    fn open_refused(
+        &mut self,
+        time: BootTime,
+        hook: &'static str,
+        open: OpenRefused,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        if self.is_own(&open.actor) {
+            return;
+        }
+        let OpenRefused { actor, file, path, path_truncated: _, known_inode, errno } = open;
+        let known_file = file.as_ref().filter(|_| known_inode);
+        let Some((entry, matched_by)) = self.catalogue.recognise_file(&self.known, known_file, &path) else {
+            self.ledger.add(Tally::NotACredential, 1);
+            return;
+        };
+        let what = What::CredentialAttempt(CredentialAttempt {
+            credential: entry.name.clone(),
+            kind: entry.kind.clone(),
+            sensitivity: entry.sensitivity,
+            path,
+            file,
+            matched_by,
+            errno,
+        });
+        self.activity(time, hook, actor, what, emit);
     }
 
     fn unix_connect(

@@ -3,9 +3,11 @@
 mod connect;
 mod datagram;
 pub mod file;
+mod number;
 mod outcome;
 mod process;
 mod raw_socket;
+mod refused;
 mod sys_exit;
 mod traffic;
 mod unix;

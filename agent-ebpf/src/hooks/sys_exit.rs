@@ -8,35 +8,10 @@ use agent_common::records::{FileRecord, file_flag, hook, kind, outcome};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::hooks::{outcome as connect_outcome, raw_socket, unix};
+use crate::hooks::{number, outcome as connect_outcome, raw_socket, refused, unix};
 use crate::kstruct::{File, Inode, Opened, Probed, Task, Typed, is_32_bit, syscall_number};
 use crate::path::{self, OFFSET_MASK};
 use crate::{current, emit, maps, verdict};
-
-#[cfg(bpf_target_arch = "x86_64")]
-mod number {
-    pub const OPEN: u64 = 2;
-    pub const IOCTL: u64 = 16;
-    pub const SOCKET: u64 = 41;
-    pub const CONNECT: u64 = 42;
-    pub const CREAT: u64 = 85;
-    pub const OPENAT: u64 = 257;
-    pub const OPEN_BY_HANDLE_AT: u64 = 304;
-    pub const OPENAT2: u64 = 437;
-}
-
-/// arm64 has neither `open` nor `creat`: their numbers stand for calls that do not exist.
-#[cfg(not(bpf_target_arch = "x86_64"))]
-mod number {
-    pub const OPEN: u64 = u64::MAX;
-    pub const IOCTL: u64 = 29;
-    pub const SOCKET: u64 = 198;
-    pub const CONNECT: u64 = 203;
-    pub const CREAT: u64 = u64::MAX - 1;
-    pub const OPENAT: u64 = 56;
-    pub const OPEN_BY_HANDLE_AT: u64 = 265;
-    pub const OPENAT2: u64 = 437;
-}
 
 /// `O_PATH` descriptors give no bytes.
 const FMODE_PATH: u32 = 1 << 14;
@@ -54,11 +29,7 @@ const FIRST_INTERNAL_ERRNO: i64 = -512;
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let Some(call) = syscall_number(ctx.arg::<u64>(0)) else { return 0 };
-    let opens = call == number::OPENAT
-        || call == number::OPEN
-        || call == number::OPENAT2
-        || call == number::CREAT
-        || call == number::OPEN_BY_HANDLE_AT;
+    let opens = number::opens_path(call) || call == number::OPEN_BY_HANDLE_AT;
     if !opens && call != number::CONNECT && call != number::SOCKET && call != number::IOCTL {
         return 0;
     }
@@ -71,6 +42,8 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     if opens {
         if returned >= 0 {
             let _ = opened(returned as u32);
+        } else if refused::is_refusal(returned) && call != number::OPEN_BY_HANDLE_AT {
+            let _ = refused::call_refused(registers, call, returned);
         }
     } else if call == number::CONNECT {
         if returned < 0 {

@@ -17,6 +17,7 @@ use agent_common::records::{
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
+use super::refused;
 use super::sections::{Tail, plain, reversed_path};
 use crate::model::act::{
     Access, Act, Actor, ConnectAttempt, ConnectOutcome, Deed, Endpoint, Exit, FileOpen, Fork, Namespaces,
@@ -200,6 +201,7 @@ pub fn decode(bytes: &[u8]) -> Result<Act, DecodeError> {
         kind::CONNECTION_UPDATE => traffic(record).map(Deed::ConnectionUpdate),
         kind::RAW_SOCKET => raw_socket(record),
         kind::UNIX_CONNECT => unix_connect(record),
+        kind::OPEN_REFUSED => refused::open(record),
         unknown => Err(DecodeError::Kind(unknown)),
     }?;
     let (header, _) = fixed::<Header>("header", record)?;
@@ -229,6 +231,7 @@ pub const fn hook_name(number: u16) -> Result<&'static str, DecodeError> {
         hook::FENTRY_TUN_DEV_ATTACH => "fentry/security_tun_dev_attach",
         hook::FENTRY_UNIX_STREAM_CONNECT => "fentry/security_unix_stream_connect",
         hook::FENTRY_UNIX_MAY_SEND => "fentry/security_unix_may_send",
+        hook::FEXIT_CAPABLE_OVER_INODE => "fexit/capable_wrt_inode_uidgid",
         unknown => return Err(DecodeError::Hook(unknown)),
     })
 }

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod live;
 mod recent;
 pub mod record;
+mod refused;
 pub mod replay;
 mod sections;
 pub mod sequence;

@@ -21,6 +21,8 @@ pub mod rules;
 pub mod sockets;
 
 use crate::model::act::{FileOpen, UnixConnect};
+use crate::model::bytes::RawBytes;
+use crate::model::process::FileRef;
 use enumerate::KnownFiles;
 use file::{CatalogueError, ParsedEntry, Problem, Source};
 use matcher::{Matcher, exclusion};
@@ -168,9 +170,19 @@ impl Catalogue {
         known: &'a KnownFiles,
         open: &FileOpen,
     ) -> Option<(&'a Arc<Entry>, &'static str)> {
-        let key = InodeKey { inode: open.file.inode, device: open.file.device, reserved: 0 };
-        let by_inode = if open.known_inode { known.find(&key) } else { None };
-        let by_path = self.find(open.path.as_bytes());
+        self.recognise_file(known, Some(&open.file).filter(|_| open.known_inode), &open.path)
+    }
+
+    /// As [`Self::recognise`]: by the file, where it may be a known one, and by its path.
+    pub fn recognise_file<'a>(
+        &'a self,
+        known: &'a KnownFiles,
+        file: Option<&FileRef>,
+        path: &RawBytes,
+    ) -> Option<(&'a Arc<Entry>, &'static str)> {
+        let key = |file: &FileRef| InodeKey { inode: file.inode, device: file.device, reserved: 0 };
+        let by_inode = file.and_then(|file| known.find(&key(file)));
+        let by_path = self.find(path.as_bytes());
         match (by_path, by_inode) {
             (Some(path), Some(inode)) if inode.sensitivity > path.sensitivity => Some((inode, "inode")),
             (Some(path), _) => Some((path, "path")),

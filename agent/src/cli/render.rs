@@ -18,7 +18,9 @@ use super::line::{Columns, Span, span, spans_width, style, write_spans};
 use crate::model::bytes::escape_into;
 use crate::model::time::WallTime;
 use crate::ship::wire::rows::{Attribution, Ids};
-use crate::ship::wire::v1::{Connection, Credential, Endpoint, Gap, RawSocket, Repeat, Status, Traffic};
+use crate::ship::wire::v1::{
+    Attempt, Connection, Credential, Endpoint, Gap, RawSocket, Repeat, Status, Traffic,
+};
 use crate::ship::wire::{ActivityView, Body, Deed, View, names};
 
 /// Finds the name of a user id on the host that the events are of.
@@ -158,6 +160,7 @@ fn what(activity: &ActivityView<'_>, columns: &Columns) -> Vec<Span> {
         Deed::Update(body) => traffic(body, "open"),
         Deed::End(body) => traffic(body, "closed"),
         Deed::Raw(body) => raw_socket(body),
+        Deed::Attempt(body) => attempt(body),
         Deed::Unknown => {
             let target = span(style::DOUBT, "something that this program does not know");
             Told { verb: "?", target, keep: Keep::Start, results: Vec::new() }
@@ -257,6 +260,17 @@ fn credential(credential: &Credential) -> Told<'_> {
         (_, access) => access,
     };
     Told { verb, target: span(colour, escaped(credential.path.as_bytes())), keep: Keep::End, results }
+}
+
+/// `open /etc/shadow refused: EACCES shadow`.
+fn attempt(attempt: &Attempt) -> Told<'_> {
+    let errno = names::errno(attempt.errno).map_or_else(|| attempt.errno.to_string(), str::to_owned);
+    let refused = span(style::BAD, format!(" refused: {errno}"));
+    let name = span(style::DIM, format!(" {}", escaped(attempt.name.as_bytes())));
+    let results =
+        vec![vec![refused.clone(), name], vec![refused], vec![span(style::BAD, " refused".to_owned())]];
+    let colour = style::sensitivity(attempt.sensitivity);
+    Told { verb: "open", target: span(colour, escaped(attempt.path.as_bytes())), keep: Keep::End, results }
 }
 
 /// `sshd › bash › claude`: root first. Where it is too wide, what is in the middle is left out as long as two of the

@@ -41,6 +41,8 @@ fn at_60_columns() {
 03:05:26 human/alice  curl[4321]   tcp   192.0.…0:443 closed
 03:05:27 human/alice  curl[4321]   sock  packet raw
 03:05:28 human/alice  curl[4321]   conn  …XXXabcd/agent.4100
+03:05:29 human/alice  curl[4321]   open  /etc/shadow refused
+03:05:30 human/alice  curl[4321]   open  /etc/shadow refused
 ",
     );
 }
@@ -63,6 +65,8 @@ fn at_100_columns() {
 03:05:26 human/alice      curl[4321] alice  tcp   192.0.2.10:443 closed       … › claude › bash
 03:05:27 human/alice      curl[4321] alice  sock  packet raw protocol 3       … › claude › bash
 03:05:28 human/alice      curl[4321] alice  conn  …mp/ssh-XXXXabcd/agent.4100 … › claude › bash
+03:05:29 human/alice      curl[4321] alice  open  /etc/shadow refused: EACCES … › claude › bash
+03:05:30 human/alice      curl[4321] alice  open  /etc/shadow refused: EACCES … › claude › bash
 ",
     );
 }
@@ -85,6 +89,8 @@ fn at_200_columns() {
 03:05:26.300  human/alice                     curl[4321] alice              tcp   192.0.2.10:443 closed: ECONNRESET                       sshd › bash › claude › bash
 03:05:27.000  human/alice                     curl[4321] alice              sock  packet raw protocol 3                                   sshd › bash › claude › bash
 03:05:28.000  human/alice                     curl[4321] alice              conn  /tmp/ssh-XXXXabcd/agent.4100 ssh-agent                  sshd › bash › claude › bash
+03:05:29.000  human/alice                     curl[4321] alice              open  /etc/shadow refused: EACCES shadow                      sshd › bash › claude › bash
+03:05:30.000  human/alice                     curl[4321] alice              open  /etc/shadow refused: EACCES shadow                      sshd › bash › claude › bash
 ",
     );
 }
@@ -107,6 +113,8 @@ fn without_a_terminal() {
 03:05:26.300  human/alice               curl[4321] alice        tcp   192.0.2.10:443 closed: ECONNRESET 2.4 kB out, 12.8 MB in 81.3 s  sshd › bash › claude › bash
 03:05:27.000  human/alice               curl[4321] alice        sock  packet raw protocol 3                           sshd › bash › claude › bash
 03:05:28.000  human/alice               curl[4321] alice        conn  /tmp/ssh-XXXXabcd/agent.4100 ssh-agent          sshd › bash › claude › bash
+03:05:29.000  human/alice               curl[4321] alice        open  /etc/shadow refused: EACCES shadow              sshd › bash › claude › bash
+03:05:30.000  human/alice               curl[4321] alice        open  /etc/shadow refused: EACCES shadow              sshd › bash › claude › bash
 ",
     );
 }

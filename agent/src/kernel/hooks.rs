@@ -323,6 +323,36 @@ pub const LADDER: &[Capability] = &[
             },
         ],
     },
+    Capability {
+        name: "credential_refused",
+        sees: "opens of catalogued credentials that were refused",
+        essential: false,
+        servings: &[
+            Serving {
+                rungs: &[Rung::Lsm, Rung::Fentry],
+                programs: &[Program {
+                    name: "open_refused",
+                    attach: Attach::FunctionExit("capable_wrt_inode_uidgid"),
+                }],
+                offsets: &[Offsets::FileOpen, Offsets::NameLookup],
+                gaps: &[
+                    "opens refused by another security module, by a file's attributes (immutable), or by a file system \
+                     that judges by itself (NFS, FUSE) are not seen",
+                    "an open refused at a directory above the credential is not seen where it may create the file, or \
+                     is made through io_uring or by a 32-bit program",
+                ],
+            },
+            Serving {
+                rungs: &[Rung::Tracepoint],
+                programs: &[tracepoint("sys_exit", "sys_exit")],
+                offsets: &[Offsets::FileOpen, Offsets::FileOpenAtExit, Offsets::NameLookup],
+                gaps: &[
+                    "of a refused open the path is as the caller claims it, links are not followed",
+                    "refused opens through io_uring or by 32-bit programs are not seen",
+                ],
+            },
+        ],
+    },
 ];
 
 #[cfg(test)]

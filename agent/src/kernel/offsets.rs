@@ -30,6 +30,8 @@ pub enum Capability {
     SocketAtExit,
     /// Peers of unix sockets.
     UnixPeer,
+    /// Paths that are being looked up.
+    NameLookup,
 }
 
 /// What a field must be for its reader to be right.
@@ -85,7 +87,7 @@ pub struct Field {
 }
 
 use Capability::{
-    Connection, Exec, FileOpen, FileOpenAtExit, Outcome, Process, SocketAtExit, Traffic, UnixPeer,
+    Connection, Exec, FileOpen, FileOpenAtExit, NameLookup, Outcome, Process, SocketAtExit, Traffic, UnixPeer,
 };
 use Expected::{AnyPointer, Array, Integer, Integers, Pointer, PointerToPointers, Structure, Text};
 
@@ -98,9 +100,10 @@ const FILE_IDENTITY: &[Capability] = &[Exec, FileOpen, FileOpenAtExit];
 const AT_EXIT: &[Capability] = &[FileOpenAtExit];
 const OUTCOME: &[Capability] = &[Outcome];
 const TRAFFIC: &[Capability] = &[Traffic];
-const SYSCALL_EXIT: &[Capability] = &[FileOpenAtExit, SocketAtExit];
+const SYSCALL_EXIT: &[Capability] = &[FileOpenAtExit, SocketAtExit, NameLookup];
 const UNIX_PEER: &[Capability] = &[UnixPeer];
-const SOCKET_AT_EXIT: &[Capability] = &[SocketAtExit];
+const SOCKET_AT_EXIT: &[Capability] = &[SocketAtExit, NameLookup];
+const NAME_LOOKUP: &[Capability] = &[NameLookup];
 const COOKIE: &[Capability] = &[Outcome, Traffic];
 /// Only the value itself is lost.
 const VALUE: &[Capability] = &[];
@@ -229,6 +232,11 @@ pub const TABLE: &[Field] = table! {
     unix_address_name UNIX_PEER Offset: "unix_address.name" Array("sockaddr_un");
     tcp_is_mptcp VALUE Offset: "tcp_sock.is_mptcp" Integer(1);
     task_flags VALUE Offset: "task_struct.flags" Integer(4);
+    task_nameidata NAME_LOOKUP Offset: "task_struct.nameidata" Pointer("nameidata");
+    nameidata_path NAME_LOOKUP Offset: "nameidata.path" Structure("path", 16);
+    nameidata_name NAME_LOOKUP Offset: "nameidata.name" Pointer("filename");
+    nameidata_dfd NAME_LOOKUP Offset: "nameidata.dfd" Integer(4);
+    filename_name NAME_LOOKUP Offset: "filename.name" Text;
 };
 
 impl Expected {

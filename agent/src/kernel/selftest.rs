@@ -19,7 +19,7 @@ use agent_common::keys::{RuleName, rule_name};
 use agent_common::limits::RULE_NAME_BYTES;
 use agent_common::records::{
     Actor, ConnectRecord, ExecRecord, ExitRecord, FileRecord, ForkRecord, Header, OutcomeRecord,
-    RawSocketRecord, TrafficRecord, kind, outcome,
+    RawSocketRecord, RefusedRecord, TrafficRecord, kind, outcome,
 };
 use zerocopy::FromBytes;
 
@@ -382,6 +382,49 @@ pub(super) fn own_executable() -> io::Result<(PathBuf, RuleName, u32)> {
         _ => return Err(io::Error::other("the name of the executable is longer than 63 bytes")),
     }
     Ok((path, RuleName(key), rule_name::FILE))
+}
+
+/// A file that its mode lets nobody read, in a directory that every kernel with a device model has.
+const UNREADABLE_DIRECTORY: &str = "/sys/bus/cpu";
+const UNREADABLE: &[u8] = b"drivers_probe";
+
+/// The rule by which [`credential_refused`] is noticed.
+pub(super) fn unreadable() -> (RuleName, u32) {
+    let mut key = [0; RULE_NAME_BYTES];
+    for (place, byte) in key.iter_mut().zip(UNREADABLE) {
+        *place = *byte;
+    }
+    (RuleName(key), rule_name::FILE)
+}
+
+/// Opens a file that nobody may read, without the privilege to do it all the same, which this thread lays down for that
+/// time. Where that cannot be, there is nothing to try this on; that the programs are attached must do.
+pub(super) fn credential_refused(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    let overriding = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+    let before = capabilities(None).map_err(io::Error::from).map_err(failed("read its capabilities"))?;
+    let mut less = before;
+    less.effective &= !overriding;
+    set_capabilities(None, less).map_err(io::Error::from).map_err(failed("lay down capabilities"))?;
+    let path = std::path::Path::new(UNREADABLE_DIRECTORY).join(std::ffi::OsStr::from_bytes(UNREADABLE));
+    let opened = File::open(&path);
+    set_capabilities(None, before)
+        .map_err(io::Error::from)
+        .map_err(failed("take up its capabilities again"))?;
+    if opened.err().and_then(|error| error.raw_os_error()) != Some(libc::EACCES) {
+        return Ok(());
+    }
+    let told = records
+        .find::<RefusedRecord>(kind::OPEN_REFUSED, |told| own.is(&told.actor))
+        .ok_or_else(|| no_record("a refused open"))?;
+    let mut actor = told.actor;
+    // These are those of the moment.
+    actor.capabilities |= before.effective.bits() & overriding.bits();
+    own.check(&actor)?;
+    if told.errno.cast_signed() != libc::EACCES || told.path_length == 0 {
+        return Err(format!("errno {} and a path of {} bytes were reported", told.errno, told.path_length));
+    }
+    Ok(())
 }
 
 /// Opens our own executable, whose name is a rule for the time of the test.

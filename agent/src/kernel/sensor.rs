@@ -147,6 +147,8 @@ impl Sensor {
         let own = Own::read(&config.cgroup_root).map_err(SensorError::Own)?;
         let (_, own_name, own_flags) = selftest::own_executable().map_err(SensorError::Own)?;
         let restored = maps.set_name(own_name, Some(own_flags))?;
+        let (unreadable_name, unreadable_flags) = selftest::unreadable();
+        let unreadable_restored = maps.set_name(unreadable_name, Some(unreadable_flags))?;
 
         let mut seen = Vec::new();
         let mut chosen = Vec::new();
@@ -164,6 +166,7 @@ impl Sensor {
                     "credential_open" => selftest::credential_open(&own, &mut records),
                     "raw_socket" => selftest::raw_socket(&own, &mut records),
                     "credential_socket" => selftest::credential_socket(&own, &mut records),
+                    "credential_refused" => selftest::credential_refused(&own, &mut records),
                     "connection_end" => selftest::connection_end(&own, &mut records),
                     "connection_update" => {
                         let walker = SocketIterator::attach(ebpf)
@@ -189,6 +192,7 @@ impl Sensor {
         }
 
         maps.set_name(own_name, restored)?;
+        maps.set_name(unreadable_name, unreadable_restored)?;
         maps.switch(|control| {
             control.catalogue_generation = control.catalogue_generation.wrapping_add(1);
             control.own_tgid = own.pid;

@@ -43,6 +43,8 @@ pub enum Deed {
     RawSocket(RawSocket),
     /// A unix socket that may be a credential source was connected or sent to.
     UnixConnect(UnixConnect),
+    /// An open of what may be a credential was refused.
+    OpenRefused(OpenRefused),
 }
 
 /// Who acted, as it was at the moment of the act.
@@ -265,6 +267,24 @@ pub struct FileOpen {
     pub access: Access,
     /// Open flags (`O_*`).
     pub flags: u32,
+}
+
+/// An open was refused.
+#[derive(Clone, Debug)]
+pub struct OpenRefused {
+    /// Who.
+    pub actor: Actor,
+    /// The file; `None` where only its path is claimed.
+    pub file: Option<FileRef>,
+    /// Its path, from the root of the process. Where there is no file, as the caller wrote it, with the directory that
+    /// it begins at put before it: links in it were not followed.
+    pub path: RawBytes,
+    /// Whether `path` lacks its beginning.
+    pub path_truncated: bool,
+    /// Whether (device, inode) is that of a catalogued credential.
+    pub known_inode: bool,
+    /// Positive errno.
+    pub errno: u32,
 }
 
 /// What a descriptor may be used for.

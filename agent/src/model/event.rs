@@ -63,6 +63,8 @@ pub enum What {
     ConnectionEnd(Traffic),
     /// A socket was made whose destinations no hook sees.
     RawSocket(RawForm),
+    /// An open of a credential was refused.
+    CredentialAttempt(CredentialAttempt),
 }
 
 /// A connection.
@@ -133,6 +135,25 @@ pub struct CredentialAccess {
     pub matched_by: &'static str,
     /// How it was acquired: `open`, `connect`.
     pub how: &'static str,
+}
+
+/// An open of a credential was refused: nothing was acquired.
+#[derive(Clone, Debug)]
+pub struct CredentialAttempt {
+    /// Name of the catalogue's entry.
+    pub credential: Arc<str>,
+    /// Its kind.
+    pub kind: Arc<str>,
+    /// How bad its loss would be, 1 to 5.
+    pub sensitivity: u8,
+    /// Path from the root of the process.
+    pub path: RawBytes,
+    /// The file; `None` where the path is as the caller claimed it, and what is there was not looked at.
+    pub file: Option<FileRef>,
+    /// How it was recognised: `path` or `inode`.
+    pub matched_by: &'static str,
+    /// Positive errno.
+    pub errno: u32,
 }
 
 /// Why: the reasons that can be known.

@@ -214,6 +214,7 @@ pub fn weight(event: &Event) -> usize {
             let image = &activity.process.image;
             let what = match &activity.what {
                 What::CredentialAccess(access) => access.path.as_bytes().len(),
+                What::CredentialAttempt(attempt) => attempt.path.as_bytes().len(),
                 What::Connection(_)
                 | What::DatagramFlow(_)
                 | What::ConnectionUpdate(_)

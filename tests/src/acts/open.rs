@@ -58,9 +58,13 @@ pub(crate) struct OpenArgs {
     /// How many times.
     #[arg(long, default_value_t = 1)]
     times: u32,
-    /// The open is expected to be refused.
+    /// The open is expected to fail.
     #[arg(long)]
     refused: bool,
+    /// The open is expected to be refused for want of a permission, and to be told: by the file, or, where a directory
+    /// above it refuses, by this path.
+    #[arg(long)]
+    attempt: Option<PathBuf>,
 }
 
 impl Access {
@@ -86,6 +90,10 @@ impl Access {
 
 pub(super) fn perform(args: &OpenArgs) -> Outcome {
     for _ in 0..args.times {
+        if let Some(path) = &args.attempt {
+            attempt(args, path)?;
+            continue;
+        }
         match (open(args), args.refused) {
             (Ok(file), false) => tell(args, &file)?,
             (Err(_), true) => print(&deed(None, json!({ "path": args.path }), json!({}))?)?,
@@ -94,6 +102,31 @@ pub(super) fn perform(args: &OpenArgs) -> Outcome {
         }
     }
     Ok(())
+}
+
+fn attempt(args: &OpenArgs, path: &Path) -> Outcome {
+    let Err(error) = open(args) else { return failed(format!("opening {} was allowed", path.display())) };
+    let text = format!("{error:?}");
+    // Where a directory refuses, the file cannot be looked at either.
+    let data = rustix::fs::stat(path).ok();
+    let facts = json!({
+        "path_claimed": data.is_none(),
+        "device": data.map(|data| device(&data)),
+        "inode": data.map(|data| data.st_ino),
+        "file_links": data.map(|data| data.st_nlink),
+        "file_mode": data.map(|data| format!("{:06o}", data.st_mode)),
+        "errno": "EACCES",
+        "errno_number": libc::EACCES,
+    });
+    if !text.contains("ermission denied") {
+        return failed(format!("opening {} failed otherwise: {text}", path.display()));
+    }
+    print(&deed(Some("credential_attempt"), json!({ "path": path }), facts)?)?;
+    Ok(())
+}
+
+fn device(data: &rustix::fs::Stat) -> String {
+    format!("{}:{}", rustix::fs::major(data.st_dev), rustix::fs::minor(data.st_dev))
 }
 
 fn open(args: &OpenArgs) -> Outcome<OwnedFd> {
@@ -174,7 +207,7 @@ fn tell(args: &OpenArgs, file: &OwnedFd) -> Outcome {
     let data = rustix::fs::fstat(file)?;
     let event = (args.access != Access::Path).then_some("credential_access");
     let facts = json!({
-        "device": format!("{}:{}", rustix::fs::major(data.st_dev), rustix::fs::minor(data.st_dev)),
+        "device": device(&data),
         "inode": data.st_ino,
         "file_links": data.st_nlink,
         "file_mode": format!("{:06o}", data.st_mode),

@@ -1,5 +1,6 @@
 //! The tests: one file a behaviour.
 
+mod attempts;
 mod bad_input;
 mod connections;
 mod credentials;
@@ -49,6 +50,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(raw_sockets::cases());
     all.extend(unix_sockets::cases());
     all.extend(credentials::cases());
+    all.extend(attempts::cases());
     all.extend(programs::cases());
     all.extend(lineage::cases());
     all.extend(identities::cases());

@@ -84,6 +84,7 @@ impl Event {
                 | "datagram_flow"
                 | "credential_access"
                 | "raw_socket"
+                | "credential_attempt"
         )
     }
 

@@ -199,22 +199,22 @@ impl<'a> Scene<'a> {
             deed.who.ancestors.extend(self.me.ancestors.clone());
         }
         let credential = deed.event.as_deref() == Some("credential_access");
+        let attempt = deed.event.as_deref() == Some("credential_attempt");
         let end = deed.event.as_deref() == Some("connection_end");
         let expected = Expected::of(deed);
         // The other side may have the last word, after the one who is looked at has gone.
         let expected = if end { expected.late() } else { expected };
+        if attempt {
+            let serving = self.session.start.serving("credential_refused").unwrap_or_default();
+            return as_test(expected.seen_by(&[serving]));
+        }
         if !credential {
             return expected;
         }
         let serving = self.session.start.serving("credential_open").unwrap_or_default();
         let hooks = ["lsm/file_open", "fentry/security_file_open", "tp_btf/sys_exit"];
         let hooks: Vec<&str> = hooks.into_iter().filter(|hook| serving.contains(hook)).collect();
-        expected
-            .seen_by(&hooks)
-            .key("credential", ENTRY)
-            .key("credential_kind", "test")
-            .key("sensitivity", 3)
-            .key("matched_by", "path")
+        as_test(expected.seen_by(&hooks))
     }
 
     /// Expects these, each once.
@@ -254,6 +254,15 @@ impl<'a> Scene<'a> {
             return if text.is_empty() { Ok(()) } else { failed(text) };
         }
     }
+}
+
+/// The words of the tests' catalogue.
+fn as_test(expected: Expected) -> Expected {
+    expected
+        .key("credential", ENTRY)
+        .key("credential_kind", "test")
+        .key("sensitivity", 3)
+        .key("matched_by", "path")
 }
 
 /// What should be told when an established connection ends, where what it carried does not matter.

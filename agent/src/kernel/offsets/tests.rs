@@ -124,6 +124,11 @@ const TRUTH: &[(&str, [u32; 6])] = &[
     // Debian's cloud kernel of 5.10 has no MPTCP.
     ("tcp_is_mptcp", [POISON, 2220, 2272, 2252, 2356, 2180]),
     ("task_flags", [36, 44, 44, 44, 44, 44]),
+    ("task_nameidata", [2752, 2992, 2992, 1768, 3424, 1928]),
+    ("nameidata_path", [0, 0, 0, 0, 0, 0]),
+    ("nameidata_name", [192, 200, 200, 200, 200, 200]),
+    ("nameidata_dfd", [212, 220, 220, 228, 228, 220]),
+    ("filename_name", [0, 0, 0, 0, 0, 0]),
 ];
 
 fn resolve_bytes(bytes: &[u8]) -> Resolved {
@@ -202,7 +207,18 @@ fn a_member_that_is_right_is_found_and_one_that_differs_is_refused() {
 #[test]
 fn a_missing_field_takes_only_what_needs_it() {
     let whole = resolve_bytes(KERNELS[2].1);
-    let all = [Process, Exec, Connection, Outcome, FileOpen, FileOpenAtExit, Traffic, SocketAtExit, UnixPeer];
+    let all = [
+        Process,
+        Exec,
+        Connection,
+        Outcome,
+        FileOpen,
+        FileOpenAtExit,
+        Traffic,
+        SocketAtExit,
+        UnixPeer,
+        NameLookup,
+    ];
     assert!(all.iter().all(|capability| whole.lacking(*capability).next().is_none()));
 
     let empty = sock(&[]);
@@ -238,9 +254,18 @@ fn this_host_resolves_what_its_capabilities_need() {
         return;
     }
     let resolved = resolve(&KernelTypes::read(directory).expect("the kernel's own types parse"));
-    for capability in
-        [Process, Exec, Connection, Outcome, FileOpen, FileOpenAtExit, Traffic, SocketAtExit, UnixPeer]
-    {
+    for capability in [
+        Process,
+        Exec,
+        Connection,
+        Outcome,
+        FileOpen,
+        FileOpenAtExit,
+        Traffic,
+        SocketAtExit,
+        UnixPeer,
+        NameLookup,
+    ] {
         let lacking: Vec<_> = resolved.lacking(capability).map(MissingOffset::reason).collect();
         assert_eq!(lacking, Vec::<String>::new(), "{capability:?}");
     }

@@ -170,6 +170,7 @@ impl BatchBuilder {
             update: None,
             end: None,
             raw: None,
+            attempt: None,
         };
         match what {
             What::Connection(connection) => row.connection = Some(connection_row(connection)),
@@ -187,6 +188,10 @@ impl BatchBuilder {
             What::ConnectionUpdate(traffic) => row.update = Some(traffic_row(traffic)),
             What::ConnectionEnd(traffic) => row.end = Some(traffic_row(traffic)),
             What::RawSocket(form) => row.raw = Some(raw_row(*form)),
+            What::CredentialAttempt(attempt) => {
+                self.estimated_bytes += attempt.path.as_bytes().len();
+                row.attempt = Some(attempt_row(attempt));
+            }
         }
         row
     }
@@ -298,6 +303,19 @@ fn credential_row(access: &event::CredentialAccess) -> v1::Credential {
         truncate: access.truncate,
         matched_by: Text::Borrowed(matched_by),
         how: Text::Borrowed(how),
+    }
+}
+
+fn attempt_row(attempt: &event::CredentialAttempt) -> v1::Attempt {
+    let event::CredentialAttempt { credential, kind, sensitivity, path, file, matched_by, errno } = attempt;
+    v1::Attempt {
+        name: Text::Owned(credential.to_string()),
+        kind: Text::Owned(kind.to_string()),
+        sensitivity: *sensitivity,
+        path: path.into(),
+        file: file.as_ref().map(Into::into),
+        matched_by: Text::Borrowed(matched_by),
+        errno: *errno,
     }
 }
 

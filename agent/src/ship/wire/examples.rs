@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::model::act::{Access, Actor, Endpoint, Namespaces, Outcome, Protocol, RawForm, UnknownOutcome};
 use crate::model::bytes::RawBytes;
 use crate::model::event::{
-    Activity, AgentStatus, Connection, CredentialAccess, DatagramFlow, Event, EventKind, Gap, Repeat,
-    Traffic, What, Why,
+    Activity, AgentStatus, Connection, CredentialAccess, CredentialAttempt, DatagramFlow, Event, EventKind,
+    Gap, Repeat, Traffic, What, Why,
 };
 use crate::model::identity::{Attribution, Confidence, Evidence, Identity};
 use crate::model::process::{
@@ -265,6 +265,23 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
     };
     let agent = activity(curl(), "fentry/security_unix_stream_connect", What::CredentialAccess(agent));
 
+    let attempt = |path: &str, file: Option<FileRef>| {
+        What::CredentialAttempt(CredentialAttempt {
+            credential: "shadow".into(),
+            kind: "host".into(),
+            sensitivity: 5,
+            path: path.into(),
+            file,
+            matched_by: "path",
+            errno: 13,
+        })
+    };
+    let file =
+        FileRef { device: 8 << 20 | 1, inode: 778, changed: (1_700_000_003, 2), links: 1, mode: 0o100_640 };
+    let shadow = attempt("/etc/shadow", Some(file));
+    let shadow = activity(curl(), "fexit/capable_wrt_inode_uidgid", shadow);
+    let claimed = activity(curl(), "tp_btf/sys_exit", attempt("/etc/shadow", None));
+
     let repeat = Repeat { cookie: 8194, remote, count: 12, last: BootTime::from_ns(at(900_000_000)) };
     let gap = Gap { stage: "kernel", cause: "dropped_ring_full", family: Some("connection"), lost: 17 };
     let status = AgentStatus {
@@ -288,5 +305,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("connection_end", event(at(81_300_000_006), end)),
         ("raw_socket", event(at(82_000_000_000), raw)),
         ("credential_access_connect", event(at(83_000_000_000), agent)),
+        ("credential_attempt", event(at(84_000_000_000), shadow)),
+        ("credential_attempt_claimed", event(at(85_000_000_000), claimed)),
     ]
 }

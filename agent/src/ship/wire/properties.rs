@@ -68,12 +68,24 @@ fn what() -> impl Strategy<Value = What> {
             credential.access = Access { read, write, truncate };
             What::CredentialAccess(credential)
         });
+    let attempt = (bytes(), any::<Option<u64>>(), any::<u32>()).prop_map(|(path, inode, errno)| {
+        let access = examples::credential(path);
+        What::CredentialAttempt(crate::model::event::CredentialAttempt {
+            credential: access.credential,
+            kind: access.kind,
+            sensitivity: access.sensitivity,
+            path: access.path,
+            file: inode.map(|inode| crate::model::process::FileRef { inode, ..access.file }),
+            matched_by: "path",
+            errno,
+        })
+    });
     let figures = (any::<[u64; 4]>(), endpoint(), any::<Option<u32>>(), any::<bool>());
     let traffic = figures.prop_map(|([cookie, sent, received, lasted], remote, errno, ended)| {
         let traffic = Traffic { cookie, remote, errno, ..examples::traffic(sent, received, lasted) };
         if ended { What::ConnectionEnd(traffic) } else { What::ConnectionUpdate(traffic) }
     });
-    prop_oneof![connection, credential, traffic]
+    prop_oneof![connection, credential, attempt, traffic]
 }
 
 fn event() -> impl Strategy<Value = Event> {

@@ -130,6 +130,9 @@ pub struct Activity {
     /// A socket was made whose destinations no hook sees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<RawSocket>,
+    /// An open of a credential was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
 }
 
 /// An address and port: an array, because a connection has three. The third says that the program wrote an IPv4
@@ -238,6 +241,26 @@ pub struct Credential {
     /// How it was acquired.
     #[serde(default = "opened", skip_serializing_if = "is_opened")]
     pub how: Text,
+}
+
+/// An open of a credential was refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The catalogue's entry.
+    pub name: Text,
+    /// Its kind.
+    pub kind: Text,
+    /// 1 to 5.
+    pub sensitivity: u8,
+    /// Path from the root of the process.
+    pub path: WireBytes,
+    /// The file; without it the path is as the caller claimed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<File>,
+    /// `path` or `inode`.
+    pub matched_by: Text,
+    /// Positive errno.
+    pub errno: u32,
 }
 
 /// Of before there were other ways.

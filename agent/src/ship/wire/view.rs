@@ -3,7 +3,8 @@
 use super::bytes::WireBytes;
 use super::rows::{Attribution, Cgroup, Ids, Namespaces, Process};
 use super::v1::{
-    Activity, Batch, Connection, Credential, Datagram, Event, Gap, RawSocket, Repeat, Status, Traffic,
+    Activity, Attempt, Batch, Connection, Credential, Datagram, Event, Gap, RawSocket, Repeat, Status,
+    Traffic,
 };
 use crate::model::time::{BootTime, ClockPair, WallTime};
 
@@ -64,6 +65,8 @@ pub enum Deed<'a> {
     End(&'a Traffic),
     /// A socket was made whose destinations no hook sees.
     Raw(&'a RawSocket),
+    /// An open of a credential was refused.
+    Attempt(&'a Attempt),
     /// Of a kind that this program does not know.
     Unknown,
 }
@@ -138,6 +141,7 @@ impl<'a> View<'a> {
                 Deed::Update(_) => "connection_update",
                 Deed::End(_) => "connection_end",
                 Deed::Raw(_) => "raw_socket",
+                Deed::Attempt(_) => "credential_attempt",
                 Deed::Unknown => "unknown",
             },
             Body::Repeat(_) => "repeat",
@@ -158,6 +162,7 @@ impl<'a> View<'a> {
             Activity { update: Some(traffic), .. } => Deed::Update(traffic),
             Activity { end: Some(traffic), .. } => Deed::End(traffic),
             Activity { raw: Some(raw), .. } => Deed::Raw(raw),
+            Activity { attempt: Some(attempt), .. } => Deed::Attempt(attempt),
             _ => Deed::Unknown,
         };
         Some(ActivityView {

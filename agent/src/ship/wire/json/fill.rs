@@ -1,8 +1,8 @@
 //! From rows to the objects of the JSON form.
 
 use super::schema::{
-    Activity, Ancestor, Body, Connection, Counter, Credential, Datagram, Deed, Evidence, Gap, Line, Marker,
-    Moment, Process, RawSocket, Remote, Repeat, Serving, Status, Traffic,
+    Activity, Ancestor, Attempt, Body, Connection, Counter, Credential, Datagram, Deed, Evidence, Gap, Line,
+    Marker, Moment, Process, RawSocket, Remote, Repeat, Serving, Status, Traffic,
 };
 use super::text::{always, rfc3339, text, texts};
 use crate::model::time::WallTime;
@@ -58,6 +58,7 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
                 view::Deed::Credential(row) => Deed::Credential(credential(row)),
                 view::Deed::Update(row) | view::Deed::End(row) => Deed::Traffic(traffic(row)),
                 view::Deed::Raw(row) => Deed::Raw(raw_socket(row)),
+                view::Deed::Attempt(row) => Deed::Attempt(attempt(row)),
                 view::Deed::Unknown => Deed::Unknown {},
             },
             lineage: view.lineage().map(ancestor).collect(),
@@ -208,6 +209,25 @@ fn credential(row: &v1::Credential) -> Credential<'_> {
         truncate: row.truncate,
         matched_by: &row.matched_by,
         how: &row.how,
+    }
+}
+
+fn attempt(row: &v1::Attempt) -> Attempt<'_> {
+    let (path, path_b64) = always(&row.path);
+    Attempt {
+        credential: &row.name,
+        credential_kind: &row.kind,
+        sensitivity: row.sensitivity,
+        path,
+        path_b64,
+        path_claimed: row.file.is_none(),
+        device: row.file.map(|file| file.device()),
+        inode: row.file.map(|file| file.1),
+        file_links: row.file.map(|file| file.4),
+        file_mode: row.file.map(|file| format!("{:06o}", file.5)),
+        matched_by: &row.matched_by,
+        errno: names::errno(row.errno),
+        errno_number: row.errno,
     }
 }
 

@@ -165,6 +165,7 @@ pub(super) enum Deed<'a> {
     Credential(Credential<'a>),
     Traffic(Traffic<'a>),
     Raw(RawSocket<'a>),
+    Attempt(Attempt<'a>),
     Unknown {},
 }
 
@@ -256,6 +257,29 @@ pub(super) struct Credential<'a> {
     pub(super) truncate: bool,
     pub(super) matched_by: &'a str,
     pub(super) how: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Attempt<'a> {
+    pub(super) credential: &'a str,
+    pub(super) credential_kind: &'a str,
+    pub(super) sensitivity: u8,
+    pub(super) path: Str<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) path_b64: Option<String>,
+    pub(super) path_claimed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) device: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) inode: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file_links: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file_mode: Option<String>,
+    pub(super) matched_by: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) errno: Option<&'static str>,
+    pub(super) errno_number: u32,
 }
 
 #[derive(Serialize)]
