@@ -165,7 +165,7 @@ impl Meta {
             | kind::CONNECTION_UPDATE
             | kind::RAW_SOCKET => Some(Family::Connection),
             kind::DATAGRAM => Some(Family::Datagram),
-            kind::FILE_OPEN | kind::UNIX_CONNECT => Some(Family::File),
+            kind::FILE_OPEN | kind::UNIX_CONNECT | kind::OPEN_REFUSED => Some(Family::File),
             _ => None,
         }
     }

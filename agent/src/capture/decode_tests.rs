@@ -282,3 +282,13 @@ fn unix_sockets_by_path_and_by_abstract_name() {
     assert_eq!(reached("\0/containerd-shim/a\0b"), (b"/containerd-shim/a\0b".to_vec(), true));
     assert_eq!(reached("\0"), (Vec::new(), true));
 }
+
+#[test]
+fn every_kind_that_is_decoded_has_a_family() {
+    for kind in 0..=u16::MAX {
+        let header = Header { length: 32, kind, hook: 0, sequence: 0, time_boot_ns: 0, cpu: 0, reserved: 0 };
+        let bytes = header.as_bytes();
+        let known = !matches!(decode(bytes), Err(DecodeError::Kind(_)));
+        assert_eq!(meta(bytes).unwrap().family().is_some(), known, "{kind}");
+    }
+}
