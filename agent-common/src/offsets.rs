@@ -254,4 +254,6 @@ offsets! {
     tcp_is_mptcp,
     /// `task_struct.flags`: u32, a bit for each `PF_*`.
     task_flags,
+    /// `sock.__sk_common.skc_net.net`: pointer to net.
+    sock_net,
 }

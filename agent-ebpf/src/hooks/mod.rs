@@ -3,6 +3,7 @@
 mod connect;
 mod datagram;
 pub mod file;
+mod names;
 mod outcome;
 mod process;
 mod raw_socket;

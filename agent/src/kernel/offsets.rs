@@ -30,6 +30,8 @@ pub enum Capability {
     SocketAtExit,
     /// Peers of unix sockets.
     UnixPeer,
+    /// Network namespaces of sockets.
+    Names,
 }
 
 /// What a field must be for its reader to be right.
@@ -85,7 +87,7 @@ pub struct Field {
 }
 
 use Capability::{
-    Connection, Exec, FileOpen, FileOpenAtExit, Outcome, Process, SocketAtExit, Traffic, UnixPeer,
+    Connection, Exec, FileOpen, FileOpenAtExit, Names, Outcome, Process, SocketAtExit, Traffic, UnixPeer,
 };
 use Expected::{AnyPointer, Array, Integer, Integers, Pointer, PointerToPointers, Structure, Text};
 
@@ -101,6 +103,7 @@ const TRAFFIC: &[Capability] = &[Traffic];
 const SYSCALL_EXIT: &[Capability] = &[FileOpenAtExit, SocketAtExit];
 const UNIX_PEER: &[Capability] = &[UnixPeer];
 const SOCKET_AT_EXIT: &[Capability] = &[SocketAtExit];
+const NAMES: &[Capability] = &[Names];
 const COOKIE: &[Capability] = &[Outcome, Traffic];
 /// Only the value itself is lost.
 const VALUE: &[Capability] = &[];
@@ -148,7 +151,7 @@ pub const TABLE: &[Field] = table! {
     nsproxy_net_ns VALUE Offset: "nsproxy.net_ns" Pointer("net");
     nsproxy_pid_ns VALUE Offset: "nsproxy.pid_ns_for_children" Pointer("pid_namespace");
     mnt_ns_inum VALUE Offset: "mnt_namespace.ns.inum" Integer(4);
-    net_ns_inum VALUE Offset: "net.ns.inum" Integer(4);
+    net_ns_inum NAMES Offset: "net.ns.inum" Integer(4);
     pid_ns_inum VALUE Offset: "pid_namespace.ns.inum" Integer(4);
     pid_level VALUE Offset: "pid.level" Integer(4);
     pid_numbers VALUE Offset: "pid.numbers" Array("upid");
@@ -229,6 +232,7 @@ pub const TABLE: &[Field] = table! {
     unix_address_name UNIX_PEER Offset: "unix_address.name" Array("sockaddr_un");
     tcp_is_mptcp VALUE Offset: "tcp_sock.is_mptcp" Integer(1);
     task_flags VALUE Offset: "task_struct.flags" Integer(4);
+    sock_net NAMES Offset: "sock.__sk_common.skc_net.net" Pointer("net");
 };
 
 impl Expected {

@@ -163,6 +163,8 @@ impl Sensor {
                     "credential_open" => selftest::credential_open(&own, &mut records),
                     "raw_socket" => selftest::raw_socket(&own, &mut records),
                     "credential_socket" => selftest::credential_socket(&own, &mut records),
+                    "dns_answer" => selftest::dns_answer(&own, &mut records),
+                    "client_hello" => selftest::client_hello(&mut records),
                     "connection_end" => selftest::connection_end(&own, &mut records),
                     "connection_update" => {
                         let walker = SocketIterator::attach(ebpf)

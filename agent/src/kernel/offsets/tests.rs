@@ -124,6 +124,7 @@ const TRUTH: &[(&str, [u32; 6])] = &[
     // Debian's cloud kernel of 5.10 has no MPTCP.
     ("tcp_is_mptcp", [POISON, 2220, 2272, 2252, 2356, 2180]),
     ("task_flags", [36, 44, 44, 44, 44, 44]),
+    ("sock_net", [48, 48, 48, 48, 48, 48]),
 ];
 
 fn resolve_bytes(bytes: &[u8]) -> Resolved {

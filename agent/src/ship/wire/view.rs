@@ -3,7 +3,8 @@
 use super::bytes::WireBytes;
 use super::rows::{Attribution, Cgroup, Ids, Namespaces, Process};
 use super::v1::{
-    Activity, Batch, Connection, Credential, Datagram, Event, Gap, RawSocket, Repeat, Status, Traffic,
+    Activity, Batch, Connection, Credential, Datagram, Event, Gap, Named, Names, RawSocket, Repeat, Status,
+    Traffic,
 };
 use crate::model::time::{BootTime, ClockPair, WallTime};
 
@@ -64,6 +65,8 @@ pub enum Deed<'a> {
     End(&'a Traffic),
     /// A socket was made whose destinations no hook sees.
     Raw(&'a RawSocket),
+    /// A connection has another name than was told with it.
+    Named(&'a Named),
     /// Of a kind that this program does not know.
     Unknown,
 }
@@ -138,6 +141,7 @@ impl<'a> View<'a> {
                 Deed::Update(_) => "connection_update",
                 Deed::End(_) => "connection_end",
                 Deed::Raw(_) => "raw_socket",
+                Deed::Named(_) => "connection_name",
                 Deed::Unknown => "unknown",
             },
             Body::Repeat(_) => "repeat",
@@ -158,6 +162,7 @@ impl<'a> View<'a> {
             Activity { update: Some(traffic), .. } => Deed::Update(traffic),
             Activity { end: Some(traffic), .. } => Deed::End(traffic),
             Activity { raw: Some(raw), .. } => Deed::Raw(raw),
+            Activity { named: Some(named), .. } => Deed::Named(named),
             _ => Deed::Unknown,
         };
         Some(ActivityView {
@@ -199,6 +204,19 @@ impl Process {
             [] => b"?",
             name => name,
         }
+    }
+}
+
+impl Names {
+    /// The destination's own name.
+    pub fn own(&self) -> Option<&str> {
+        self.claims.first().filter(|_| self.known).map(|claim| &*claim.0)
+    }
+
+    /// The name to show where it has none: what a ClientHello asks for, else the first that somebody says.
+    pub fn claimed(&self) -> Option<&str> {
+        let hello = self.claims.iter().find(|claim| claim.1 == super::names::SNI);
+        hello.or_else(|| self.claims.first()).map(|claim| &*claim.0)
     }
 }
 
