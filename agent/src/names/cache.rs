@@ -13,7 +13,7 @@ pub const NAMES_AN_ADDRESS: usize = 16;
 /// An answer holds at least so long: with a time to live of 0, it is for whoever asked, who needs a moment to connect.
 pub const SHORTEST: Duration = Duration::from_secs(5);
 /// And at most so long, whatever it says.
-pub const LONGEST: Duration = Duration::from_hours(24);
+pub const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// A network namespace, by its cookie, and an address in it.
 pub type Key = (u64, IpAddr);

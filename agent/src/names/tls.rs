@@ -65,18 +65,19 @@ fn join_records(mut rest: &[u8], message: &mut Vec<u8>) -> Joined {
             return Joined::Ended;
         }
         let body = rest.get(5..).unwrap_or_default();
-        let Some((fragment, behind)) = body.split_at_checked(length) else {
-            message.extend_from_slice(body);
-            return Joined::MayGoOn;
-        };
+        let (fragment, behind) = body.split_at_checked(length).unwrap_or((body, &[]));
         message.extend_from_slice(fragment);
-        rest = behind;
+        // What follows the message in its record is not of it.
         if let Some(&[_, a, b, c]) = message.first_chunk::<4>()
             && message.len() >= 4 + u32::from_be_bytes([0, a, b, c]) as usize
         {
             message.truncate(4 + u32::from_be_bytes([0, a, b, c]) as usize);
             return Joined::Ended;
         }
+        if fragment.len() < length {
+            return Joined::MayGoOn;
+        }
+        rest = behind;
     }
 }
 

@@ -54,6 +54,17 @@ fn records_of_any_size_are_joined() {
     }
 }
 
+/// What follows a message in its record is not read as a part of it, whether all of it is there or not.
+#[test]
+fn a_message_ends_where_it_says() {
+    let mut bytes = hello("api.example.com");
+    // The message's length: it ends behind the random.
+    bytes[6..9].copy_from_slice(&[0, 0, 34]);
+    for length in [60, bytes.len() - 1, bytes.len()] {
+        assert_eq!(read(&bytes[..length]), Hello::Nameless, "{length} bytes");
+    }
+}
+
 #[test]
 fn an_address_is_no_name() {
     assert_eq!(read(&hello("192.0.2.1")), Hello::Nameless);
