@@ -17,11 +17,13 @@ pub enum Family {
     Datagram = 2,
     /// Opens of credential candidates.
     File = 3,
+    /// DNS answers, and pieces of ClientHellos.
+    Name = 4,
 }
 
 impl Family {
     /// All families, in the order of their slots.
-    pub const ALL: [Self; 4] = [Self::Process, Self::Connection, Self::Datagram, Self::File];
+    pub const ALL: [Self; 5] = [Self::Process, Self::Connection, Self::Datagram, Self::File, Self::Name];
 
     /// Stable name for metrics and heartbeats.
     pub const fn name(self) -> &'static str {
@@ -30,6 +32,7 @@ impl Family {
             Self::Connection => "connection",
             Self::Datagram => "datagram",
             Self::File => "file",
+            Self::Name => "name",
         }
     }
 }

@@ -56,6 +56,10 @@ pub const DATAGRAM_FLOWS: u32 = 16_384;
 /// Bytes of a command name (`TASK_COMM_LEN`).
 pub const COMM_BYTES: usize = 16;
 
+/// Bytes of the beginning of a connection, or of a datagram, that are looked into for names. DNS over UDP is agreed to be
+/// at most 1,232 bytes, and 4,096 before 2020; a ClientHello with a post-quantum key share has about 1,800.
+pub const PAYLOAD_BYTES: usize = 4096;
+
 /// Largest record of the process ring: the fixed part of an exec and all its sections.
 pub const EXEC_SCRATCH_BYTES: usize = 32_768;
 /// Largest record that userspace accepts; the longest exec is below it.

@@ -264,4 +264,6 @@ offsets! {
     nameidata_dfd,
     /// `filename.name`: pointer to the kernel's copy of the path.
     filename_name,
+    /// `sock.__sk_common.skc_net.net`: pointer to net.
+    sock_net,
 }

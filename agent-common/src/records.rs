@@ -40,6 +40,10 @@ pub mod kind {
     pub const UNIX_CONNECT: u16 = 19;
     /// [`super::RefusedRecord`]: an open of what may be a credential was refused.
     pub const OPEN_REFUSED: u16 = 48;
+    /// [`super::AnswerRecord`]: the answer of a DNS server to a socket that had asked it.
+    pub const DNS_ANSWER: u16 = 50;
+    /// [`super::HelloRecord`]: a piece of the beginning of a TLS connection.
+    pub const CLIENT_HELLO: u16 = 51;
 }
 
 /// The hook that saw an act (`Header::hook`).
@@ -86,6 +90,8 @@ pub mod hook {
     pub const FENTRY_UNIX_MAY_SEND: u16 = 37;
     /// `fexit/capable_wrt_inode_uidgid`.
     pub const FEXIT_CAPABLE_OVER_INODE: u16 = 64;
+    /// `cgroup_skb/ingress`.
+    pub const CGROUP_INGRESS: u16 = 48;
 }
 
 /// Begins every record.
@@ -296,6 +302,8 @@ pub struct ConnectRecord {
     pub protocol: u16,
     /// `SOCK_STREAM`, `SOCK_DGRAM` …
     pub socket_type: u16,
+    /// Cookie of the network namespace that the socket belongs to: inode numbers are used again, cookies never.
+    pub network_cookie: u64,
 }
 
 /// How a TCP attempt ended. Not tied to a process: it may be seen in an interrupt.
@@ -452,15 +460,56 @@ pub struct RefusedRecord {
     pub reserved: u32,
 }
 
+/// A datagram from port 53 came to a socket that had asked something of a port 53. Tail: its payload, as far as
+/// [`crate::limits::PAYLOAD_BYTES`] goes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct AnswerRecord {
+    /// Header.
+    pub header: Header,
+    /// Who asked last by that socket, as it was then.
+    pub asker: Actor,
+    /// Socket cookie.
+    pub cookie: u64,
+    /// Who answered, as the packet says; IPv4 in the first four bytes, network order.
+    pub server_be: [u8; 16],
+    /// `AF_INET` or `AF_INET6`.
+    pub family: u16,
+    /// Bytes of the payload that are carried.
+    pub length: u16,
+    /// Inode number of the network namespace that the socket belongs to.
+    pub network_namespace: u32,
+    /// Its cookie.
+    pub network_cookie: u64,
+}
+
+/// A piece of what a TCP connection begins with, where that may be a TLS ClientHello. Tail: the piece.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct HelloRecord {
+    /// Header.
+    pub header: Header,
+    /// Socket cookie: that of the connection.
+    pub cookie: u64,
+    /// Bytes of the connection's payload before the piece.
+    pub offset: u32,
+    /// Bytes of the piece.
+    pub length: u16,
+    /// Zero.
+    pub reserved: u16,
+}
+
 const _: () = {
     assert!(size_of::<RefusedRecord>() == 176);
+    assert!(size_of::<AnswerRecord>() == 160);
+    assert!(size_of::<HelloRecord>() == 48);
     assert!(size_of::<Header>() == 32);
     assert!(size_of::<Actor>() == 88);
     assert!(size_of::<FileIdentity>() == 40);
     assert!(size_of::<ForkRecord>() == 152);
     assert!(size_of::<ExecRecord>() == 280);
     assert!(size_of::<ExitRecord>() == 128);
-    assert!(size_of::<ConnectRecord>() == 152);
+    assert!(size_of::<ConnectRecord>() == 160);
     assert!(size_of::<OutcomeRecord>() == 88);
     assert!(size_of::<FileRecord>() == 176);
     assert!(size_of::<TrafficRecord>() == 192);

@@ -820,6 +820,23 @@ impl<A: Access> Sock<A> {
     }
 }
 
+/// Inode number of the network namespace of a socket that a hook of packets gives. Such a pointer has no type whose
+/// fields could be read, and no offset may be added to it: it is made a number by way of memory, for which `through` is
+/// lent. What it holds afterwards must not be told.
+///
+/// # Safety
+/// `through` must be in a map or in the ring.
+#[inline(always)]
+pub unsafe fn network_namespace(sock: *const core::ffi::c_void, through: *mut u64) -> Option<u32> {
+    // SAFETY: as the caller promises; the rest is probed.
+    unsafe {
+        through.write_volatile(sock as u64);
+        let sock = through.read_volatile();
+        let namespace: u64 = Probed::load(sock, offset!(sock_net)?)?;
+        Probed::load(namespace, offset!(net_ns_inum)?)
+    }
+}
+
 /// The `struct sock` of a `struct socket` that the verifier knows.
 #[inline(always)]
 pub fn sock_of(socket: u64) -> Option<Sock<Typed>> {

@@ -97,11 +97,20 @@ pub struct SocketState {
     pub told_bytes: u64,
     /// The unix socket that was told last as sent to.
     pub told_peer: u64,
+    /// Cookie of its network namespace. UDP alone.
+    pub network_cookie: u64,
     /// `IPPROTO_*` as asked for: of a subflow, MPTCP's.
     pub protocol: u32,
+    /// Payload bytes of the connection that were looked at for a ClientHello; [`HELLO_DONE`]: no more will be.
+    pub hello_next: u32,
+    /// How many are to be looked at.
+    pub hello_until: u32,
     /// Zero.
     pub reserved: u32,
 }
+
+/// What a connection begins with is no ClientHello, or all of it was told.
+pub const HELLO_DONE: u32 = u32::MAX;
 
 /// Nothing is awaited.
 pub const SOCKET_IDLE: u32 = 0;
@@ -115,3 +124,17 @@ pub const SOCKET_TCP_ESTABLISHED: u32 = 3;
 /// Freed with the socket, so bounded by the sockets that exist.
 #[btf_map]
 pub static SOCKETS: SkStorage<SocketState> = SkStorage::new();
+
+/// Who asked a port 53 last.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Asker {
+    /// Who.
+    pub actor: Actor,
+    /// Cookie of the socket's network namespace.
+    pub network_cookie: u64,
+}
+
+/// By the UDP socket that was used: answers to other sockets are not looked at.
+#[btf_map]
+pub static ASKERS: SkStorage<Asker> = SkStorage::new();

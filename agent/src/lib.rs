@@ -13,6 +13,7 @@ pub mod context;
 pub mod host;
 pub mod kernel;
 pub mod model;
+pub mod names;
 pub mod pipeline;
 pub mod process;
 pub mod ship;

@@ -19,16 +19,20 @@ use crate::catalogue::Catalogue;
 use crate::catalogue::enumerate::KnownFiles;
 use crate::context;
 use crate::model::act::{
-    self, Access, Act, Actor, ConnectAttempt, Deed, FileOpen, OpenRefused, Outcome, UnixConnect,
+    self, Access, Act, Actor, ConnectAttempt, Deed, Endpoint, FileOpen, OpenRefused, Outcome, Protocol,
+    UnixConnect,
 };
 use crate::model::bytes::RawBytes;
 use crate::model::event::{
     Activity, AgentStatus, Connection, CredentialAccess, CredentialAttempt, DatagramFlow, Event, EventKind,
-    Gap, Repeat, Traffic, What, Why,
+    Gap, NamedConnection, Repeat, Traffic, What, Why,
 };
 use crate::model::identity::Attribution;
+use crate::model::name::Names;
 use crate::model::process::Process;
 use crate::model::time::BootTime;
+use crate::names::resolvers::Resolvers;
+use crate::names::{Fate, NameTable};
 use crate::process::ProcessTable;
 
 /// Attempts of the agent itself whose outcomes are still to come: its self-test makes a handful.
@@ -41,14 +45,20 @@ struct Asked {
     process: Arc<Process>,
     attribution: Arc<Attribution>,
     why: Why,
+    names: Names,
 }
 
 /// Who made a connection, as it was at that time, for as long as it lasts.
 #[derive(Clone)]
 struct Known {
+    actor: Actor,
+    protocol: Protocol,
+    remote: Endpoint,
+    network: u64,
     process: Arc<Process>,
     attribution: Arc<Attribution>,
     why: Why,
+    names: Names,
 }
 
 /// All that is known between records.
@@ -62,6 +72,7 @@ pub struct Pipeline {
     attributor: Attributor,
     catalogue: Arc<Catalogue>,
     known: KnownFiles,
+    names: NameTable,
     own: Option<u32>,
     own_attempts: HashSet<u64>,
     flows_told: HashMap<FlowKey, u64>,
@@ -81,6 +92,8 @@ pub struct Parts {
     pub catalogue: Arc<Catalogue>,
     /// Credential files that existed at the start.
     pub known: KnownFiles,
+    /// Which DNS servers the host is configured with.
+    pub resolvers: Box<dyn Resolvers>,
     /// Pid of the agent itself, whose acts are not told. It is no one else's while the agent runs.
     pub own: Option<u32>,
 }
@@ -88,7 +101,7 @@ pub struct Parts {
 impl Pipeline {
     /// Nothing seen yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { start, ledger, table, attributor, catalogue, known, own } = parts;
+        let Parts { start, ledger, table, attributor, catalogue, known, resolvers, own } = parts;
         Self {
             tracker: SequenceTracker::new(start),
             ledger,
@@ -99,6 +112,7 @@ impl Pipeline {
             attributor,
             catalogue,
             known,
+            names: NameTable::new(resolvers),
             own,
             own_attempts: HashSet::new(),
             flows_told: HashMap::new(),
@@ -157,8 +171,9 @@ impl Pipeline {
                 if self.is_own(&sent.actor) {
                     return;
                 }
-                let ConnectAttempt { actor, cookie, protocol, remote } = sent;
-                let what = What::DatagramFlow(DatagramFlow { cookie, protocol, remote });
+                let ConnectAttempt { actor, cookie, protocol, remote, network } = sent;
+                let names = self.names.of(time, &actor, (network, remote.address));
+                let what = What::DatagramFlow(DatagramFlow { cookie, protocol, remote, names });
                 self.activity(time, hook, actor, what, emit);
             }
             Deed::FileOpen(open) => self.file_open(time, hook, open, emit),
@@ -169,6 +184,20 @@ impl Pipeline {
             Deed::RawSocket(act::RawSocket { actor, form }) => {
                 if !self.is_own(&actor) {
                     self.activity(time, hook, actor, What::RawSocket(form), emit);
+                }
+            }
+            Deed::DnsAnswer(answer) => {
+                self.ledger.add(Tally::DnsAnswer, 1);
+                match self.names.answer(time, &answer) {
+                    Fate::Kept | Fate::NoAddress => {}
+                    Fate::Unreadable => self.ledger.add(Tally::AnswerUnreadable, 1),
+                    Fate::OfAnotherNetwork => self.ledger.add(Tally::AnswerOfAnotherNetwork, 1),
+                }
+            }
+            Deed::HelloPiece(piece) => {
+                self.ledger.add(Tally::HelloPiece, 1);
+                if let Some(name) = self.names.hello(&piece) {
+                    self.hello(time, hook, piece.cookie, name, emit);
                 }
             }
             // The process table takes these.
@@ -200,7 +229,8 @@ impl Pipeline {
         }
         let cookie = attempt.cookie;
         let (process, attribution, why) = self.who_and_why(time, &attempt.actor);
-        let asked = Asked { attempt, hook, process, attribution, why };
+        let names = self.names.of(time, &attempt.actor, (attempt.network, attempt.remote.address));
+        let asked = Asked { attempt, hook, process, attribution, why, names };
         for ended in self.join.attempt(cookie, time, asked) {
             self.connection(ended, emit);
         }
@@ -208,8 +238,25 @@ impl Pipeline {
 
     fn connection(&mut self, ended: Ended<Asked>, emit: &mut dyn FnMut(Event)) {
         let Ended { payload, asked_at, ended_at, outcome, connected, local } = ended;
-        let Asked { attempt, hook, process, attribution, why } = payload;
-        let ConnectAttempt { actor, cookie, protocol, remote } = attempt;
+        let Asked { attempt, hook, process, attribution, why, mut names } = payload;
+        let ConnectAttempt { actor, cookie, protocol, remote, network } = attempt;
+        // With Fast Open the ClientHello goes before the outcome is known.
+        if let Some(name) = self.names.unpark(cookie) {
+            self.names.add_hello(&mut names, &name, asked_at, &actor, (network, remote.address));
+        }
+        if outcome == Outcome::Established {
+            let known = Known {
+                actor: actor.clone(),
+                protocol,
+                remote,
+                network,
+                process: process.clone(),
+                attribution: attribution.clone(),
+                why: why.clone(),
+                names: names.clone(),
+            };
+            self.live.established(cookie, known);
+        }
         let what = What::Connection(Connection {
             cookie,
             protocol,
@@ -218,12 +265,8 @@ impl Pipeline {
             local,
             outcome,
             latency_ns: ended_at.map(|ended_at| ended_at.since_ns(asked_at)),
+            names,
         });
-        if outcome == Outcome::Established {
-            let known =
-                Known { process: process.clone(), attribution: attribution.clone(), why: why.clone() };
-            self.live.established(cookie, known);
-        }
         self.ledger.add(Tally::Activity, 1);
         let activity = Activity { attribution, process, actor, hook, what, why };
         emit(Event { time: asked_at, kind: EventKind::Activity(Box::new(activity)) });
@@ -282,14 +325,49 @@ impl Pipeline {
             bytes_received,
             errno,
         } = carried;
-        let (process, attribution, why) = match known {
-            Some(Known { process, attribution, why }) => (process, attribution, why),
-            None => self.who_and_why(asked_at, &actor),
+        let (process, attribution, why, names) = match known {
+            Some(Known { process, attribution, why, names, .. }) => (process, attribution, why, names),
+            None => {
+                let (process, attribution, why) = self.who_and_why(asked_at, &actor);
+                (process, attribution, why, Names::default())
+            }
         };
         let duration_ns = time.since_ns(established_at);
-        let what = what(Traffic { cookie, protocol, remote, bytes_sent, bytes_received, duration_ns, errno });
+        let what =
+            what(Traffic { cookie, protocol, remote, bytes_sent, bytes_received, duration_ns, errno, names });
         self.ledger.add(Tally::Activity, 1);
         let activity = Activity { attribution, process, actor, hook, what, why };
+        emit(Event { time, kind: EventKind::Activity(Box::new(activity)) });
+    }
+
+    /// A ClientHello asks for a name. It is told where that is not the name that was told with the connection.
+    fn hello(
+        &mut self,
+        time: BootTime,
+        hook: &'static str,
+        cookie: u64,
+        name: Arc<str>,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let Some(known) = self.live.get_mut(cookie) else {
+            self.names.park(cookie, name);
+            return;
+        };
+        let Known { actor, protocol, remote, network, process, attribution, why, names } = known;
+        if !self.names.add_hello(names, &name, time, actor, (*network, remote.address)) {
+            return;
+        }
+        let (protocol, remote, names) = (*protocol, *remote, names.clone());
+        let what = What::ConnectionName(NamedConnection { cookie, protocol, remote, names });
+        let activity = Activity {
+            attribution: attribution.clone(),
+            process: process.clone(),
+            actor: actor.clone(),
+            hook,
+            what,
+            why: why.clone(),
+        };
+        self.ledger.add(Tally::ConnectionName, 1);
         emit(Event { time, kind: EventKind::Activity(Box::new(activity)) });
     }
 
@@ -450,6 +528,12 @@ impl Pipeline {
         self.ledger.join(&self.join);
         self.ledger.set(Tally::LiveConnections, self.live.len() as u64);
         self.ledger.set(Tally::LiveEvicted, self.live.evicted());
+        let ((resolved, strange), (resolved_gone, strange_gone)) = (self.names.len(), self.names.evicted());
+        self.ledger.set(Tally::Resolved, resolved as u64);
+        self.ledger.set(Tally::ResolvedEvicted, resolved_gone);
+        self.ledger.set(Tally::Strange, strange as u64);
+        self.ledger.set(Tally::StrangeEvicted, strange_gone);
+        self.ledger.set(Tally::HelloEvicted, self.names.hellos_evicted());
         self.ledger.sequence(&self.tracker);
     }
 

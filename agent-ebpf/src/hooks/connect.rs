@@ -6,10 +6,13 @@
 
 use agent_common::counters::{Counter, Family};
 use agent_common::records::{Actor, ConnectRecord, hook, kind};
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_skc_to_tcp_sock};
+use aya_ebpf::helpers::generated::{
+    bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_skc_to_tcp_sock,
+};
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 
+use super::names;
 use crate::kstruct::{Task, TcpSock, Typed};
 use crate::maps::{self, SOCKET_IDLE, SOCKET_TCP_PENDING, SOCKET_UDP_CONNECTED, SocketState};
 use crate::{current, emit};
@@ -91,6 +94,9 @@ fn connect(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
     if protocol == IPPROTO_TCP {
         let _ = attempt(ctx, asked, hook);
     } else if protocol == IPPROTO_UDP {
+        if asked.port == names::DNS {
+            names::asked(ctx);
+        }
         remember_datagram_peer(ctx, asked);
     }
 }
@@ -120,9 +126,14 @@ fn attempt(ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
         told_boot_ns: _,
         told_bytes: _,
         told_peer: _,
+        network_cookie: _,
         protocol,
+        hello_next,
+        hello_until,
         reserved: _,
     } = state;
+    *hello_next = 0;
+    *hello_until = 0;
     *state = SOCKET_TCP_PENDING;
     *protocol = by_protocol;
     *port = asked.port;
@@ -146,6 +157,13 @@ fn is_subflow(ctx: &SockAddrContext) -> bool {
     // SAFETY: the context is valid while the program runs; the helper takes its socket.
     let tcp = unsafe { bpf_skc_to_tcp_sock((*ctx.sock_addr).__bindgen_anon_1.sk.cast()) };
     !tcp.is_null() && TcpSock::<Typed>::from_raw(tcp as u64).is_mptcp().is_some_and(|is| is != 0)
+}
+
+/// Cookie of the network namespace that the context's socket belongs to. Since 5.7.
+#[inline(always)]
+pub fn network_cookie(ctx: &SockAddrContext) -> u64 {
+    // SAFETY: the context is valid while the program runs.
+    unsafe { bpf_get_netns_cookie(ctx.sock_addr.cast()) }
 }
 
 /// Tells of an attempt or of a datagram, made by the running process.
@@ -189,6 +207,7 @@ fn emit_connect_by(
     record.address_be = asked.address_be;
     record.port = asked.port;
     record.family = asked.family;
+    record.network_cookie = network_cookie(ctx);
     if let Some(actor) = by {
         record.actor = *actor;
     } else if current::fill(&mut record.actor).is_none() {
@@ -208,7 +227,8 @@ fn remember_datagram_peer(ctx: &SockAddrContext, asked: &Asked) {
         emit::count(Family::Datagram, Counter::MapFull);
         return;
     };
-    let SocketState { state, port, family, address_be, actor, .. } = state;
+    let SocketState { state, port, family, address_be, actor, network_cookie: network, .. } = state;
+    *network = network_cookie(ctx);
     *port = asked.port;
     *family = asked.family;
     *address_be = asked.address_be;

@@ -14,6 +14,7 @@ use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr};
 use aya_ebpf::programs::{SkBuffContext, SockAddrContext};
 
 use super::connect::{AF_INET, AF_INET6, Asked, IPPROTO_UDP, asked_v4, asked_v6, emit_connect};
+use super::names;
 use crate::kstruct::{Task, Typed};
 use crate::maps::{self, SOCKET_IDLE, SOCKET_UDP_CONNECTED, SocketState};
 use crate::{current, emit};
@@ -43,6 +44,9 @@ pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
 fn send(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
     if Task::<Typed>::current().tgid().is_some_and(current::is_own) {
         return;
+    }
+    if asked.port == names::DNS {
+        names::asked(ctx);
     }
     if is_connected_mapped(ctx, asked) {
         return;
@@ -87,10 +91,14 @@ fn is_connected_mapped(ctx: &SockAddrContext, asked: &Asked) -> bool {
     })
 }
 
-/// `cgroup_skb/egress`: the first packet of a connected UDP socket.
+/// `cgroup_skb/egress`: the first packet of a connected UDP socket, and what TCP connections begin with.
 #[cgroup_skb(egress)]
 pub fn egress(ctx: SkBuffContext) -> i32 {
-    let _ = try_egress(&ctx);
+    if names::is_tcp(&ctx) {
+        let _ = names::hello(&ctx);
+    } else {
+        let _ = try_egress(&ctx);
+    }
     ALLOW
 }
 
@@ -128,6 +136,7 @@ fn try_egress(ctx: &SkBuffContext) -> Option<()> {
         family: state.family,
         protocol: IPPROTO_UDP as u16,
         socket_type: SOCK_DGRAM,
+        network_cookie: state.network_cookie,
     };
     ticket.submit(entry);
     Some(())

@@ -3,6 +3,7 @@
 mod connect;
 mod datagram;
 pub mod file;
+mod names;
 mod number;
 mod outcome;
 mod process;

@@ -1,6 +1,7 @@
 //! What a recording must hold beside the ring, so that a replay comes to the same events.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use agent_common::keys::InodeKey;
 
@@ -9,6 +10,7 @@ use crate::attribute::users::{self, Users};
 use crate::catalogue::Catalogue;
 use crate::catalogue::enumerate::KnownFiles;
 use crate::model::bytes::RawBytes;
+use crate::names::resolvers::Fixed;
 use crate::process::inventory::HostNamespaces;
 use crate::ship::wire::bytes::WireBytes;
 use crate::ship::wire::v1::Host;
@@ -18,6 +20,8 @@ const HOST_ID: &str = "host.id";
 const PASSWD: &str = "passwd";
 const MOUNT_NAMESPACE: &str = "namespace.mount";
 const USER_NAMESPACE: &str = "namespace.user";
+/// Addresses of DNS servers, with blanks between them.
+const RESOLVERS: &str = "resolvers";
 const OWN_PID: &str = "agent.pid";
 const TICK_NS: &str = "tick_ns";
 /// Followed by `DEVICE.INODE`; the value is the entry's name.
@@ -34,6 +38,7 @@ pub(super) fn of(started: &Started, host: &Host) -> BTreeMap<String, String> {
         (HOST_ID.to_owned(), host.id.clone()),
         (MOUNT_NAMESPACE.to_owned(), namespaces.mount.to_string()),
         (USER_NAMESPACE.to_owned(), namespaces.user.to_string()),
+        (RESOLVERS.to_owned(), started.servers.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ")),
         (OWN_PID.to_owned(), started.sensor.own_pid().to_string()),
         (TICK_NS.to_owned(), crate::process::inventory::tick_ns().to_string()),
     ]);
@@ -79,6 +84,12 @@ impl RecordedFacts<'_> {
             mount: self.number(MOUNT_NAMESPACE).unwrap_or(0),
             user: self.number(USER_NAMESPACE).unwrap_or(0),
         }
+    }
+
+    /// DNS servers that the host was configured with at the start; those of other networks are not recorded.
+    pub fn resolvers(&self) -> Fixed {
+        let text = self.0.get(RESOLVERS).map_or("", String::as_str);
+        Fixed(text.split(' ').filter_map(|address| address.parse().ok()).collect())
     }
 
     /// Pid of the agent that recorded.

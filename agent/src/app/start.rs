@@ -1,6 +1,7 @@
 //! From options to a running sensor and a seeded pipeline; every way this can fail is an error of its own.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::catalogue::mounts::Mounts;
 use crate::catalogue::{Catalogue, OPERATOR_DIRECTORY, markers};
 use crate::config::ConfigError;
 use crate::host::HostRoot;
+use crate::host::resolvers::HostResolvers;
 use crate::kernel::hooks::Rung;
 use crate::kernel::maps::{KernelFilters, MapFailure};
 use crate::kernel::probe::{Finding, HostProbe, State, raise_limits};
@@ -156,6 +158,8 @@ pub(super) struct Started {
     pub(super) catalogue_digest: String,
     pub(super) inventoried: Vec<Arc<Process>>,
     pub(super) kernel_release: String,
+    /// DNS servers that the host is configured with.
+    pub(super) servers: Vec<IpAddr>,
     pub(super) host_root: Arc<HostRoot>,
     pub(super) _lock: InstanceLock,
 }
@@ -223,6 +227,8 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
     };
     let proc = std::path::Path::new("/proc");
     let ledger = Arc::new(Ledger::new());
+    let resolvers = HostResolvers::new(host_root.clone());
+    let servers = resolvers.of_host();
     let mut pipeline = Pipeline::new(Parts {
         start: sequence::Start::AtZero,
         ledger: ledger.clone(),
@@ -230,6 +236,7 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         attributor: Attributor::new(host_root.namespaces(), users.clone()),
         catalogue: catalogue.clone(),
         known,
+        resolvers: Box::new(resolvers),
         own: Some(sensor.own_pid()),
     });
 
@@ -256,6 +263,7 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         catalogue_digest: catalogue.digest().to_owned(),
         inventoried,
         kernel_release: probe.release.clone(),
+        servers,
         host_root,
         _lock: lock,
     })

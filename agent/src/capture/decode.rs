@@ -10,18 +10,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use agent_common::counters::Family;
 use agent_common::keys::InodeKey;
-use agent_common::limits::{COMM_BYTES, MAX_RECORD_BYTES, PATH_BYTES};
+use agent_common::limits::{COMM_BYTES, MAX_RECORD_BYTES, PATH_BYTES, PAYLOAD_BYTES};
 use agent_common::records::{
-    self, ConnectRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header, OutcomeRecord,
-    RawSocketRecord, TUN_FAMILY, TrafficRecord, file_flag, hook, kind, outcome,
+    self, AnswerRecord, ConnectRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header, HelloRecord,
+    OutcomeRecord, RawSocketRecord, TUN_FAMILY, TrafficRecord, file_flag, hook, kind, outcome,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::refused;
 use super::sections::{Tail, plain, reversed_path};
 use crate::model::act::{
-    Access, Act, Actor, ConnectAttempt, ConnectOutcome, Deed, Endpoint, Exit, FileOpen, Fork, Namespaces,
-    Outcome, Protocol, RawForm, RawSocket, Traffic, UnixConnect, UnknownOutcome,
+    Access, Act, Actor, ConnectAttempt, ConnectOutcome, Deed, DnsAnswer, Endpoint, Exit, FileOpen, Fork,
+    HelloPiece, Namespaces, Outcome, Protocol, RawForm, RawSocket, Traffic, UnixConnect, UnknownOutcome,
 };
 use crate::model::bytes::RawBytes;
 use crate::model::process::{CredentialIds, FileRef, ProcessKey};
@@ -30,6 +30,8 @@ use crate::model::time::BootTime;
 /// CPUs that a record may name: `NR_CPUS` of every distribution kernel is at most this.
 pub const MAX_CPUS: u32 = 8192;
 
+/// Where DNS servers listen: the kernel side looks at no other port.
+const DNS_PORT: u16 = 53;
 const AF_INET: u16 = libc::AF_INET as u16;
 const AF_INET6: u16 = libc::AF_INET6 as u16;
 /// `FMODE_READ` and `FMODE_WRITE` of `linux/fs.h`.
@@ -166,6 +168,7 @@ impl Meta {
             | kind::RAW_SOCKET => Some(Family::Connection),
             kind::DATAGRAM => Some(Family::Datagram),
             kind::FILE_OPEN | kind::UNIX_CONNECT | kind::OPEN_REFUSED => Some(Family::File),
+            kind::DNS_ANSWER | kind::CLIENT_HELLO => Some(Family::Name),
             _ => None,
         }
     }
@@ -202,6 +205,8 @@ pub fn decode(bytes: &[u8]) -> Result<Act, DecodeError> {
         kind::RAW_SOCKET => raw_socket(record),
         kind::UNIX_CONNECT => unix_connect(record),
         kind::OPEN_REFUSED => refused::open(record),
+        kind::DNS_ANSWER => dns_answer(record),
+        kind::CLIENT_HELLO => hello_piece(record),
         unknown => Err(DecodeError::Kind(unknown)),
     }?;
     let (header, _) = fixed::<Header>("header", record)?;
@@ -232,6 +237,7 @@ pub const fn hook_name(number: u16) -> Result<&'static str, DecodeError> {
         hook::FENTRY_UNIX_STREAM_CONNECT => "fentry/security_unix_stream_connect",
         hook::FENTRY_UNIX_MAY_SEND => "fentry/security_unix_may_send",
         hook::FEXIT_CAPABLE_OVER_INODE => "fexit/capable_wrt_inode_uidgid",
+        hook::CGROUP_INGRESS => "cgroup_skb/ingress",
         unknown => return Err(DecodeError::Hook(unknown)),
     })
 }
@@ -318,6 +324,7 @@ fn connect(bytes: &[u8]) -> Result<ConnectAttempt, DecodeError> {
         cookie: record.cookie,
         protocol: protocol(record.protocol),
         remote: endpoint("remote address", record.family, record.address_be, record.port)?,
+        network: record.network_cookie,
     })
 }
 
@@ -444,6 +451,29 @@ fn unix_connect(bytes: &[u8]) -> Result<Deed, DecodeError> {
         file: file(&record.file),
         name,
         is_abstract,
+    }))
+}
+
+fn dns_answer(bytes: &[u8]) -> Result<Deed, DecodeError> {
+    let (record, tail) = fixed::<AnswerRecord>("DNS answer", bytes)?;
+    let message = Tail::new(tail).take("DNS message", record.length, PAYLOAD_BYTES)?;
+    Ok(Deed::DnsAnswer(DnsAnswer {
+        asker: actor(&record.asker),
+        cookie: record.cookie,
+        network_inode: record.network_namespace,
+        network: record.network_cookie,
+        server: endpoint("DNS server", record.family, record.server_be, DNS_PORT)?,
+        message: RawBytes::from(message),
+    }))
+}
+
+fn hello_piece(bytes: &[u8]) -> Result<Deed, DecodeError> {
+    let (record, tail) = fixed::<HelloRecord>("ClientHello", bytes)?;
+    let piece = Tail::new(tail).take("ClientHello's piece", record.length, PAYLOAD_BYTES)?;
+    Ok(Deed::HelloPiece(HelloPiece {
+        cookie: record.cookie,
+        offset: record.offset,
+        bytes: RawBytes::from(piece),
     }))
 }
 

@@ -5,9 +5,9 @@
 //! ring:                 submitted = read + in the ring
 //! decode:               read      = decoded + undecodable{cause}
 //! records:              decoded   = context + not_a_credential + same_act + own_act + sequence_duplicate
-//!                                 + joined + joined_duplicate + outcome_too_late + outcome_without_attempt
+//!                                 + dns_answer + hello_piece + joined + joined_duplicate + outcome_too_late + outcome_without_attempt
 //!                                 + waiting + activity
-//! events:               activity + repeat + gap + agent_status = queued + queue_full + not_shipped
+//! events:               activity + connection_name + repeat + gap + agent_status = queued + queue_full + not_shipped
 //! queue:                queued    = acknowledged + rejected + abandoned + waiting
 //! numbers:              lost      = dropped{cause} + unnumbered
 //! ```
@@ -209,6 +209,8 @@ impl Ledger {
             Tally::SameAct,
             Tally::OwnAct,
             Tally::SequenceDuplicate,
+            Tally::DnsAnswer,
+            Tally::HelloPiece,
             Tally::Joined,
             Tally::JoinedDuplicate,
             Tally::OutcomeTooLate,
@@ -223,7 +225,13 @@ impl Ledger {
     fn check_events(&self) -> Result<(), LedgerImbalance> {
         equal(
             "events = queued + queue_full + not_shipped",
-            self.sum(&[Tally::Activity, Tally::Repeat, Tally::Gap, Tally::AgentStatus]),
+            self.sum(&[
+                Tally::Activity,
+                Tally::ConnectionName,
+                Tally::Repeat,
+                Tally::Gap,
+                Tally::AgentStatus,
+            ]),
             self.sum(&[Tally::Queued, Tally::QueueFull, Tally::NotShipped]),
         )
     }

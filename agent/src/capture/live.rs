@@ -40,6 +40,11 @@ impl<T> Live<T> {
         self.kept.get(cookie)
     }
 
+    /// The same, to add to it.
+    pub fn get_mut(&mut self, cookie: u64) -> Option<&mut T> {
+        self.kept.get_mut(cookie)
+    }
+
     /// What is known of one that ends.
     pub fn end(&mut self, cookie: u64) -> Option<T> {
         self.ended.insert(cookie, ());

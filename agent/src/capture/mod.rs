@@ -11,7 +11,7 @@ pub mod inventory;
 pub mod join;
 pub mod ledger;
 pub mod live;
-mod recent;
+pub(crate) mod recent;
 pub mod record;
 mod refused;
 pub mod replay;

@@ -36,6 +36,10 @@ impl<V> Recent<V> {
         self.values.get(&key).map(|(_, value)| value)
     }
 
+    pub(crate) fn get_mut(&mut self, key: u64) -> Option<&mut V> {
+        self.values.get_mut(&key).map(|(_, value)| value)
+    }
+
     pub(crate) fn remove(&mut self, key: u64) -> Option<V> {
         let (serial, value) = self.values.remove(&key)?;
         self.order.remove(&serial);

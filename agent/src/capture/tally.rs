@@ -52,6 +52,10 @@ tallies! {
     SameAct => "record.same_act",
     /// Records of the agent's own acts.
     OwnAct => "record.own_act",
+    /// DNS answers, which name destinations.
+    DnsAnswer => "record.dns_answer",
+    /// Pieces of ClientHellos.
+    HelloPiece => "record.hello_piece",
     /// Outcomes told with their attempt.
     Joined => "join.joined",
     /// Outcomes of an attempt that had its outcome.
@@ -77,6 +81,23 @@ tallies! {
     LiveConnections => "live.connections",
     /// Established connections of which that is kept no more: at their end the process is looked up anew.
     LiveEvicted => "live.evicted",
+
+    /// DNS answers that cannot be read.
+    AnswerUnreadable => "names.answer_unreadable",
+    /// DNS answers to a socket of another network than whoever used it.
+    AnswerOfAnotherNetwork => "names.answer_of_another_network",
+    /// Addresses whose names are known by the host's resolvers (a level).
+    Resolved => "names.resolved",
+    /// Names of resolvers that still held and had to go for want of room.
+    ResolvedEvicted => "names.resolved_evicted",
+    /// Addresses whose names are known by strangers (a level).
+    Strange => "names.strange",
+    /// Names of strangers that still held and had to go for want of room.
+    StrangeEvicted => "names.strange_evicted",
+    /// ClientHellos that were not whole and had to go for want of room.
+    HelloEvicted => "names.hello_evicted",
+    /// Events derived: another name for a connection that was told.
+    ConnectionName => "event.connection_name",
 
     /// Events made of one decoded record each.
     Activity => "event.activity",

@@ -5,10 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use agent_common::keys::InodeKey;
 use agent_common::limits::COMM_BYTES;
 use agent_common::records::{
-    Actor, ConnectRecord, ExecRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header,
-    OutcomeRecord, RawSocketRecord, StdioIdentity, TrafficRecord, exec_flag, file_flag, hook, kind, outcome,
+    Actor, AnswerRecord, ConnectRecord, ExecRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header,
+    HelloRecord, OutcomeRecord, RawSocketRecord, StdioIdentity, TrafficRecord, exec_flag, file_flag, hook,
+    kind, outcome,
 };
 use zerocopy::{FromZeros, IntoBytes};
+
+/// The network of all that connect, by its cookie.
+pub const NETWORK_COOKIE: u64 = 1;
 
 /// A stream of records, numbered per CPU and timed as a kernel would.
 #[derive(Clone, Debug)]
@@ -181,6 +185,7 @@ impl Stream {
             family,
             protocol: protocol as u16,
             socket_type: socket_type as u16,
+            network_cookie: NETWORK_COOKIE,
         };
         record.as_bytes().to_vec()
     }
@@ -244,6 +249,32 @@ impl Stream {
             reserved_too: 0,
         };
         record.as_bytes().to_vec()
+    }
+
+    /// A DNS server answers to a socket by which `actor` asked.
+    pub fn dns_answer(&mut self, actor: &Actor, server: IpAddr, message: &[u8]) -> Vec<u8> {
+        let header =
+            self.header(kind::DNS_ANSWER, hook::CGROUP_INGRESS, size_of::<AnswerRecord>() + message.len());
+        let (family, server_be) = address(server);
+        let record = AnswerRecord {
+            header,
+            asker: *actor,
+            cookie: 1,
+            server_be,
+            family,
+            length: message.len() as u16,
+            network_namespace: actor.network_namespace,
+            network_cookie: NETWORK_COOKIE,
+        };
+        [record.as_bytes(), message].concat()
+    }
+
+    /// A connection sends what may be a piece of a ClientHello.
+    pub fn hello_piece(&mut self, cookie: u64, offset: u32, piece: &[u8]) -> Vec<u8> {
+        let header =
+            self.header(kind::CLIENT_HELLO, hook::CGROUP_EGRESS, size_of::<HelloRecord>() + piece.len());
+        let record = HelloRecord { header, cookie, offset, length: piece.len() as u16, reserved: 0 };
+        [record.as_bytes(), piece].concat()
     }
 
     /// `actor` makes a socket of a family, type and protocol.

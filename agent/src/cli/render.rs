@@ -19,7 +19,7 @@ use crate::model::bytes::escape_into;
 use crate::model::time::WallTime;
 use crate::ship::wire::rows::{Attribution, Ids};
 use crate::ship::wire::v1::{
-    Attempt, Connection, Credential, Endpoint, Gap, RawSocket, Repeat, Status, Traffic,
+    Attempt, Connection, Credential, Endpoint, Gap, Named, Names, RawSocket, Repeat, Status, Traffic,
 };
 use crate::ship::wire::{ActivityView, Body, Deed, View, names};
 
@@ -154,13 +154,15 @@ fn what(activity: &ActivityView<'_>, columns: &Columns) -> Vec<Span> {
         Deed::Connection(body) => connection(body),
         Deed::Datagram(flow) => {
             let target = span(style::PLAIN, address(&flow.remote));
-            Told { verb: &flow.protocol, target, keep: Keep::Ends, results: Vec::new() }
+            let results = name(&flow.names).into_iter().map(|name| vec![name]).collect();
+            Told { verb: &flow.protocol, target, keep: Keep::Ends, results }
         }
         Deed::Credential(body) => credential(body),
         Deed::Update(body) => traffic(body, "open"),
         Deed::End(body) => traffic(body, "closed"),
         Deed::Raw(body) => raw_socket(body),
         Deed::Attempt(body) => attempt(body),
+        Deed::Named(body) => named(body),
         Deed::Unknown => {
             let target = span(style::DOUBT, "something that this program does not know");
             Told { verb: "?", target, keep: Keep::Start, results: Vec::new() }
@@ -197,11 +199,12 @@ fn connection(connection: &Connection) -> Told<'_> {
     };
     let outcome = span(colour, format!(" {outcome}"));
     let latency = connection.latency_ns.map(|latency| span(style::DIM, format!(" {}", duration(latency))));
-    let results = vec![
+    let mut results = vec![
         std::iter::once(outcome.clone()).chain(latency).collect(),
         vec![outcome],
         vec![span(colour, format!(" {short}"))],
     ];
+    with_name(&mut results, &connection.names);
     let colour = if connection.outcome == "failed" { style::BAD } else { style::PLAIN };
     Told { verb: &connection.protocol, target: span(colour, target), keep: Keep::Ends, results }
 }
@@ -217,14 +220,43 @@ fn traffic<'a>(traffic: &'a Traffic, state: &'static str) -> Told<'a> {
     };
     let carried = span(style::PLAIN, format!(" {} out, {} in", bytes(traffic.sent), bytes(traffic.received)));
     let lasted = span(style::DIM, format!(" {}", duration(traffic.duration_ns)));
-    let results = vec![
+    let mut results = vec![
         vec![told.clone(), carried.clone(), lasted],
         vec![told.clone(), carried],
         vec![told],
         vec![span(style::DIM, format!(" {state}"))],
     ];
+    with_name(&mut results, &traffic.names);
     let target = span(style::PLAIN, address(&traffic.remote));
     Told { verb: &traffic.protocol, target, keep: Keep::Ends, results }
+}
+
+/// ` (api.example.com)`; ` (claims api.example.com)` for a name that no resolver of the host gave.
+fn name(names: &Names) -> Option<Span> {
+    let shown = |name: &str| escaped(name.as_bytes());
+    match names.own() {
+        Some(own) => Some(span(style::PLAIN, format!(" ({})", shown(own)))),
+        None => names.claimed().map(|name| span(style::DOUBT, format!(" (claims {})", shown(name)))),
+    }
+}
+
+/// `name login.example.org at 192.0.2.10:443 (api.example.com)`: what the ClientHello asks for, and what is known.
+fn named(named: &Named) -> Told<'_> {
+    let Named { remote, names, .. } = named;
+    let (asked, own) = (names.claimed().unwrap_or("?"), names.own());
+    let colour = if own == Some(asked) { style::PLAIN } else { style::DOUBT };
+    let at = span(style::PLAIN, format!(" at {}", address(remote)));
+    let known = own.filter(|own| *own != asked).map(|_| name(names)).unwrap_or_default();
+    let results = vec![std::iter::once(at.clone()).chain(known).collect(), vec![at], Vec::new()];
+    Told { verb: "name", target: span(colour, escaped(asked.as_bytes())), keep: Keep::End, results }
+}
+
+/// Puts the name before what came of it, where there is room.
+fn with_name(results: &mut Vec<Vec<Span>>, names: &Names) {
+    if let Some(name) = name(names) {
+        let named = results.iter().map(|result| [std::slice::from_ref(&name), result].concat());
+        *results = named.chain(results.iter().cloned()).collect();
+    }
 }
 
 /// `sock packet raw protocol 3`.

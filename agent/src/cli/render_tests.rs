@@ -43,6 +43,7 @@ fn at_60_columns() {
 03:05:28 human/alice  curl[4321]   conn  …XXXabcd/agent.4100
 03:05:29 human/alice  curl[4321]   open  /etc/shadow refused
 03:05:30 human/alice  curl[4321]   open  /etc/shadow refused
+03:05:28 human/alice  curl[4321]   name  login.example.org
 ",
     );
 }
@@ -67,6 +68,7 @@ fn at_100_columns() {
 03:05:28 human/alice      curl[4321] alice  conn  …mp/ssh-XXXXabcd/agent.4100 … › claude › bash
 03:05:29 human/alice      curl[4321] alice  open  /etc/shadow refused: EACCES … › claude › bash
 03:05:30 human/alice      curl[4321] alice  open  /etc/shadow refused: EACCES … › claude › bash
+03:05:28 human/alice      curl[4321] alice  name  login.example.org           … › claude › bash
 ",
     );
 }
@@ -91,6 +93,7 @@ fn at_200_columns() {
 03:05:28.000  human/alice                     curl[4321] alice              conn  /tmp/ssh-XXXXabcd/agent.4100 ssh-agent                  sshd › bash › claude › bash
 03:05:29.000  human/alice                     curl[4321] alice              open  /etc/shadow refused: EACCES shadow                      sshd › bash › claude › bash
 03:05:30.000  human/alice                     curl[4321] alice              open  /etc/shadow refused: EACCES shadow                      sshd › bash › claude › bash
+03:05:28.500  human/alice                     curl[4321] alice              name  login.example.org at 192.0.2.10:443 (api.example.com)   sshd › bash › claude › bash
 ",
     );
 }
@@ -115,8 +118,29 @@ fn without_a_terminal() {
 03:05:28.000  human/alice               curl[4321] alice        conn  /tmp/ssh-XXXXabcd/agent.4100 ssh-agent          sshd › bash › claude › bash
 03:05:29.000  human/alice               curl[4321] alice        open  /etc/shadow refused: EACCES shadow              sshd › bash › claude › bash
 03:05:30.000  human/alice               curl[4321] alice        open  /etc/shadow refused: EACCES shadow              sshd › bash › claude › bash
+03:05:28.500  human/alice               curl[4321] alice        name  login.example.org at 192.0.2.10:443 (api.example.com)  sshd › bash › claude › bash
 ",
     );
+}
+
+#[test]
+fn names_are_shown_and_claims_as_such() {
+    use crate::model::act::Outcome;
+    use crate::model::name::{Names, Source};
+    let line = |names: Names, width| {
+        let mut connection = examples::connection(Outcome::Established);
+        connection.names = names;
+        let activity = examples::activity(examples::curl(), "cgroup/connect4", What::Connection(connection));
+        lines(&renderer(width), &[examples::event(10_000_000_000, activity)]).remove(0)
+    };
+    let known = examples::names();
+    assert!(line(known.clone(), None).contains("192.0.2.10:443 (api.example.com) established 0.4 ms"));
+    assert!(line(known.clone(), Some(100)).contains("192.0.2.10:443 established "));
+    let mut claimed = Names { destination: None, ..known };
+    claimed.claims.retain(|claim| claim.source != Source::Resolver);
+    assert!(line(claimed.clone(), None).contains("443 (claims login.example.org) established 0.4 ms"));
+    claimed.claims.pop();
+    assert!(line(claimed, None).contains("443 (claims www.example.net) established 0.4 ms"));
 }
 
 fn hostile() -> Event {

@@ -83,6 +83,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
         attributor: Attributor::new(facts.host_namespaces(), facts.users()),
         catalogue: catalogue.clone(),
         known: facts.known_files(&catalogue),
+        resolvers: Box::new(facts.resolvers()),
         own: facts.own_pid(),
     });
 

@@ -15,6 +15,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 pub mod directory;
 mod mountinfo;
+pub mod resolvers;
 
 use crate::process::inventory::HostNamespaces;
 use directory::{Directory, Opened};

@@ -58,6 +58,8 @@ pub enum Attach {
     CgroupAddress(&'static str),
     /// Outgoing packets of the root cgroup.
     CgroupEgress,
+    /// Incoming packets of the root cgroup.
+    CgroupIngress,
     /// A walk over the sockets that have storage in a map.
     SocketIterator,
     /// A socket hook of the root cgroup.
@@ -73,6 +75,7 @@ impl fmt::Display for Attach {
             Self::FunctionExit(name) => write!(f, "fexit/{name}"),
             Self::CgroupAddress(name) | Self::CgroupSocket(name) => write!(f, "cgroup/{name}"),
             Self::CgroupEgress => f.write_str("cgroup_skb/egress"),
+            Self::CgroupIngress => f.write_str("cgroup_skb/ingress"),
             Self::SocketIterator => f.write_str("iter/bpf_sk_storage_map"),
         }
     }
@@ -352,6 +355,48 @@ pub const LADDER: &[Capability] = &[
                 ],
             },
         ],
+    },
+    Capability {
+        name: "dns_answer",
+        sees: "answers of DNS servers over UDP, to whoever asked them: names of destinations",
+        essential: false,
+        servings: &[Serving {
+            rungs: EVERY,
+            programs: &[
+                Program { name: "ingress", attach: Attach::CgroupIngress },
+                cgroup("sendmsg4"),
+                cgroup("sendmsg6"),
+                cgroup("connect4"),
+                cgroup("connect6"),
+            ],
+            offsets: &[Offsets::Connection, Offsets::Names],
+            gaps: &[
+                "names that are asked for over TCP, TLS or HTTPS are not seen",
+                "names that a program on the host answers from memory, or by other means than DNS (nscd, nss-resolve, \
+                 /etc/hosts), are known only as far as DNS on the same network told of them",
+                "answers behind IPv4 options or IPv6 extension headers are not seen",
+                "an answer that is forged on the network in the name of a configured server is taken for its own",
+            ],
+        }],
+    },
+    Capability {
+        name: "client_hello",
+        sees: "server names that TLS connections ask for",
+        essential: false,
+        servings: &[Serving {
+            rungs: EVERY,
+            programs: &[
+                Program { name: "egress", attach: Attach::CgroupEgress },
+                cgroup("connect4"),
+                cgroup("connect6"),
+            ],
+            offsets: &[Offsets::Connection],
+            gaps: &[
+                "server names of QUIC, of connections that begin with something else than TLS (STARTTLS, a proxy), and \
+                 encrypted ones are not seen",
+                "server names behind IPv4 options or IPv6 extension headers are not seen",
+            ],
+        }],
     },
 ];
 

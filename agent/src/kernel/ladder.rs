@@ -151,6 +151,11 @@ fn attach(
             program.load()?;
             program.attach(cgroup, CgroupSkbAttachType::Egress, CgroupAttachMode::Single)?;
         }
+        Attach::CgroupIngress => {
+            let program: &mut CgroupSkb = program.try_into()?;
+            program.load()?;
+            program.attach(cgroup, CgroupSkbAttachType::Ingress, CgroupAttachMode::Single)?;
+        }
         Attach::CgroupSocket(_) => {
             let program: &mut CgroupSock = program.try_into()?;
             program.load()?;

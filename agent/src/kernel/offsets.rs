@@ -32,6 +32,8 @@ pub enum Capability {
     UnixPeer,
     /// Paths that are being looked up.
     NameLookup,
+    /// Network namespaces of sockets.
+    Names,
 }
 
 /// What a field must be for its reader to be right.
@@ -87,7 +89,8 @@ pub struct Field {
 }
 
 use Capability::{
-    Connection, Exec, FileOpen, FileOpenAtExit, NameLookup, Outcome, Process, SocketAtExit, Traffic, UnixPeer,
+    Connection, Exec, FileOpen, FileOpenAtExit, NameLookup, Names, Outcome, Process, SocketAtExit, Traffic,
+    UnixPeer,
 };
 use Expected::{AnyPointer, Array, Integer, Integers, Pointer, PointerToPointers, Structure, Text};
 
@@ -104,6 +107,7 @@ const SYSCALL_EXIT: &[Capability] = &[FileOpenAtExit, SocketAtExit, NameLookup];
 const UNIX_PEER: &[Capability] = &[UnixPeer];
 const SOCKET_AT_EXIT: &[Capability] = &[SocketAtExit, NameLookup];
 const NAME_LOOKUP: &[Capability] = &[NameLookup];
+const NAMES: &[Capability] = &[Names];
 const COOKIE: &[Capability] = &[Outcome, Traffic];
 /// Only the value itself is lost.
 const VALUE: &[Capability] = &[];
@@ -151,7 +155,7 @@ pub const TABLE: &[Field] = table! {
     nsproxy_net_ns VALUE Offset: "nsproxy.net_ns" Pointer("net");
     nsproxy_pid_ns VALUE Offset: "nsproxy.pid_ns_for_children" Pointer("pid_namespace");
     mnt_ns_inum VALUE Offset: "mnt_namespace.ns.inum" Integer(4);
-    net_ns_inum VALUE Offset: "net.ns.inum" Integer(4);
+    net_ns_inum NAMES Offset: "net.ns.inum" Integer(4);
     pid_ns_inum VALUE Offset: "pid_namespace.ns.inum" Integer(4);
     pid_level VALUE Offset: "pid.level" Integer(4);
     pid_numbers VALUE Offset: "pid.numbers" Array("upid");
@@ -237,6 +241,7 @@ pub const TABLE: &[Field] = table! {
     nameidata_name NAME_LOOKUP Offset: "nameidata.name" Pointer("filename");
     nameidata_dfd NAME_LOOKUP Offset: "nameidata.dfd" Integer(4);
     filename_name NAME_LOOKUP Offset: "filename.name" Text;
+    sock_net NAMES Offset: "sock.__sk_common.skc_net.net" Pointer("net");
 };
 
 impl Expected {

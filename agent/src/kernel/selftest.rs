@@ -14,12 +14,13 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use agent_common::keys::{RuleName, rule_name};
 use agent_common::limits::RULE_NAME_BYTES;
 use agent_common::records::{
-    Actor, ConnectRecord, ExecRecord, ExitRecord, FileRecord, ForkRecord, Header, OutcomeRecord,
-    RawSocketRecord, RefusedRecord, TrafficRecord, kind, outcome,
+    Actor, AnswerRecord, ConnectRecord, ExecRecord, ExitRecord, FileRecord, ForkRecord, Header, HelloRecord,
+    OutcomeRecord, RawSocketRecord, RefusedRecord, TrafficRecord, kind, outcome,
 };
 use zerocopy::FromBytes;
 
@@ -368,6 +369,79 @@ pub(super) fn datagram(own: &Own, records: &mut Records<'_>) -> Result<(), Strin
             })?;
         own.check(&found.actor)?;
         records.from = records.seen.len().max(before);
+    }
+    Ok(())
+}
+
+/// Asks itself something at port 53, on an address of loopback where nobody else listens, and answers. Without the
+/// privilege for such a port there is nothing to try this on; that the programs are attached must do.
+pub(super) fn dns_answer(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    const HERE: Ipv4Addr = Ipv4Addr::new(127, 84, 69, 76);
+    /// Where a firewall is in the way, there is nothing to try this on either.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let Ok(server) = UdpSocket::bind((HERE, 53)) else { return Ok(()) };
+    server.set_read_timeout(Some(PATIENCE)).map_err(failed("set a time-out"))?;
+    for connect_first in [false, true] {
+        let talk = || -> io::Result<()> {
+            let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+            client.set_read_timeout(Some(PATIENCE))?;
+            if connect_first {
+                client.connect((HERE, 53))?;
+                client.send(SAID)?;
+            } else {
+                client.send_to(SAID, (HERE, 53))?;
+            }
+            let (_, from) = server.recv_from(&mut [0; SAID.len()])?;
+            server.send_to(ANSWERED, from)?;
+            client.recv(&mut [0; ANSWERED.len()])?;
+            Ok(())
+        };
+        match talk() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            talked => talked.map_err(failed("answer itself at port 53"))?,
+        }
+        let told = records
+            .find::<AnswerRecord>(kind::DNS_ANSWER, |told| own.is(&told.asker))
+            .ok_or_else(|| no_record("an answer of a DNS server"))?;
+        own.check(&told.asker)?;
+        let server = told.server_be.first_chunk::<4>().map(|octets| Ipv4Addr::from(*octets));
+        let network = own.namespaces[1].unwrap_or(told.network_namespace);
+        if usize::from(told.length) != ANSWERED.len()
+            || server != Some(HERE)
+            || told.network_namespace != network
+        {
+            return Err(format!(
+                "an answer of {HERE} in the network {network} was reported as {} bytes of {server:?} in {}",
+                told.length, told.network_namespace
+            ));
+        }
+        records.from = records.seen.len();
+    }
+    Ok(())
+}
+
+/// Begins a TLS connection to itself, in two pieces.
+pub(super) fn client_hello(records: &mut Records<'_>) -> Result<(), String> {
+    /// A handshake record that holds the beginning of a ClientHello.
+    const HELLO: [u8; 12] = [22, 3, 1, 0, 7, 1, 0, 0, 3, 1, 2, 3];
+    const FIRST: usize = 10;
+    let talk = || -> io::Result<()> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let mut asking = TcpStream::connect(listener.local_addr()?)?;
+        let (mut answering, _) = listener.accept()?;
+        let (first, second) = HELLO.split_at(FIRST);
+        asking.write_all(first)?;
+        answering.read_exact(&mut [0; FIRST])?;
+        asking.write_all(second)?;
+        answering.read_exact(&mut [0; HELLO.len() - FIRST])
+    };
+    talk().map_err(failed("begin a TLS connection with itself"))?;
+    for (offset, length) in [(0, FIRST), (FIRST, HELLO.len() - FIRST)] {
+        records
+            .find::<HelloRecord>(kind::CLIENT_HELLO, |piece| {
+                piece.offset as usize == offset && usize::from(piece.length) == length
+            })
+            .ok_or_else(|| no_record("a piece of a ClientHello"))?;
     }
     Ok(())
 }

@@ -167,6 +167,8 @@ impl Sensor {
                     "raw_socket" => selftest::raw_socket(&own, &mut records),
                     "credential_socket" => selftest::credential_socket(&own, &mut records),
                     "credential_refused" => selftest::credential_refused(&own, &mut records),
+                    "dns_answer" => selftest::dns_answer(&own, &mut records),
+                    "client_hello" => selftest::client_hello(&mut records),
                     "connection_end" => selftest::connection_end(&own, &mut records),
                     "connection_update" => {
                         let walker = SocketIterator::attach(ebpf)

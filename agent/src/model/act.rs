@@ -45,6 +45,10 @@ pub enum Deed {
     UnixConnect(UnixConnect),
     /// An open of what may be a credential was refused.
     OpenRefused(OpenRefused),
+    /// A DNS server answered.
+    DnsAnswer(DnsAnswer),
+    /// A TCP connection begins with what may be a ClientHello.
+    HelloPiece(HelloPiece),
 }
 
 /// Who acted, as it was at the moment of the act.
@@ -149,6 +153,8 @@ pub struct ConnectAttempt {
     pub protocol: Protocol,
     /// The address asked for.
     pub remote: Endpoint,
+    /// Cookie of the network namespace of the socket: never used again, as inode numbers are.
+    pub network: u64,
 }
 
 /// How a TCP attempt ended.
@@ -223,6 +229,34 @@ pub struct UnixConnect {
     pub name: RawBytes,
     /// Whether its name is in the abstract namespace.
     pub is_abstract: bool,
+}
+
+/// A DNS server answered.
+#[derive(Clone, Debug)]
+pub struct DnsAnswer {
+    /// Who asked last by the socket to which the answer came, as it was then.
+    pub asker: Actor,
+    /// Cookie of that socket.
+    pub cookie: u64,
+    /// Inode number of the network namespace of that socket.
+    pub network_inode: u32,
+    /// Its cookie.
+    pub network: u64,
+    /// Who answered, as the packet says.
+    pub server: Endpoint,
+    /// The message, or its beginning.
+    pub message: RawBytes,
+}
+
+/// A piece of what may be a ClientHello.
+#[derive(Clone, Debug)]
+pub struct HelloPiece {
+    /// The connection's.
+    pub cookie: u64,
+    /// Bytes of the connection before it.
+    pub offset: u32,
+    /// The piece.
+    pub bytes: RawBytes,
 }
 
 /// How a connection attempt ended.

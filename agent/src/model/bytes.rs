@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// Bytes as the kernel gave them: any value but NUL, not necessarily UTF-8, possibly hostile. Cheap to clone.
+/// Bytes as the kernel gave them: any value (of a path or argument: but NUL), not necessarily UTF-8, possibly hostile. Cheap to clone.
 ///
 /// `Debug` and `Display` escape: no control byte, no invalid UTF-8 and no bidirectional override reaches a terminal
 /// or a log through them.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::act::{Access, Actor, Endpoint, Outcome, Protocol, RawForm};
 use super::bytes::RawBytes;
 use super::identity::Attribution;
+use super::name::Names;
 use super::process::{FileRef, Process};
 use super::time::BootTime;
 
@@ -65,6 +66,22 @@ pub enum What {
     RawSocket(RawForm),
     /// An open of a credential was refused.
     CredentialAttempt(CredentialAttempt),
+    /// The ClientHello of a connection that was told asks for another name than was told.
+    ConnectionName(NamedConnection),
+}
+
+impl What {
+    /// What is said of the name of a destination; `None` for what has none.
+    pub const fn names(&self) -> Option<&Names> {
+        match self {
+            Self::Connection(Connection { names, .. })
+            | Self::DatagramFlow(DatagramFlow { names, .. })
+            | Self::ConnectionUpdate(Traffic { names, .. })
+            | Self::ConnectionEnd(Traffic { names, .. })
+            | Self::ConnectionName(NamedConnection { names, .. }) => Some(names),
+            Self::CredentialAccess(_) | Self::CredentialAttempt(_) | Self::RawSocket(_) => None,
+        }
+    }
 }
 
 /// A connection.
@@ -84,6 +101,21 @@ pub struct Connection {
     pub outcome: Outcome,
     /// From the attempt to its outcome, where both are known.
     pub latency_ns: Option<u64>,
+    /// What is said of the name of `asked`.
+    pub names: Names,
+}
+
+/// The ClientHello of a connection asks for another name than was told with it.
+#[derive(Clone, Debug)]
+pub struct NamedConnection {
+    /// Socket cookie: the same as of the connection.
+    pub cookie: u64,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// The address asked for.
+    pub remote: Endpoint,
+    /// What is said of its name.
+    pub names: Names,
 }
 
 /// What a connection has carried.
@@ -103,6 +135,8 @@ pub struct Traffic {
     pub duration_ns: u64,
     /// Positive errno that ended it; `None`: it was closed in order, or lasts.
     pub errno: Option<u32>,
+    /// What is said of the name of `remote`.
+    pub names: Names,
 }
 
 /// The first datagram of a socket to a peer.
@@ -114,6 +148,8 @@ pub struct DatagramFlow {
     pub protocol: Protocol,
     /// The peer.
     pub remote: Endpoint,
+    /// What is said of its name.
+    pub names: Names,
 }
 
 /// A credential was opened.

@@ -7,5 +7,6 @@ pub mod bytes;
 pub mod canonical;
 pub mod event;
 pub mod identity;
+pub mod name;
 pub mod process;
 pub mod time;

@@ -212,15 +212,13 @@ pub fn weight(event: &Event) -> usize {
     match &event.kind {
         EventKind::Activity(activity) => {
             let image = &activity.process.image;
-            let what = match &activity.what {
+            let path = match &activity.what {
                 What::CredentialAccess(access) => access.path.as_bytes().len(),
                 What::CredentialAttempt(attempt) => attempt.path.as_bytes().len(),
-                What::Connection(_)
-                | What::DatagramFlow(_)
-                | What::ConnectionUpdate(_)
-                | What::ConnectionEnd(_)
-                | What::RawSocket(_) => 0,
+                _ => 0,
             };
+            let claims = activity.what.names().map_or(&[][..], |names| &names.claims);
+            let names = claims.iter().map(|claim| size_of_val(claim) + claim.name.len()).sum::<usize>();
             let paths = [&image.exe, &image.filename, &image.interpreter, &image.cwd];
             let arguments = image.argv.iter().map(|argument| argument.as_bytes().len() + 32).sum::<usize>();
             fixed
@@ -228,7 +226,8 @@ pub fn weight(event: &Event) -> usize {
                 + size_of_val(&*activity.process)
                 + size_of_val(&**image)
                 + activity.why.lineage.len() * size_of::<usize>()
-                + what
+                + path
+                + names
                 + paths.iter().map(|path| path.as_bytes().len()).sum::<usize>()
                 + arguments
         }

@@ -10,6 +10,7 @@ mod inherited;
 mod local;
 mod make;
 mod measure;
+mod names;
 mod network;
 mod open;
 mod reuse;
@@ -47,6 +48,8 @@ pub(crate) enum Act {
     Make(make::MakeArgs),
     /// Reach a unix socket.
     Local(local::LocalArgs),
+    /// Ask for names, and connect to what they are of.
+    Names(names::NamesArgs),
     /// Use sockets of a parent.
     Inherited(inherited::InheritedArgs),
     /// Do much, and count it.
@@ -69,6 +72,7 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Talk(args) => talk::perform(args),
         Act::Make(args) => make::perform(args),
         Act::Local(args) => local::perform(args),
+        Act::Names(args) => names::perform(args),
         Act::Inherited(args) => inherited::perform(args),
         Act::Flood(args) => flood::perform(args),
         Act::Measure(args) => measure::perform(args),

@@ -9,6 +9,7 @@ mod identities;
 mod kills;
 mod ledger;
 mod lineage;
+mod names;
 mod pid_reuse;
 mod programs;
 mod raw_sockets;
@@ -47,6 +48,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(connections::cases());
     all.extend(traffic::cases());
     all.extend(datagrams::cases());
+    all.extend(names::cases());
     all.extend(raw_sockets::cases());
     all.extend(unix_sockets::cases());
     all.extend(credentials::cases());

@@ -81,6 +81,7 @@ impl Event {
             "connection"
                 | "connection_update"
                 | "connection_end"
+                | "connection_name"
                 | "datagram_flow"
                 | "credential_access"
                 | "raw_socket"

@@ -5,7 +5,7 @@ use super::session::Told;
 use crate::outcome::{Outcome, ensure, failed};
 
 /// Hook families.
-pub(crate) const FAMILIES: [&str; 4] = ["process", "connection", "datagram", "file"];
+pub(crate) const FAMILIES: [&str; 5] = ["process", "connection", "datagram", "file", "name"];
 /// Causes of loss in the kernel.
 pub(crate) const DROPS: [&str; 4] =
     ["dropped_ring_full", "dropped_simulated", "dropped_read", "dropped_scratch"];
@@ -61,7 +61,8 @@ impl Told {
         let undecodable: u64 = undecodable.map(|(_, value)| value).sum();
         equal("read = decoded", self.counter("decode.read")?, self.counter("decode.decoded")?)?;
         equal("nothing is undecodable", undecodable, 0)?;
-        equal("activity", self.counter("event.activity")?, self.count(Event::is_activity))?;
+        let activity = self.counter("event.activity")? + self.counter("event.connection_name")?;
+        equal("activity", activity, self.count(Event::is_activity))?;
         equal("repeats", self.counter("event.repeat")?, self.count(|event| event.kind() == "repeat"))?;
         equal("gaps", self.counter("event.gap")?, self.count(|event| event.kind() == "gap"))
     }

@@ -3,11 +3,12 @@
 use crate::model::act::Namespaces;
 use crate::model::bytes::RawBytes;
 use crate::model::identity;
+use crate::model::name;
 use crate::model::process::{self, CredentialIds, FileRef};
 
-use super::bytes::WireBytes;
+use super::bytes::{WireAddress, WireBytes};
 use super::rows::{Attribution, Evidence, File, Ids, Marker, Process, Stdio};
-use super::v1::Status;
+use super::v1::{self, Status};
 use super::{MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, MAX_EVIDENCE, MAX_MARKERS, Text, names};
 
 impl From<&CredentialIds> for Ids {
@@ -28,6 +29,19 @@ impl From<&FileRef> for File {
     fn from(file: &FileRef) -> Self {
         let FileRef { device, inode, changed, links, mode } = *file;
         Self(device, inode, changed.0, changed.1, links, mode)
+    }
+}
+
+impl From<&name::Names> for v1::Names {
+    fn from(names: &name::Names) -> Self {
+        let name::Names { destination, claims } = names;
+        let claim = |claim: &name::Claim| {
+            let name::Claim { name, source, server } = claim;
+            let source = names::source(*source).into();
+            v1::Claim(Text::Owned(name.to_string()), source, server.map(WireAddress))
+        };
+        let claims: Vec<_> = claims.iter().take(MAX_EVIDENCE).map(claim).collect();
+        Self { known: destination.is_some() && !claims.is_empty(), claims }
     }
 }
 

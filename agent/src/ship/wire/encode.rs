@@ -171,7 +171,11 @@ impl BatchBuilder {
             end: None,
             raw: None,
             attempt: None,
+            named: None,
         };
+        if let Some(names) = what.names() {
+            self.estimated_bytes += names.claims.iter().map(|claim| claim.name.len() + 32).sum::<usize>();
+        }
         match what {
             What::Connection(connection) => row.connection = Some(connection_row(connection)),
             What::DatagramFlow(flow) => {
@@ -179,6 +183,7 @@ impl BatchBuilder {
                     cookie: flow.cookie,
                     protocol: names::protocol(flow.protocol),
                     remote: flow.remote.into(),
+                    names: (&flow.names).into(),
                 });
             }
             What::CredentialAccess(access) => {
@@ -191,6 +196,14 @@ impl BatchBuilder {
             What::CredentialAttempt(attempt) => {
                 self.estimated_bytes += attempt.path.as_bytes().len();
                 row.attempt = Some(attempt_row(attempt));
+            }
+            What::ConnectionName(event::NamedConnection { cookie, protocol, remote, names }) => {
+                row.named = Some(v1::Named {
+                    cookie: *cookie,
+                    protocol: names::protocol(*protocol),
+                    remote: (*remote).into(),
+                    names: names.into(),
+                });
             }
         }
         row
@@ -242,7 +255,8 @@ pub fn to_bytes(batch: &Batch) -> Result<Vec<u8>, rmp_serde::encode::Error> {
 }
 
 fn connection_row(connection: &event::Connection) -> v1::Connection {
-    let event::Connection { cookie, protocol, asked, connected, local, outcome, latency_ns } = connection;
+    let event::Connection { cookie, protocol, asked, connected, local, outcome, latency_ns, names: said } =
+        connection;
     let (name, errno, reason) = names::outcome(*outcome);
     let as_asked = *connected == Some(*asked);
     v1::Connection {
@@ -262,20 +276,30 @@ fn connection_row(connection: &event::Connection) -> v1::Connection {
             Outcome::Established | Outcome::Failed { .. } | Outcome::Unknown(_) => None,
         },
         latency_ns: *latency_ns,
+        names: said.into(),
     }
 }
 
 fn traffic_row(traffic: &event::Traffic) -> v1::Traffic {
-    let event::Traffic { cookie, protocol, remote, bytes_sent, bytes_received, duration_ns, errno } =
-        *traffic;
-    v1::Traffic {
+    let event::Traffic {
         cookie,
-        protocol: names::protocol(protocol),
-        remote: remote.into(),
-        sent: bytes_sent,
-        received: bytes_received,
+        protocol,
+        remote,
+        bytes_sent,
+        bytes_received,
         duration_ns,
         errno,
+        names: said,
+    } = traffic;
+    v1::Traffic {
+        cookie: *cookie,
+        protocol: names::protocol(*protocol),
+        remote: (*remote).into(),
+        sent: *bytes_sent,
+        received: *bytes_received,
+        duration_ns: *duration_ns,
+        errno: *errno,
+        names: said.into(),
     }
 }
 

@@ -7,9 +7,10 @@ use crate::model::act::{Access, Actor, Endpoint, Namespaces, Outcome, Protocol, 
 use crate::model::bytes::RawBytes;
 use crate::model::event::{
     Activity, AgentStatus, Connection, CredentialAccess, CredentialAttempt, DatagramFlow, Event, EventKind,
-    Gap, Repeat, Traffic, What, Why,
+    Gap, NamedConnection, Repeat, Traffic, What, Why,
 };
 use crate::model::identity::{Attribution, Confidence, Evidence, Identity};
+use crate::model::name::{Claim, Names, Source};
 use crate::model::process::{
     Cgroup, CredentialIds, ExecImage, FileRef, Marker, Origin as Known, Process, ProcessKey, Stdio, StdioKind,
 };
@@ -167,6 +168,7 @@ pub(crate) fn connection(outcome: Outcome) -> Connection {
         local: Some(endpoint("198.51.100.7", 40_962)),
         outcome,
         latency_ns: Some(410_250),
+        names: Names::default(),
     }
 }
 
@@ -179,6 +181,24 @@ pub(crate) fn traffic(bytes_sent: u64, bytes_received: u64, duration_ns: u64) ->
         bytes_received,
         duration_ns,
         errno: None,
+        names: Names::default(),
+    }
+}
+
+/// A resolver's name, and one that a ClientHello asks for.
+pub(crate) fn names() -> Names {
+    let claim = |name: &str, source, server: Option<&str>| Claim {
+        name: name.into(),
+        source,
+        server: server.map(|server| server.parse().unwrap()),
+    };
+    Names {
+        destination: Some("api.example.com".into()),
+        claims: vec![
+            claim("api.example.com", Source::Resolver, Some("192.0.2.53")),
+            claim("www.example.net", Source::Stranger, Some("203.0.113.53")),
+            claim("login.example.org", Source::Hello, None),
+        ],
     }
 }
 
@@ -225,7 +245,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
     unknown.why.lineage_truncated = true;
 
     let remote = endpoint("192.0.2.53", 53);
-    let flow = DatagramFlow { cookie: 8194, protocol: Protocol::Udp, remote };
+    let flow = DatagramFlow { cookie: 8194, protocol: Protocol::Udp, remote, names: Names::default() };
     let flow = activity(curl(), "cgroup/sendmsg4", What::DatagramFlow(flow));
 
     let mut python = process(4322, "/usr/bin/python3.11", &["python3", "sync.py"]);
@@ -250,6 +270,14 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
     let update = activity(curl(), "iter/bpf_sk_storage_map", update);
     let end = Traffic { errno: Some(104), ..traffic(2_412, 12_845_056, 81_300_000_000) };
     let end = activity(curl(), "tp_btf/inet_sock_set_state", What::ConnectionEnd(end));
+
+    let named = NamedConnection {
+        cookie: 8193,
+        protocol: Protocol::Tcp,
+        remote: endpoint("192.0.2.10", 443),
+        names: names(),
+    };
+    let named = activity(curl(), "cgroup_skb/egress", What::ConnectionName(named));
 
     let raw = RawForm::Socket { family: 17, socket_type: 3, protocol: 3 };
     let raw = activity(curl(), "fentry/security_socket_post_create", What::RawSocket(raw));
@@ -307,5 +335,6 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("credential_access_connect", event(at(83_000_000_000), agent)),
         ("credential_attempt", event(at(84_000_000_000), shadow)),
         ("credential_attempt_claimed", event(at(85_000_000_000), claimed)),
+        ("connection_name", event(at(83_500_000_000), named)),
     ]
 }

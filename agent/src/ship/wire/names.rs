@@ -2,6 +2,7 @@
 
 use crate::model::act::{Access, Outcome, Protocol, UnknownOutcome};
 use crate::model::identity::{Confidence, Identity};
+use crate::model::name::Source;
 use crate::model::process::{Origin, StdioKind};
 
 use super::Text;
@@ -144,4 +145,16 @@ pub(crate) fn errno(number: u32) -> Option<&'static str> {
         libc::EINPROGRESS => "EINPROGRESS",
         _ => return None,
     })
+}
+
+/// [`source`] of a ClientHello.
+pub(super) const SNI: &str = "sni";
+
+/// `source` of a name.
+pub(super) const fn source(source: Source) -> &'static str {
+    match source {
+        Source::Resolver => "resolver",
+        Source::Stranger => "stranger",
+        Source::Hello => SNI,
+    }
 }

@@ -57,6 +57,7 @@ fn what() -> impl Strategy<Value = What> {
                 local,
                 outcome,
                 latency_ns,
+                names: examples::names(),
             })
         },
     );

@@ -7,6 +7,7 @@ use super::encode::BatchBuilder;
 use super::{examples, to_bytes};
 use crate::model::act::Outcome;
 use crate::model::event::{DatagramFlow, Event, What};
+use crate::model::name::Names;
 use crate::model::process::Process;
 
 /// A batch of a mix of kinds, `events_a_process` events by each process, all below one lineage of four.
@@ -28,7 +29,10 @@ fn bytes_an_event(events: usize, events_a_process: usize) -> usize {
                 let connection = examples::connection(Outcome::Established);
                 let (cookie, remote) = (number as u64, connection.asked);
                 let protocol = crate::model::act::Protocol::Udp;
-                ("cgroup/sendmsg4", What::DatagramFlow(DatagramFlow { cookie, protocol, remote }))
+                (
+                    "cgroup/sendmsg4",
+                    What::DatagramFlow(DatagramFlow { cookie, protocol, remote, names: Names::default() }),
+                )
             }
             _ => {
                 let path = "/home/alice/.aws/credentials".into();

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bytes::{WireAddress, WireBytes, bounded};
 use super::rows::{Attribution, Cgroup, File, Ids, Namespaces, Process};
-use super::{MAX_COUNTERS, MAX_EVENTS, MAX_LINEAGE, MAX_ROWS, Text};
+use super::{MAX_COUNTERS, MAX_EVENTS, MAX_EVIDENCE, MAX_LINEAGE, MAX_ROWS, Text};
 
 /// A batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,6 +133,42 @@ pub struct Activity {
     /// An open of a credential was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
+    /// A connection has another name than was told with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<Named>,
+}
+
+/// What is said of a destination's name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Names {
+    /// Its name: that of the first claim, if a resolver of the host said it.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub known: bool,
+    /// All that is said.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::<_, _, MAX_EVIDENCE>"
+    )]
+    pub claims: Vec<Claim>,
+}
+
+/// A name, who says it (`resolver`, `stranger`, `sni`), and the DNS server that answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Claim(pub Text, pub Text, pub Option<WireAddress>);
+
+/// A connection has another name than was told with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Named {
+    /// Socket cookie.
+    pub cookie: u64,
+    /// Transport protocol.
+    pub protocol: Text,
+    /// Asked for.
+    pub remote: Endpoint,
+    /// What is said of its name.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub names: Names,
 }
 
 /// An address and port: an array, because a connection has three. The third says that the program wrote an IPv4
@@ -172,6 +208,9 @@ pub struct Connection {
     /// From the attempt to its outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ns: Option<u64>,
+    /// What is said of its name.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub names: Names,
 }
 
 /// What a connection has carried.
@@ -192,6 +231,9 @@ pub struct Traffic {
     /// Positive errno that ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<u32>,
+    /// What is said of its name.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub names: Names,
 }
 
 /// A socket whose destinations no hook sees; a TUN or TAP interface has a family alone.
@@ -216,6 +258,9 @@ pub struct Datagram {
     pub protocol: Text,
     /// The peer.
     pub remote: Endpoint,
+    /// What is said of its name.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub names: Names,
 }
 
 /// A credential was opened.

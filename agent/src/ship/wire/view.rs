@@ -3,8 +3,8 @@
 use super::bytes::WireBytes;
 use super::rows::{Attribution, Cgroup, Ids, Namespaces, Process};
 use super::v1::{
-    Activity, Attempt, Batch, Connection, Credential, Datagram, Event, Gap, RawSocket, Repeat, Status,
-    Traffic,
+    Activity, Attempt, Batch, Connection, Credential, Datagram, Event, Gap, Named, Names, RawSocket, Repeat,
+    Status, Traffic,
 };
 use crate::model::time::{BootTime, ClockPair, WallTime};
 
@@ -67,6 +67,8 @@ pub enum Deed<'a> {
     Raw(&'a RawSocket),
     /// An open of a credential was refused.
     Attempt(&'a Attempt),
+    /// A connection has another name than was told with it.
+    Named(&'a Named),
     /// Of a kind that this program does not know.
     Unknown,
 }
@@ -142,6 +144,7 @@ impl<'a> View<'a> {
                 Deed::End(_) => "connection_end",
                 Deed::Raw(_) => "raw_socket",
                 Deed::Attempt(_) => "credential_attempt",
+                Deed::Named(_) => "connection_name",
                 Deed::Unknown => "unknown",
             },
             Body::Repeat(_) => "repeat",
@@ -163,6 +166,7 @@ impl<'a> View<'a> {
             Activity { end: Some(traffic), .. } => Deed::End(traffic),
             Activity { raw: Some(raw), .. } => Deed::Raw(raw),
             Activity { attempt: Some(attempt), .. } => Deed::Attempt(attempt),
+            Activity { named: Some(named), .. } => Deed::Named(named),
             _ => Deed::Unknown,
         };
         Some(ActivityView {
@@ -204,6 +208,19 @@ impl Process {
             [] => b"?",
             name => name,
         }
+    }
+}
+
+impl Names {
+    /// The destination's own name.
+    pub fn own(&self) -> Option<&str> {
+        self.claims.first().filter(|_| self.known).map(|claim| &*claim.0)
+    }
+
+    /// The name to show where it has none: what a ClientHello asks for, else the first that somebody says.
+    pub fn claimed(&self) -> Option<&str> {
+        let hello = self.claims.iter().find(|claim| claim.1 == super::names::SNI);
+        hello.or_else(|| self.claims.first()).map(|claim| &*claim.0)
     }
 }
 

@@ -1,8 +1,8 @@
 //! From rows to the objects of the JSON form.
 
 use super::schema::{
-    Activity, Ancestor, Attempt, Body, Connection, Counter, Credential, Datagram, Deed, Evidence, Gap, Line,
-    Marker, Moment, Process, RawSocket, Remote, Repeat, Serving, Status, Traffic,
+    Activity, Ancestor, Attempt, Body, Claim, Connection, Counter, Credential, Datagram, Deed, Evidence, Gap,
+    Line, Marker, Moment, Named, Names, Process, RawSocket, Remote, Repeat, Serving, Status, Traffic,
 };
 use super::text::{always, rfc3339, text, texts};
 use crate::model::time::WallTime;
@@ -59,6 +59,7 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
                 view::Deed::Update(row) | view::Deed::End(row) => Deed::Traffic(traffic(row)),
                 view::Deed::Raw(row) => Deed::Raw(raw_socket(row)),
                 view::Deed::Attempt(row) => Deed::Attempt(attempt(row)),
+                view::Deed::Named(row) => Deed::Named(named(row)),
                 view::Deed::Unknown => Deed::Unknown {},
             },
             lineage: view.lineage().map(ancestor).collect(),
@@ -150,11 +151,26 @@ fn remote(endpoint: &v1::Endpoint) -> Remote {
     Remote { family, v4_mapped, remote_address: address.0, remote_port }
 }
 
+fn said(names: &v1::Names) -> Names<'_> {
+    let claims = names.claims.iter().map(|v1::Claim(name, source, server)| Claim {
+        name,
+        source,
+        server: server.map(|server| server.0),
+    });
+    Names { name: names.own(), name_claims: claims.collect() }
+}
+
+fn named(row: &v1::Named) -> Named<'_> {
+    let v1::Named { cookie, protocol, remote: peer, names } = row;
+    Named { protocol, remote: remote(peer), names: said(names), cookie: *cookie }
+}
+
 fn connection(row: &v1::Connection) -> Connection<'_> {
     let connected = row.connected();
     Connection {
         protocol: &row.protocol,
         remote: remote(&row.asked),
+        names: said(&row.names),
         connected_address: connected.map(|endpoint| endpoint.0.0),
         connected_port: connected.map(|endpoint| endpoint.1),
         local_address: row.local.map(|endpoint| endpoint.0.0),
@@ -173,6 +189,7 @@ fn traffic(row: &v1::Traffic) -> Traffic<'_> {
     Traffic {
         protocol: &row.protocol,
         remote: remote(&row.remote),
+        names: said(&row.names),
         bytes_sent: row.sent,
         bytes_received: row.received,
         duration_ns: row.duration_ns,
@@ -188,7 +205,8 @@ fn raw_socket(row: &v1::RawSocket) -> RawSocket<'_> {
 }
 
 fn datagram(row: &v1::Datagram) -> Datagram<'_> {
-    Datagram { protocol: &row.protocol, remote: remote(&row.remote), cookie: row.cookie }
+    let v1::Datagram { cookie, protocol, remote: peer, names } = row;
+    Datagram { protocol, remote: remote(peer), names: said(names), cookie: *cookie }
 }
 
 fn credential(row: &v1::Credential) -> Credential<'_> {

@@ -166,6 +166,7 @@ pub(super) enum Deed<'a> {
     Traffic(Traffic<'a>),
     Raw(RawSocket<'a>),
     Attempt(Attempt<'a>),
+    Named(Named<'a>),
     Unknown {},
 }
 
@@ -179,10 +180,38 @@ pub(super) struct Remote {
 }
 
 #[derive(Serialize)]
+pub(super) struct Names<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) name_claims: Vec<Claim<'a>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Claim<'a> {
+    pub(super) name: &'a str,
+    pub(super) source: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) server: Option<IpAddr>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Named<'a> {
+    pub(super) protocol: &'a str,
+    #[serde(flatten)]
+    pub(super) remote: Remote,
+    #[serde(flatten)]
+    pub(super) names: Names<'a>,
+    pub(super) cookie: u64,
+}
+
+#[derive(Serialize)]
 pub(super) struct Connection<'a> {
     pub(super) protocol: &'a str,
     #[serde(flatten)]
     pub(super) remote: Remote,
+    #[serde(flatten)]
+    pub(super) names: Names<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) connected_address: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -210,6 +239,8 @@ pub(super) struct Traffic<'a> {
     pub(super) protocol: &'a str,
     #[serde(flatten)]
     pub(super) remote: Remote,
+    #[serde(flatten)]
+    pub(super) names: Names<'a>,
     pub(super) bytes_sent: u64,
     pub(super) bytes_received: u64,
     pub(super) duration_ns: u64,
@@ -234,6 +265,8 @@ pub(super) struct Datagram<'a> {
     pub(super) protocol: &'a str,
     #[serde(flatten)]
     pub(super) remote: Remote,
+    #[serde(flatten)]
+    pub(super) names: Names<'a>,
     pub(super) cookie: u64,
 }
 
