@@ -262,4 +262,6 @@ offsets! {
     nameidata_dfd,
     /// `filename.name`: pointer to the kernel's copy of the path.
     filename_name,
+    /// `renamedata.old_dentry`: pointer to dentry.
+    renamedata_old_dentry,
 }

@@ -106,7 +106,9 @@ impl House {
                     self.tell(usize::from(told));
                 }
                 Deed::Datagram(_) | Deed::ConnectionEnd(_) | Deed::ConnectionUpdate(_) => self.tell(1),
-                Deed::RawSocket(_) | Deed::UnixConnect(_) | Deed::OpenRefused(_) => self.tell(1),
+                Deed::RawSocket(_) | Deed::UnixConnect(_) | Deed::OpenRefused(_) | Deed::Change(_) => {
+                    self.tell(1);
+                }
                 Deed::FileOpen(open) if open.file.inode % 2 == 0 => self.tell(1),
                 Deed::FileOpen(_) => self.ledger.add(Tally::NotACredential, 1),
                 Deed::Fork(_) | Deed::Exec(_) | Deed::Exit(_) => self.ledger.add(Tally::Context, 1),

@@ -43,6 +43,7 @@ fn at_60_columns() {
 03:05:28 human/alice  curl[4321]   conn  …XXXabcd/agent.4100
 03:05:29 human/alice  curl[4321]   open  /etc/shadow refused
 03:05:30 human/alice  curl[4321]   open  /etc/shadow refused
+03:05:31 human/alice  curl[4321]   move  …e/.aws/credentials
 ",
     );
 }
@@ -67,6 +68,7 @@ fn at_100_columns() {
 03:05:28 human/alice      curl[4321] alice  conn  …mp/ssh-XXXXabcd/agent.4100 … › claude › bash
 03:05:29 human/alice      curl[4321] alice  open  /etc/shadow refused: EACCES … › claude › bash
 03:05:30 human/alice      curl[4321] alice  open  /etc/shadow refused: EACCES … › claude › bash
+03:05:31 human/alice      curl[4321] alice  move  …ome/alice/.aws/credentials … › claude › bash
 ",
     );
 }
@@ -91,6 +93,7 @@ fn at_200_columns() {
 03:05:28.000  human/alice                     curl[4321] alice              conn  /tmp/ssh-XXXXabcd/agent.4100 ssh-agent                  sshd › bash › claude › bash
 03:05:29.000  human/alice                     curl[4321] alice              open  /etc/shadow refused: EACCES shadow                      sshd › bash › claude › bash
 03:05:30.000  human/alice                     curl[4321] alice              open  /etc/shadow refused: EACCES shadow                      sshd › bash › claude › bash
+03:05:31.000  human/alice                     curl[4321] alice              move  /home/alice/.aws/credentials → /home/alice/notes.txt    sshd › bash › claude › bash
 ",
     );
 }
@@ -115,6 +118,7 @@ fn without_a_terminal() {
 03:05:28.000  human/alice               curl[4321] alice        conn  /tmp/ssh-XXXXabcd/agent.4100 ssh-agent          sshd › bash › claude › bash
 03:05:29.000  human/alice               curl[4321] alice        open  /etc/shadow refused: EACCES shadow              sshd › bash › claude › bash
 03:05:30.000  human/alice               curl[4321] alice        open  /etc/shadow refused: EACCES shadow              sshd › bash › claude › bash
+03:05:31.000  human/alice               curl[4321] alice        move  /home/alice/.aws/credentials → /home/alice/notes.txt aws-credentials  sshd › bash › claude › bash
 ",
     );
 }

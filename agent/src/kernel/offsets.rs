@@ -32,6 +32,8 @@ pub enum Capability {
     UnixPeer,
     /// Paths that are being looked up.
     NameLookup,
+    /// Renames.
+    Rename,
 }
 
 /// What a field must be for its reader to be right.
@@ -87,7 +89,8 @@ pub struct Field {
 }
 
 use Capability::{
-    Connection, Exec, FileOpen, FileOpenAtExit, NameLookup, Outcome, Process, SocketAtExit, Traffic, UnixPeer,
+    Connection, Exec, FileOpen, FileOpenAtExit, NameLookup, Outcome, Process, Rename, SocketAtExit, Traffic,
+    UnixPeer,
 };
 use Expected::{AnyPointer, Array, Integer, Integers, Pointer, PointerToPointers, Structure, Text};
 
@@ -104,6 +107,7 @@ const SYSCALL_EXIT: &[Capability] = &[FileOpenAtExit, SocketAtExit, NameLookup];
 const UNIX_PEER: &[Capability] = &[UnixPeer];
 const SOCKET_AT_EXIT: &[Capability] = &[SocketAtExit, NameLookup];
 const NAME_LOOKUP: &[Capability] = &[NameLookup];
+const RENAME: &[Capability] = &[Rename];
 const COOKIE: &[Capability] = &[Outcome, Traffic];
 /// Only the value itself is lost.
 const VALUE: &[Capability] = &[];
@@ -236,6 +240,7 @@ pub const TABLE: &[Field] = table! {
     nameidata_name NAME_LOOKUP Offset: "nameidata.name" Pointer("filename");
     nameidata_dfd NAME_LOOKUP Offset: "nameidata.dfd" Integer(4);
     filename_name NAME_LOOKUP Offset: "filename.name" Text;
+    renamedata_old_dentry RENAME Offset: "renamedata.old_dentry" Pointer("dentry");
 };
 
 impl Expected {

@@ -165,6 +165,7 @@ impl Sensor {
                     "credential_open" => selftest::credential_open(&own, &mut records),
                     "raw_socket" => selftest::raw_socket(&own, &mut records),
                     "credential_socket" => selftest::credential_socket(&own, &mut records),
+                    "credential_change" => selftest::credential_change(&own, &mut records),
                     "credential_refused" => selftest::credential_refused(&own, &mut records),
                     "connection_end" => selftest::connection_end(&own, &mut records),
                     "connection_update" => {
