@@ -185,7 +185,7 @@ impl Pipeline {
             Deed::ConnectionUpdate(carried) => self.updated(time, hook, carried, emit),
             Deed::UnixConnect(socket) => self.unix_connect(time, hook, socket, emit),
             Deed::OpenRefused(open) => self.open_refused(time, hook, open, emit),
-            Deed::Change(change) => self.change(time, hook, change, emit),
+            Deed::Change(change) => self.change(time, hook, *change, emit),
             Deed::RawSocket(act::RawSocket { actor, form }) => {
                 if !self.is_own(&actor) {
                     self.activity(time, hook, actor, What::RawSocket(form), emit);

@@ -30,7 +30,7 @@ pub(super) fn change(bytes: &[u8]) -> Result<Deed, DecodeError> {
     } else {
         Some(reversed_path(OTHER, other, is(file_flag::OTHER_TRUNCATED))?)
     };
-    Ok(Deed::Change(Change {
+    Ok(Deed::Change(Box::new(Change {
         actor: actor(&record.actor),
         kind,
         file: file(&record.file),
@@ -38,5 +38,5 @@ pub(super) fn change(bytes: &[u8]) -> Result<Deed, DecodeError> {
         other,
         known_inode: is(file_flag::BY_INODE),
         refused: (record.errno != 0).then_some(record.errno),
-    }))
+    })))
 }

@@ -46,7 +46,7 @@ pub enum Deed {
     /// An open of what may be a credential was refused.
     OpenRefused(OpenRefused),
     /// What may be a credential was renamed, linked, removed or changed, or that was refused.
-    Change(Change),
+    Change(Box<Change>),
 }
 
 /// Who acted, as it was at the moment of the act.
