@@ -53,6 +53,11 @@ pub const CREDENTIAL_INODES: u32 = 65_536;
 
 /// UDP peers folded at once, over all sockets. Full: no folding, every datagram is an event.
 pub const DATAGRAM_FLOWS: u32 = 16_384;
+/// Renames, links and removals of credentials that are under way at once, between their check and their end: one a
+/// thread, and few threads do that at all. Full: the act is not told, and counted.
+pub const PENDING_CHANGES: u32 = 256;
+/// Bytes of the record of one of them, kept until its end; a second path that does not fit is left out.
+pub const PENDING_BYTES: usize = 8192;
 /// Bytes of a command name (`TASK_COMM_LEN`).
 pub const COMM_BYTES: usize = 16;
 

@@ -266,4 +266,6 @@ offsets! {
     filename_name,
     /// `sock.__sk_common.skc_net.net`: pointer to net.
     sock_net,
+    /// `renamedata.old_dentry`: pointer to dentry.
+    renamedata_old_dentry,
 }

@@ -44,6 +44,8 @@ pub mod kind {
     pub const DNS_ANSWER: u16 = 50;
     /// [`super::HelloRecord`]: a piece of the beginning of a TLS connection.
     pub const CLIENT_HELLO: u16 = 51;
+    /// [`super::ChangeRecord`]: what may be a credential was renamed, linked, removed or changed.
+    pub const CHANGE: u16 = 49;
 }
 
 /// The hook that saw an act (`Header::hook`).
@@ -92,6 +94,18 @@ pub mod hook {
     pub const FEXIT_CAPABLE_OVER_INODE: u16 = 64;
     /// `cgroup_skb/ingress`.
     pub const CGROUP_INGRESS: u16 = 48;
+    /// `fexit/vfs_rename`.
+    pub const FEXIT_RENAME: u16 = 65;
+    /// `fexit/vfs_link`.
+    pub const FEXIT_LINK: u16 = 66;
+    /// `fexit/vfs_unlink`.
+    pub const FEXIT_UNLINK: u16 = 67;
+    /// `fexit/chmod_common`.
+    pub const FEXIT_CHMOD: u16 = 68;
+    /// `fexit/chown_common`.
+    pub const FEXIT_CHOWN: u16 = 69;
+    /// `fexit/vfs_truncate`.
+    pub const FEXIT_TRUNCATE: u16 = 70;
 }
 
 /// Begins every record.
@@ -413,6 +427,8 @@ pub mod file_flag {
     pub const CLAIMED: u32 = 32;
     /// The directory that a claimed path begins at had more components than are carried.
     pub const BASE_TRUNCATED: u32 = 64;
+    /// The second path of a change lacks its beginning, or all of it.
+    pub const OTHER_TRUNCATED: u32 = 128;
 }
 
 /// A candidate for a credential was opened. Tail: the path, relative to the root of the process.
@@ -499,7 +515,49 @@ pub struct HelloRecord {
     pub reserved: u16,
 }
 
+/// What was done to a file (`ChangeRecord::change`).
+pub mod change {
+    /// It got another name, which is the second path.
+    pub const RENAME: u32 = 1;
+    /// Another file, whose name was the second path, took its place or got its name.
+    pub const REPLACE: u32 = 2;
+    /// It got a further name, which is the second path.
+    pub const LINK: u32 = 3;
+    /// It lost this name.
+    pub const UNLINK: u32 = 4;
+    /// Its mode was set.
+    pub const CHMOD: u32 = 5;
+    /// Its owner or group was set.
+    pub const CHOWN: u32 = 6;
+    /// It was cut or stretched by its path.
+    pub const TRUNCATE: u32 = 7;
+}
+
+/// A candidate for a credential was renamed, linked, removed or changed, or that was refused. Tail: the path, and for
+/// some the second path, both reversed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct ChangeRecord {
+    /// Header.
+    pub header: Header,
+    /// Who did it.
+    pub actor: Actor,
+    /// The file, as it is afterwards.
+    pub file: FileIdentity,
+    /// One of [`change`].
+    pub change: u32,
+    /// Positive errno of a refusal; 0: it was done.
+    pub errno: u32,
+    /// [`file_flag`].
+    pub flags: u32,
+    /// Bytes of the path.
+    pub path_length: u16,
+    /// Bytes of the second path.
+    pub other_length: u16,
+}
+
 const _: () = {
+    assert!(size_of::<ChangeRecord>() == 176);
     assert!(size_of::<RefusedRecord>() == 176);
     assert!(size_of::<AnswerRecord>() == 160);
     assert!(size_of::<HelloRecord>() == 48);

@@ -165,6 +165,10 @@ kernel_struct! {
     UnixSock;
     /// `struct nameidata`.
     Lookup;
+    /// `struct path`.
+    Path;
+    /// `struct renamedata`.
+    Rename;
 }
 
 /// A getter: `name: field -> Type` reads `OFFSETS.field` as `Type`.
@@ -328,6 +332,28 @@ impl Task<Typed> {
     pub fn registers(self) -> u64 {
         // SAFETY: the task is the running one; the helper gives a typed pointer.
         unsafe { bpf_task_pt_regs(self.0 as *mut _) as u64 }
+    }
+}
+
+impl Path<Typed> {
+    /// Mount and dentry.
+    #[inline(always)]
+    pub fn place(self) -> Option<(Mount<Probed>, Dentry<Probed>)> {
+        // SAFETY: the pointer is typed.
+        unsafe {
+            let mount: u64 = Typed::load(self.0, offset!(path_mnt)?)?;
+            let dentry: u64 = Typed::load(self.0, offset!(path_dentry)?)?;
+            Some((Mount::from_raw(mount), Dentry::from_raw(dentry)))
+        }
+    }
+}
+
+impl Rename<Typed> {
+    /// What is renamed.
+    #[inline(always)]
+    pub fn old_dentry(self) -> Option<Dentry<Probed>> {
+        // SAFETY: the pointer is typed.
+        unsafe { Typed::load(self.0, offset!(renamedata_old_dentry)?).map(Dentry::from_raw) }
     }
 }
 

@@ -5,8 +5,8 @@ use agent_common::keys::{
     Control, FlowCount, FlowKey, InodeKey, MarkerName, NameFilter, RuleName, RuleSuffix,
 };
 use agent_common::limits::{
-    CREDENTIAL_INODES, DATAGRAM_FLOWS, EXEC_SCRATCH_BYTES, MARKERS, RING_BYTES, RULE_NAMES, RULE_SUFFIXES,
-    SOCKET_NAMES as SOCKET_NAME_ENTRIES,
+    CREDENTIAL_INODES, DATAGRAM_FLOWS, EXEC_SCRATCH_BYTES, MARKERS, PENDING_BYTES, PENDING_CHANGES,
+    RING_BYTES, RULE_NAMES, RULE_SUFFIXES, SOCKET_NAMES as SOCKET_NAME_ENTRIES,
 };
 use agent_common::records::Actor;
 use aya_ebpf::btf_maps::SkStorage;
@@ -72,6 +72,14 @@ pub static FILE_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::wi
 /// Where records of refused opens are built: one program of a rung uses it.
 #[map]
 pub static REFUSED_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Where records of changes are built: one place for each program that does so, for they may interrupt each other.
+#[map]
+pub static CHANGE_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::with_max_entries(7, 0);
+
+/// Records of changes that were checked and not yet made, by thread.
+#[map]
+pub static PENDING: HashMap<u64, [u8; PENDING_BYTES]> = HashMap::with_max_entries(PENDING_CHANGES, 1);
 
 /// What is remembered of a socket from its connect to its end, or to its first datagram.
 #[repr(C)]

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use agent_common::keys::{FlowCount, FlowKey};
+use agent_common::keys::{FlowCount, FlowKey, InodeKey};
 
 use crate::attribute::Attributor;
 use crate::capture::decode;
@@ -19,8 +19,8 @@ use crate::catalogue::Catalogue;
 use crate::catalogue::enumerate::KnownFiles;
 use crate::context;
 use crate::model::act::{
-    self, Access, Act, Actor, ConnectAttempt, Deed, Endpoint, FileOpen, OpenRefused, Outcome, Protocol,
-    UnixConnect,
+    self, Access, Act, Actor, Change, ChangeKind, ConnectAttempt, Deed, Endpoint, FileOpen, OpenRefused,
+    Outcome, Protocol, UnixConnect,
 };
 use crate::model::bytes::RawBytes;
 use crate::model::event::{
@@ -61,6 +61,22 @@ struct Known {
     names: Names,
 }
 
+/// Files that the kernel is to forget at once: as many as a turn of the loop can bring.
+const MISTAKEN: usize = 4_096;
+
+/// The word for a change in events.
+const fn change_name(kind: ChangeKind) -> &'static str {
+    match kind {
+        ChangeKind::Rename => "rename",
+        ChangeKind::Replace => "replace",
+        ChangeKind::Link => "link",
+        ChangeKind::Unlink => "unlink",
+        ChangeKind::Chmod => "chmod",
+        ChangeKind::Chown => "chown",
+        ChangeKind::Truncate => "truncate",
+    }
+}
+
 /// All that is known between records.
 pub struct Pipeline {
     tracker: SequenceTracker,
@@ -76,6 +92,7 @@ pub struct Pipeline {
     own: Option<u32>,
     own_attempts: HashSet<u64>,
     flows_told: HashMap<FlowKey, u64>,
+    mistaken: Vec<InodeKey>,
 }
 
 /// What a pipeline is made of.
@@ -116,6 +133,7 @@ impl Pipeline {
             own,
             own_attempts: HashSet::new(),
             flows_told: HashMap::new(),
+            mistaken: Vec::new(),
         }
     }
 
@@ -181,6 +199,7 @@ impl Pipeline {
             Deed::ConnectionUpdate(carried) => self.updated(time, hook, carried, emit),
             Deed::UnixConnect(socket) => self.unix_connect(time, hook, socket, emit),
             Deed::OpenRefused(open) => self.open_refused(time, hook, open, emit),
+            Deed::Change(change) => self.change(time, hook, *change, emit),
             Deed::RawSocket(act::RawSocket { actor, form }) => {
                 if !self.is_own(&actor) {
                     self.activity(time, hook, actor, What::RawSocket(form), emit);
@@ -388,6 +407,7 @@ impl Pipeline {
             access: open.access,
             matched_by,
             how: "open",
+            other_path: None,
         });
         self.activity(time, hook, open.actor, what, emit);
     }
@@ -415,9 +435,77 @@ impl Pipeline {
             path,
             file,
             matched_by,
+            how: "open",
+            other_path: None,
             errno,
         });
         self.activity(time, hook, actor, what, emit);
+    }
+
+    fn change(&mut self, time: BootTime, hook: &'static str, change: Change, emit: &mut dyn FnMut(Event)) {
+        if self.is_own(&change.actor) {
+            return;
+        }
+        let Change { actor, kind, file, path, other, known_inode, refused } = change;
+        let key = InodeKey { inode: file.inode, device: file.device, reserved: 0 };
+        let known_file = Some(&file).filter(|_| known_inode && kind != ChangeKind::Replace);
+        let found = self.catalogue.recognise_file(&self.known, known_file, &path);
+        // The kernel knows parts of the rules alone: what it took for a credential may be none, and be renamed to one.
+        let becomes = || {
+            let other = other.as_ref().filter(|_| kind == ChangeKind::Rename)?;
+            self.catalogue.find(other.as_bytes()).map(|entry| (entry, "path"))
+        };
+        let (entry, matched_by, kind, path, other_path) = match (found, becomes()) {
+            (Some((entry, by)), _) => (entry.clone(), by, kind, path, other),
+            (None, Some((entry, by))) => {
+                let old = Some(path);
+                (entry.clone(), by, ChangeKind::Replace, other.unwrap_or_default(), old)
+            }
+            (None, None) => {
+                self.ledger.add(Tally::NotACredential, 1);
+                let remembered = matches!(kind, ChangeKind::Rename | ChangeKind::Link);
+                if remembered && refused.is_none() && self.mistaken.len() < MISTAKEN {
+                    self.mistaken.push(key);
+                }
+                return;
+            }
+        };
+        if refused.is_none() && matches!(kind, ChangeKind::Rename | ChangeKind::Link) {
+            self.known.learn(key, &entry);
+        }
+        let (credential, how) = (entry.name.clone(), change_name(kind));
+        let (kind, sensitivity) = (entry.kind.clone(), entry.sensitivity);
+        let what = match refused {
+            Some(errno) => What::CredentialAttempt(CredentialAttempt {
+                credential,
+                kind,
+                sensitivity,
+                path,
+                file: Some(file),
+                matched_by,
+                how,
+                other_path,
+                errno,
+            }),
+            None => What::CredentialAccess(CredentialAccess {
+                credential,
+                kind,
+                sensitivity,
+                path,
+                file,
+                access: Access { read: false, write: how == "truncate", truncate: how == "truncate" },
+                matched_by,
+                how,
+                other_path,
+            }),
+        };
+        self.activity(time, hook, actor, what, emit);
+    }
+
+    /// Files that the kernel has taken for credentials when they were renamed or linked, and that are none: it need not
+    /// tell of them again.
+    pub fn take_mistaken(&mut self) -> Vec<InodeKey> {
+        std::mem::take(&mut self.mistaken)
     }
 
     fn unix_connect(
@@ -445,6 +533,7 @@ impl Pipeline {
             access: Access { read: true, write: true, truncate: false },
             matched_by: "path",
             how: "connect",
+            other_path: None,
         });
         self.activity(time, hook, actor, what, emit);
     }

@@ -1,5 +1,6 @@
 //! One file a hook family.
 
+mod change;
 mod connect;
 mod datagram;
 pub mod file;

@@ -8,6 +8,8 @@ mod table {
     pub const CONNECT: u64 = 42;
     pub const EXECVE: u64 = 59;
     pub const CREAT: u64 = 85;
+    pub const FCHMOD: u64 = 91;
+    pub const FCHOWN: u64 = 93;
     pub const OPENAT: u64 = 257;
     pub const OPEN_BY_HANDLE_AT: u64 = 304;
     pub const EXECVEAT: u64 = 322;
@@ -23,6 +25,8 @@ mod table {
     pub const CONNECT: u64 = 203;
     pub const EXECVE: u64 = 221;
     pub const CREAT: u64 = u64::MAX - 1;
+    pub const FCHMOD: u64 = 52;
+    pub const FCHOWN: u64 = 55;
     pub const OPENAT: u64 = 56;
     pub const OPEN_BY_HANDLE_AT: u64 = 265;
     pub const EXECVEAT: u64 = 281;

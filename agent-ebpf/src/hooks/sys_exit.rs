@@ -8,8 +8,8 @@ use agent_common::records::{FileRecord, file_flag, hook, kind, outcome};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::hooks::{number, outcome as connect_outcome, raw_socket, refused, unix};
-use crate::kstruct::{File, Inode, Opened, Probed, Task, Typed, is_32_bit, syscall_number};
+use crate::hooks::{change, number, outcome as connect_outcome, raw_socket, refused, unix};
+use crate::kstruct::{File, Inode, Opened, Probed, Task, Typed, first_argument, is_32_bit, syscall_number};
 use crate::path::{self, OFFSET_MASK};
 use crate::{current, emit, maps, verdict};
 
@@ -30,7 +30,8 @@ const FIRST_INTERNAL_ERRNO: i64 = -512;
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let Some(call) = syscall_number(ctx.arg::<u64>(0)) else { return 0 };
     let opens = number::opens_path(call) || call == number::OPEN_BY_HANDLE_AT;
-    if !opens && call != number::CONNECT && call != number::SOCKET && call != number::IOCTL {
+    let changes = call == number::FCHMOD || call == number::FCHOWN;
+    if !opens && !changes && call != number::CONNECT && call != number::SOCKET && call != number::IOCTL {
         return 0;
     }
     let registers: u64 = ctx.arg(0);
@@ -50,6 +51,12 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
             let _ = connect_failed(registers, returned);
         } else {
             let _ = connect_succeeded(registers);
+        }
+    } else if changes {
+        if returned == 0
+            && let Some(descriptor) = first_argument(registers)
+        {
+            let _ = change::by_descriptor(descriptor as u32, call == number::FCHMOD);
         }
     } else if call == number::SOCKET {
         if returned >= 0 {

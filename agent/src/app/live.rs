@@ -198,6 +198,12 @@ impl Agent {
             self.take(&record);
         }
         self.record = record;
+        for file in self.started.pipeline.take_mistaken() {
+            // Where its last name is gone, the kernel has forgotten it by itself.
+            if let Err(error) = self.started.sensor.remove_credential_file(file) {
+                tracing::debug!(%error, "a file that is no credential");
+            }
+        }
         empty
     }
 

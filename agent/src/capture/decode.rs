@@ -17,8 +17,8 @@ use agent_common::records::{
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use super::refused;
 use super::sections::{Tail, plain, reversed_path};
+use super::{change, refused};
 use crate::model::act::{
     Access, Act, Actor, ConnectAttempt, ConnectOutcome, Deed, DnsAnswer, Endpoint, Exit, FileOpen, Fork,
     HelloPiece, Namespaces, Outcome, Protocol, RawForm, RawSocket, Traffic, UnixConnect, UnknownOutcome,
@@ -59,6 +59,9 @@ pub enum DecodeError {
         /// Bytes there are.
         bytes: usize,
     },
+    /// `ChangeRecord::change` is none of [`records::change`].
+    #[error("record of an unknown change {0}: kernel programs and agent are of different versions")]
+    Change(u32),
     /// `header.kind` is none of [`kind`].
     #[error("record of unknown kind {0}: kernel programs and agent are of different versions")]
     Kind(u16),
@@ -128,7 +131,7 @@ impl DecodeError {
         match self {
             Self::Short { .. } => "short",
             Self::Length { .. } => "length",
-            Self::Kind(_) => "kind",
+            Self::Change(_) | Self::Kind(_) => "kind",
             Self::Hook(_) => "hook",
             Self::Cpu(_) => "cpu",
             Self::Limit { .. } => "limit",
@@ -167,7 +170,7 @@ impl Meta {
             | kind::CONNECTION_UPDATE
             | kind::RAW_SOCKET => Some(Family::Connection),
             kind::DATAGRAM => Some(Family::Datagram),
-            kind::FILE_OPEN | kind::UNIX_CONNECT | kind::OPEN_REFUSED => Some(Family::File),
+            kind::FILE_OPEN | kind::UNIX_CONNECT | kind::OPEN_REFUSED | kind::CHANGE => Some(Family::File),
             kind::DNS_ANSWER | kind::CLIENT_HELLO => Some(Family::Name),
             _ => None,
         }
@@ -207,6 +210,7 @@ pub fn decode(bytes: &[u8]) -> Result<Act, DecodeError> {
         kind::OPEN_REFUSED => refused::open(record),
         kind::DNS_ANSWER => dns_answer(record),
         kind::CLIENT_HELLO => hello_piece(record),
+        kind::CHANGE => change::change(record),
         unknown => Err(DecodeError::Kind(unknown)),
     }?;
     let (header, _) = fixed::<Header>("header", record)?;
@@ -238,6 +242,12 @@ pub const fn hook_name(number: u16) -> Result<&'static str, DecodeError> {
         hook::FENTRY_UNIX_MAY_SEND => "fentry/security_unix_may_send",
         hook::FEXIT_CAPABLE_OVER_INODE => "fexit/capable_wrt_inode_uidgid",
         hook::CGROUP_INGRESS => "cgroup_skb/ingress",
+        hook::FEXIT_RENAME => "fexit/vfs_rename",
+        hook::FEXIT_LINK => "fexit/vfs_link",
+        hook::FEXIT_UNLINK => "fexit/vfs_unlink",
+        hook::FEXIT_CHMOD => "fexit/chmod_common",
+        hook::FEXIT_CHOWN => "fexit/chown_common",
+        hook::FEXIT_TRUNCATE => "fexit/vfs_truncate",
         unknown => return Err(DecodeError::Hook(unknown)),
     })
 }

@@ -4,6 +4,7 @@
 //! together, [`ledger`] holds every figure of RELIABILITY §1. [`record`] keeps the raw stream in a file, [`replay`]
 //! reads it back.
 
+mod change;
 pub mod decode;
 mod exec;
 pub mod frame;

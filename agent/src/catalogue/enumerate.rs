@@ -52,6 +52,11 @@ impl KnownFiles {
         self.by_inode.get(key)
     }
 
+    /// A file that got a name which no rule knows stays what it was.
+    pub fn learn(&mut self, key: InodeKey, entry: &Arc<Entry>) {
+        self.keep(key, entry);
+    }
+
     /// What an earlier walk found, by the names of entries; names that the catalogue does not have are left out.
     pub fn restore(catalogue: &Catalogue, files: impl IntoIterator<Item = (InodeKey, String)>) -> Self {
         let find = |name: &str| {

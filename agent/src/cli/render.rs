@@ -17,6 +17,7 @@ use super::fit::{ELLIPSIS, Keep, fit, pad, width};
 use super::line::{Columns, Span, span, spans_width, style, write_spans};
 use crate::model::bytes::escape_into;
 use crate::model::time::WallTime;
+use crate::ship::wire::bytes::WireBytes;
 use crate::ship::wire::rows::{Attribution, Ids};
 use crate::ship::wire::v1::{
     Attempt, Connection, Credential, Endpoint, Gap, Named, Names, RawSocket, Repeat, Status, Traffic,
@@ -283,15 +284,35 @@ fn credential(credential: &Credential) -> Told<'_> {
     let colour = style::sensitivity(credential.sensitivity);
     let name = span(style::DIM, format!(" {}", escaped(credential.name.as_bytes())));
     let truncated = credential.truncate.then(|| span(style::BAD, " truncated"));
-    let results =
-        vec![truncated.clone().into_iter().chain([name]).collect(), truncated.into_iter().collect()];
+    let other = other_path(&credential.how, credential.other_path.as_ref());
+    let told: Vec<Span> = truncated.into_iter().chain(other).collect();
+    let results = vec![[told.clone(), vec![name]].concat(), told];
     let verb = match (&*credential.how, &*credential.access) {
         ("connect", _) => "conn",
+        ("open", "none") => "open",
+        ("truncate", _) => "trunc",
+        (how, "none") => change_verb(how),
         (_, "read_write") => "rw",
-        (_, "none") => "open",
         (_, access) => access,
     };
     Told { verb, target: span(colour, escaped(credential.path.as_bytes())), keep: Keep::End, results }
+}
+
+/// What was done to a credential, as short as the other words of that column.
+fn change_verb(how: &str) -> &str {
+    match how {
+        "rename" => "move",
+        "replace" => "repl",
+        "unlink" => "rm",
+        "truncate" => "trunc",
+        other => other,
+    }
+}
+
+/// ` → /home/alice/notes.txt`, where it has gone; ` ← ` where its new content has come from.
+fn other_path(how: &str, other: Option<&WireBytes>) -> Option<Span> {
+    let arrow = if how == "replace" { '←' } else { '→' };
+    other.map(|other| span(style::PLAIN, format!(" {arrow} {}", escaped(other.as_bytes()))))
 }
 
 /// `open /etc/shadow refused: EACCES shadow`.
@@ -299,10 +320,20 @@ fn attempt(attempt: &Attempt) -> Told<'_> {
     let errno = names::errno(attempt.errno).map_or_else(|| attempt.errno.to_string(), str::to_owned);
     let refused = span(style::BAD, format!(" refused: {errno}"));
     let name = span(style::DIM, format!(" {}", escaped(attempt.name.as_bytes())));
-    let results =
-        vec![vec![refused.clone(), name], vec![refused], vec![span(style::BAD, " refused".to_owned())]];
+    let other: Vec<Span> = other_path(&attempt.how, attempt.other_path.as_ref()).into_iter().collect();
+    let results = vec![
+        [other, vec![refused.clone(), name.clone()]].concat(),
+        vec![refused.clone(), name],
+        vec![refused],
+        vec![span(style::BAD, " refused".to_owned())],
+    ];
     let colour = style::sensitivity(attempt.sensitivity);
-    Told { verb: "open", target: span(colour, escaped(attempt.path.as_bytes())), keep: Keep::End, results }
+    Told {
+        verb: change_verb(&attempt.how),
+        target: span(colour, escaped(attempt.path.as_bytes())),
+        keep: Keep::End,
+        results,
+    }
 }
 
 /// `sshd › bash › claude`: root first. Where it is too wide, what is in the middle is left out as long as two of the

@@ -44,6 +44,7 @@ fn at_60_columns() {
 03:05:29 human/alice  curl[4321]   open  /etc/shadow refused
 03:05:30 human/alice  curl[4321]   open  /etc/shadow refused
 03:05:28 human/alice  curl[4321]   name  login.example.org
+03:05:31 human/alice  curl[4321]   move  …e/.aws/credentials
 ",
     );
 }
@@ -69,6 +70,7 @@ fn at_100_columns() {
 03:05:29 human/alice      curl[4321] alice  open  /etc/shadow refused: EACCES … › claude › bash
 03:05:30 human/alice      curl[4321] alice  open  /etc/shadow refused: EACCES … › claude › bash
 03:05:28 human/alice      curl[4321] alice  name  login.example.org           … › claude › bash
+03:05:31 human/alice      curl[4321] alice  move  …ome/alice/.aws/credentials … › claude › bash
 ",
     );
 }
@@ -94,6 +96,7 @@ fn at_200_columns() {
 03:05:29.000  human/alice                     curl[4321] alice              open  /etc/shadow refused: EACCES shadow                      sshd › bash › claude › bash
 03:05:30.000  human/alice                     curl[4321] alice              open  /etc/shadow refused: EACCES shadow                      sshd › bash › claude › bash
 03:05:28.500  human/alice                     curl[4321] alice              name  login.example.org at 192.0.2.10:443 (api.example.com)   sshd › bash › claude › bash
+03:05:31.000  human/alice                     curl[4321] alice              move  /home/alice/.aws/credentials → /home/alice/notes.txt    sshd › bash › claude › bash
 ",
     );
 }
@@ -119,6 +122,7 @@ fn without_a_terminal() {
 03:05:29.000  human/alice               curl[4321] alice        open  /etc/shadow refused: EACCES shadow              sshd › bash › claude › bash
 03:05:30.000  human/alice               curl[4321] alice        open  /etc/shadow refused: EACCES shadow              sshd › bash › claude › bash
 03:05:28.500  human/alice               curl[4321] alice        name  login.example.org at 192.0.2.10:443 (api.example.com)  sshd › bash › claude › bash
+03:05:31.000  human/alice               curl[4321] alice        move  /home/alice/.aws/credentials → /home/alice/notes.txt aws-credentials  sshd › bash › claude › bash
 ",
     );
 }

@@ -130,6 +130,10 @@ const fn entry(name: &'static str, target: &'static str) -> Program {
     Program { name, attach: Attach::FunctionEntry(target) }
 }
 
+const fn exit(name: &'static str, target: &'static str) -> Program {
+    Program { name, attach: Attach::FunctionExit(target) }
+}
+
 const fn lsm(name: &'static str) -> Program {
     Program { name, attach: Attach::Lsm(name) }
 }
@@ -397,6 +401,43 @@ pub const LADDER: &[Capability] = &[
                 "server names behind IPv4 options or IPv6 extension headers are not seen",
             ],
         }],
+    },
+    Capability {
+        name: "credential_change",
+        sees: "renames, links, removals, and changes of mode, owner and length of catalogued credentials",
+        essential: false,
+        servings: &[
+            Serving {
+                rungs: &[Rung::Lsm, Rung::Fentry],
+                programs: &[
+                    exit("path_rename", "security_path_rename"),
+                    exit("renamed", "vfs_rename"),
+                    exit("path_link", "security_path_link"),
+                    exit("linked", "vfs_link"),
+                    exit("path_unlink", "security_path_unlink"),
+                    exit("unlinked", "vfs_unlink"),
+                    exit("mode_set", "chmod_common"),
+                    exit("owner_set", "chown_common"),
+                    exit("length_set", "vfs_truncate"),
+                ],
+                offsets: &[Offsets::FileOpen, Offsets::Rename],
+                gaps: &[
+                    "where a directory above it is renamed, a credential that was made since the start is known by its \
+                     new path alone",
+                    "refused changes of a credential are not seen where a directory above it refuses, nor links that \
+                     fs.protected_hardlinks refuses",
+                ],
+            },
+            Serving {
+                rungs: &[Rung::Tracepoint],
+                programs: &[tracepoint("sys_exit", "sys_exit")],
+                offsets: &[Offsets::FileOpen, Offsets::FileOpenAtExit],
+                gaps: &[
+                    "renames, links and removals of credentials, and what is changed of them by path, are not seen",
+                    "refused changes of credentials, and those by 32-bit programs, are not seen",
+                ],
+            },
+        ],
     },
 ];
 

@@ -34,6 +34,8 @@ pub enum Capability {
     NameLookup,
     /// Network namespaces of sockets.
     Names,
+    /// Renames.
+    Rename,
 }
 
 /// What a field must be for its reader to be right.
@@ -89,8 +91,8 @@ pub struct Field {
 }
 
 use Capability::{
-    Connection, Exec, FileOpen, FileOpenAtExit, NameLookup, Names, Outcome, Process, SocketAtExit, Traffic,
-    UnixPeer,
+    Connection, Exec, FileOpen, FileOpenAtExit, NameLookup, Names, Outcome, Process, Rename, SocketAtExit,
+    Traffic, UnixPeer,
 };
 use Expected::{AnyPointer, Array, Integer, Integers, Pointer, PointerToPointers, Structure, Text};
 
@@ -108,6 +110,7 @@ const UNIX_PEER: &[Capability] = &[UnixPeer];
 const SOCKET_AT_EXIT: &[Capability] = &[SocketAtExit, NameLookup];
 const NAME_LOOKUP: &[Capability] = &[NameLookup];
 const NAMES: &[Capability] = &[Names];
+const RENAME: &[Capability] = &[Rename];
 const COOKIE: &[Capability] = &[Outcome, Traffic];
 /// Only the value itself is lost.
 const VALUE: &[Capability] = &[];
@@ -242,6 +245,7 @@ pub const TABLE: &[Field] = table! {
     nameidata_dfd NAME_LOOKUP Offset: "nameidata.dfd" Integer(4);
     filename_name NAME_LOOKUP Offset: "filename.name" Text;
     sock_net NAMES Offset: "sock.__sk_common.skc_net.net" Pointer("net");
+    renamedata_old_dentry RENAME Offset: "renamedata.old_dentry" Pointer("dentry");
 };
 
 impl Expected {

@@ -3,7 +3,7 @@
 //!
 //! Nothing leaves the host and nothing is written: connections to a listener of our own, a datagram to a socket of our
 //! own, an attempt on a multicast address that the kernel refuses before it looks for a route, an open of our own
-//! executable, and a run of it that prints its version.
+//! executable, a change of its mode to what it is, and a run of it that prints its version.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -19,8 +19,8 @@ use std::time::Duration;
 use agent_common::keys::{RuleName, rule_name};
 use agent_common::limits::RULE_NAME_BYTES;
 use agent_common::records::{
-    Actor, AnswerRecord, ConnectRecord, ExecRecord, ExitRecord, FileRecord, ForkRecord, Header, HelloRecord,
-    OutcomeRecord, RawSocketRecord, RefusedRecord, TrafficRecord, kind, outcome,
+    Actor, AnswerRecord, ChangeRecord, ConnectRecord, ExecRecord, ExitRecord, FileRecord, ForkRecord, Header,
+    HelloRecord, OutcomeRecord, RawSocketRecord, RefusedRecord, TrafficRecord, change, kind, outcome,
 };
 use zerocopy::FromBytes;
 
@@ -497,6 +497,28 @@ pub(super) fn credential_refused(own: &Own, records: &mut Records<'_>) -> Result
     own.check(&actor)?;
     if told.errno.cast_signed() != libc::EACCES || told.path_length == 0 {
         return Err(format!("errno {} and a path of {} bytes were reported", told.errno, told.path_length));
+    }
+    Ok(())
+}
+
+/// Sets the mode of our own executable, whose name is a rule for the time of the test, to what it is: by its descriptor,
+/// which every rung sees. On a file system that may not be written to there is nothing to try this on.
+pub(super) fn credential_change(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    let path = std::env::current_exe().map_err(failed("find its own executable"))?;
+    let file = File::open(&path).map_err(failed("open its own executable"))?;
+    let metadata = file.metadata().map_err(failed("stat its own executable"))?;
+    if file.set_permissions(metadata.permissions()).is_err() {
+        return Ok(());
+    }
+    let told = records
+        .find::<ChangeRecord>(kind::CHANGE, |told| own.is(&told.actor))
+        .ok_or_else(|| no_record("a change of mode"))?;
+    own.check(&told.actor)?;
+    if told.change != change::CHMOD || told.file.key.inode != metadata.ino() || told.path_length == 0 {
+        return Err(format!(
+            "a change of mode was reported as {} of inode {}",
+            told.change, told.file.key.inode
+        ));
     }
     Ok(())
 }

@@ -166,6 +166,7 @@ impl Sensor {
                     "credential_open" => selftest::credential_open(&own, &mut records),
                     "raw_socket" => selftest::raw_socket(&own, &mut records),
                     "credential_socket" => selftest::credential_socket(&own, &mut records),
+                    "credential_change" => selftest::credential_change(&own, &mut records),
                     "credential_refused" => selftest::credential_refused(&own, &mut records),
                     "dns_answer" => selftest::dns_answer(&own, &mut records),
                     "client_hello" => selftest::client_hello(&mut records),
@@ -186,7 +187,7 @@ impl Sensor {
                 cgroup.as_fd(),
                 &resolved,
                 capability,
-                config.rung,
+                config.rung.or_else(|| confined(&chosen)),
                 &mut prove,
             );
             check(&choice, config.rung)?;
@@ -309,6 +310,13 @@ impl Sensor {
     pub fn set_drop_every(&mut self, drop_every: u32) -> Result<(), MapFailure> {
         self.maps.switch(|control| control.drop_every = drop_every)
     }
+}
+
+/// The exit of system calls tells of opens too: where trampolines do so already, it must not come in for another's sake,
+/// or each open would be told twice.
+fn confined(chosen: &[Chosen]) -> Option<Rung> {
+    let opens = chosen.iter().find(|choice| choice.capability.name == "credential_open")?.serving?;
+    opens.rungs.first().copied().filter(|rung| *rung != Rung::Tracepoint)
 }
 
 fn pump(ring: &mut RingBuf<MapData>, into: &mut Vec<Vec<u8>>) {

@@ -49,6 +49,8 @@ pub enum Deed {
     DnsAnswer(DnsAnswer),
     /// A TCP connection begins with what may be a ClientHello.
     HelloPiece(HelloPiece),
+    /// What may be a credential was renamed, linked, removed or changed, or that was refused.
+    Change(Box<Change>),
 }
 
 /// Who acted, as it was at the moment of the act.
@@ -319,6 +321,44 @@ pub struct OpenRefused {
     pub known_inode: bool,
     /// Positive errno.
     pub errno: u32,
+}
+
+/// A file was renamed, linked, removed or changed, or that was refused.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Who.
+    pub actor: Actor,
+    /// What was done.
+    pub kind: ChangeKind,
+    /// The file, as it is afterwards.
+    pub file: FileRef,
+    /// Its path, from the root of the process.
+    pub path: RawBytes,
+    /// The other path: of what a file was renamed or linked to, or of what took its name.
+    pub other: Option<RawBytes>,
+    /// Whether (device, inode) is that of a catalogued credential.
+    pub known_inode: bool,
+    /// Positive errno of a refusal; `None`: it was done.
+    pub refused: Option<u32>,
+}
+
+/// What was done to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChangeKind {
+    /// It got another name.
+    Rename,
+    /// Another file took its place, or its name where there was none.
+    Replace,
+    /// It got a further name.
+    Link,
+    /// It lost this name.
+    Unlink,
+    /// Its mode was set.
+    Chmod,
+    /// Its owner or group was set.
+    Chown,
+    /// It was cut or stretched by its path.
+    Truncate,
 }
 
 /// What a descriptor may be used for.

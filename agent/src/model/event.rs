@@ -169,11 +169,14 @@ pub struct CredentialAccess {
     pub access: Access,
     /// How it was recognised: `path` or `inode`.
     pub matched_by: &'static str,
-    /// How it was acquired: `open`, `connect`.
+    /// How it was acquired, `open` or `connect`, or what was done to it: `rename`, `replace`, `link`, `unlink`, `chmod`,
+    /// `chown`, `truncate`.
     pub how: &'static str,
+    /// The other path of a rename, a replacement or a link.
+    pub other_path: Option<RawBytes>,
 }
 
-/// An open of a credential was refused: nothing was acquired.
+/// An open or a change of a credential was refused: nothing was acquired, nothing done.
 #[derive(Clone, Debug)]
 pub struct CredentialAttempt {
     /// Name of the catalogue's entry.
@@ -188,6 +191,10 @@ pub struct CredentialAttempt {
     pub file: Option<FileRef>,
     /// How it was recognised: `path` or `inode`.
     pub matched_by: &'static str,
+    /// What was refused: `open`, or one of the changes.
+    pub how: &'static str,
+    /// The other path of a rename, a replacement or a link.
+    pub other_path: Option<RawBytes>,
     /// Positive errno.
     pub errno: u32,
 }

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::counters::Counters;
+use super::wire::both_paths;
 use crate::model::event::{Event, EventKind, Gap, What};
 use crate::model::time::BootTime;
 
@@ -213,8 +214,8 @@ pub fn weight(event: &Event) -> usize {
         EventKind::Activity(activity) => {
             let image = &activity.process.image;
             let path = match &activity.what {
-                What::CredentialAccess(access) => access.path.as_bytes().len(),
-                What::CredentialAttempt(attempt) => attempt.path.as_bytes().len(),
+                What::CredentialAccess(access) => both_paths(&access.path, access.other_path.as_ref()),
+                What::CredentialAttempt(attempt) => both_paths(&attempt.path, attempt.other_path.as_ref()),
                 _ => 0,
             };
             let claims = activity.what.names().map_or(&[][..], |names| &names.claims);

@@ -1,6 +1,7 @@
 //! Things that a process can do, each of which prints what it did (a [`Deed`] a line). Small and blunt: what is printed
 //! must be what happened, as the process itself could see it.
 
+mod alter;
 mod compat;
 mod connect;
 mod daemon;
@@ -40,6 +41,8 @@ pub(crate) enum Act {
     Datagram(datagram::DatagramArgs),
     /// Open a file.
     Open(open::OpenArgs),
+    /// Rename, link, remove or change a file.
+    Alter(alter::AlterArgs),
     /// Fork twice, let the one between end, then connect.
     Daemon(daemon::DaemonArgs),
     /// Connect with TCP, and send and receive so much.
@@ -68,6 +71,7 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Connect(args) => connect::perform(args),
         Act::Datagram(args) => datagram::perform(args),
         Act::Open(args) => open::perform(args),
+        Act::Alter(args) => alter::perform(args),
         Act::Daemon(args) => daemon::perform(args),
         Act::Talk(args) => talk::perform(args),
         Act::Make(args) => make::perform(args),

@@ -1,5 +1,6 @@
 //! The tests: one file a behaviour.
 
+mod alterations;
 mod attempts;
 mod bad_input;
 mod connections;
@@ -53,6 +54,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(unix_sockets::cases());
     all.extend(credentials::cases());
     all.extend(attempts::cases());
+    all.extend(alterations::cases());
     all.extend(programs::cases());
     all.extend(lineage::cases());
     all.extend(identities::cases());

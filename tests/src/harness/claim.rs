@@ -46,7 +46,9 @@ impl Claim {
         let port = event.number("remote_port").and_then(|port| u16::try_from(port).ok());
         let address = event.text("remote_address").parse::<IpAddr>().ok();
         address.zip(port).is_some_and(|end| self.ends.contains(&end))
-            || self.directories.iter().any(|directory| event.text("path").starts_with(directory))
+            || self.directories.iter().any(|directory| {
+                event.text("path").starts_with(directory) || event.text("other_path").starts_with(directory)
+            })
     }
 }
 

@@ -130,6 +130,7 @@ const TRUTH: &[(&str, [u32; 6])] = &[
     ("nameidata_dfd", [212, 220, 220, 228, 228, 220]),
     ("filename_name", [0, 0, 0, 0, 0, 0]),
     ("sock_net", [48, 48, 48, 48, 48, 48]),
+    ("renamedata_old_dentry", [8, 16, 16, 16, 16, 16]),
 ];
 
 fn resolve_bytes(bytes: &[u8]) -> Resolved {

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::model::act::{Endpoint, Outcome, RawForm};
+use crate::model::bytes::RawBytes;
 use crate::model::event::{self, Activity, Event, EventKind, What};
 use crate::model::identity::Attribution;
 use crate::model::process::Process;
@@ -187,14 +188,14 @@ impl BatchBuilder {
                 });
             }
             What::CredentialAccess(access) => {
-                self.estimated_bytes += access.path.as_bytes().len();
+                self.estimated_bytes += both_paths(&access.path, access.other_path.as_ref());
                 row.credential = Some(credential_row(access));
             }
             What::ConnectionUpdate(traffic) => row.update = Some(traffic_row(traffic)),
             What::ConnectionEnd(traffic) => row.end = Some(traffic_row(traffic)),
             What::RawSocket(form) => row.raw = Some(raw_row(*form)),
             What::CredentialAttempt(attempt) => {
-                self.estimated_bytes += attempt.path.as_bytes().len();
+                self.estimated_bytes += both_paths(&attempt.path, attempt.other_path.as_ref());
                 row.attempt = Some(attempt_row(attempt));
             }
             What::ConnectionName(event::NamedConnection { cookie, protocol, remote, names }) => {
@@ -315,8 +316,17 @@ fn raw_row(form: RawForm) -> v1::RawSocket {
 }
 
 fn credential_row(access: &event::CredentialAccess) -> v1::Credential {
-    let event::CredentialAccess { credential, kind, sensitivity, path, file, access, matched_by, how } =
-        access;
+    let event::CredentialAccess {
+        credential,
+        kind,
+        sensitivity,
+        path,
+        file,
+        access,
+        matched_by,
+        how,
+        other_path,
+    } = access;
     v1::Credential {
         name: Text::Owned(credential.to_string()),
         kind: Text::Owned(kind.to_string()),
@@ -327,11 +337,27 @@ fn credential_row(access: &event::CredentialAccess) -> v1::Credential {
         truncate: access.truncate,
         matched_by: Text::Borrowed(matched_by),
         how: Text::Borrowed(how),
+        other_path: other_path.as_ref().map(Into::into),
     }
 }
 
+/// Bytes of the paths of an act on a credential.
+pub(crate) fn both_paths(path: &RawBytes, other: Option<&RawBytes>) -> usize {
+    path.as_bytes().len() + other.map_or(0, |other| other.as_bytes().len())
+}
+
 fn attempt_row(attempt: &event::CredentialAttempt) -> v1::Attempt {
-    let event::CredentialAttempt { credential, kind, sensitivity, path, file, matched_by, errno } = attempt;
+    let event::CredentialAttempt {
+        credential,
+        kind,
+        sensitivity,
+        path,
+        file,
+        matched_by,
+        how,
+        other_path,
+        errno,
+    } = attempt;
     v1::Attempt {
         name: Text::Owned(credential.to_string()),
         kind: Text::Owned(kind.to_string()),
@@ -339,6 +365,8 @@ fn attempt_row(attempt: &event::CredentialAttempt) -> v1::Attempt {
         path: path.into(),
         file: file.as_ref().map(Into::into),
         matched_by: Text::Borrowed(matched_by),
+        how: Text::Borrowed(how),
+        other_path: other_path.as_ref().map(Into::into),
         errno: *errno,
     }
 }

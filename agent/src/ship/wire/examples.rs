@@ -218,6 +218,7 @@ pub(crate) fn credential(path: RawBytes) -> CredentialAccess {
         access: Access { read: true, write: false, truncate: false },
         matched_by: "path",
         how: "open",
+        other_path: None,
     }
 }
 
@@ -301,6 +302,8 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
             path: path.into(),
             file,
             matched_by: "path",
+            how: "open",
+            other_path: None,
             errno: 13,
         })
     };
@@ -309,6 +312,14 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
     let shadow = attempt("/etc/shadow", Some(file));
     let shadow = activity(curl(), "fexit/capable_wrt_inode_uidgid", shadow);
     let claimed = activity(curl(), "tp_btf/sys_exit", attempt("/etc/shadow", None));
+
+    let moved = CredentialAccess {
+        access: Access { read: false, write: false, truncate: false },
+        how: "rename",
+        other_path: Some("/home/alice/notes.txt".into()),
+        ..credential("/home/alice/.aws/credentials".into())
+    };
+    let moved = activity(curl(), "fexit/vfs_rename", What::CredentialAccess(moved));
 
     let repeat = Repeat { cookie: 8194, remote, count: 12, last: BootTime::from_ns(at(900_000_000)) };
     let gap = Gap { stage: "kernel", cause: "dropped_ring_full", family: Some("connection"), lost: 17 };
@@ -336,5 +347,6 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("credential_attempt", event(at(84_000_000_000), shadow)),
         ("credential_attempt_claimed", event(at(85_000_000_000), claimed)),
         ("connection_name", event(at(83_500_000_000), named)),
+        ("credential_access_rename", event(at(86_000_000_000), moved)),
     ]
 }

@@ -78,6 +78,8 @@ fn what() -> impl Strategy<Value = What> {
             path: access.path,
             file: inode.map(|inode| crate::model::process::FileRef { inode, ..access.file }),
             matched_by: "path",
+            how: "open",
+            other_path: None,
             errno,
         })
     });

@@ -286,6 +286,9 @@ pub struct Credential {
     /// How it was acquired.
     #[serde(default = "opened", skip_serializing_if = "is_opened")]
     pub how: Text,
+    /// The other path of a rename, a replacement or a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_path: Option<WireBytes>,
 }
 
 /// An open of a credential was refused.
@@ -304,6 +307,12 @@ pub struct Attempt {
     pub file: Option<File>,
     /// `path` or `inode`.
     pub matched_by: Text,
+    /// What was refused.
+    #[serde(default = "opened", skip_serializing_if = "is_opened")]
+    pub how: Text,
+    /// The other path of a rename, a replacement or a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_path: Option<WireBytes>,
     /// Positive errno.
     pub errno: u32,
 }

@@ -213,6 +213,7 @@ fn credential(row: &v1::Credential) -> Credential<'_> {
     // A socket of the abstract namespace is no file.
     let file = Some(row.file).filter(|file| *file != rows::File::default());
     let (path, path_b64) = always(&row.path);
+    let (other_path, other_path_b64) = row.other_path.as_ref().map_or((None, None), text);
     Credential {
         credential: &row.name,
         credential_kind: &row.kind,
@@ -227,11 +228,14 @@ fn credential(row: &v1::Credential) -> Credential<'_> {
         truncate: row.truncate,
         matched_by: &row.matched_by,
         how: &row.how,
+        other_path,
+        other_path_b64,
     }
 }
 
 fn attempt(row: &v1::Attempt) -> Attempt<'_> {
     let (path, path_b64) = always(&row.path);
+    let (other_path, other_path_b64) = row.other_path.as_ref().map_or((None, None), text);
     Attempt {
         credential: &row.name,
         credential_kind: &row.kind,
@@ -244,6 +248,9 @@ fn attempt(row: &v1::Attempt) -> Attempt<'_> {
         file_links: row.file.map(|file| file.4),
         file_mode: row.file.map(|file| format!("{:06o}", file.5)),
         matched_by: &row.matched_by,
+        how: &row.how,
+        other_path,
+        other_path_b64,
         errno: names::errno(row.errno),
         errno_number: row.errno,
     }

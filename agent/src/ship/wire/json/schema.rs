@@ -290,6 +290,10 @@ pub(super) struct Credential<'a> {
     pub(super) truncate: bool,
     pub(super) matched_by: &'a str,
     pub(super) how: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) other_path: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) other_path_b64: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -310,6 +314,11 @@ pub(super) struct Attempt<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) file_mode: Option<String>,
     pub(super) matched_by: &'a str,
+    pub(super) how: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) other_path: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) other_path_b64: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) errno: Option<&'static str>,
     pub(super) errno_number: u32,
