@@ -25,6 +25,7 @@ const EVERY: [&str; 10] = [
     "sendmsg4",
     "sendmsg6",
     "egress",
+    "ingress",
     "traffic_update",
 ];
 
@@ -151,6 +152,7 @@ fn doctor(setting: &Setting) -> Outcome {
     let names: BTreeSet<&str> =
         capabilities.iter().filter_map(|one| one.get("name").and_then(Value::as_str)).collect();
     let expected = [
+        "client_hello",
         "connect",
         "connect_outcome",
         "connection_end",
@@ -161,6 +163,7 @@ fn doctor(setting: &Setting) -> Outcome {
         "credential_refused",
         "credential_socket",
         "datagram",
+        "dns_answer",
         "process_life",
         "raw_socket",
     ];
