@@ -1,0 +1,332 @@
+//! Files, inodes, dentries and mounts.
+
+use agent_common::keys::InodeKey;
+use agent_common::records::FileIdentity;
+use core::mem::MaybeUninit;
+
+use super::{
+    Access, Dentry, File, Inode, Lookup, Mount, OFFSETS, Path, Probed, Rename, Sock, Typed, Window, resolved,
+};
+
+impl Path<Typed> {
+    /// Mount and dentry.
+    #[inline(always)]
+    pub fn place(self) -> Option<(Mount<Probed>, Dentry<Probed>)> {
+        // SAFETY: the pointer is typed.
+        unsafe {
+            let mount: u64 = Typed::load(self.0, offset!(path_mnt)?)?;
+            let dentry: u64 = Typed::load(self.0, offset!(path_dentry)?)?;
+            Some((Mount::from_raw(mount), Dentry::from_raw(dentry)))
+        }
+    }
+}
+
+impl Rename<Typed> {
+    /// What is renamed.
+    #[inline(always)]
+    pub fn old_dentry(self) -> Option<Dentry<Probed>> {
+        // SAFETY: the pointer is typed.
+        unsafe { Typed::load(self.0, offset!(renamedata_old_dentry)?).map(Dentry::from_raw) }
+    }
+}
+
+impl Lookup<Probed> {
+    /// Mount and dentry that it has come to.
+    #[inline(always)]
+    pub fn place(self) -> Option<(Mount<Probed>, Dentry<Probed>)> {
+        let base = offset!(nameidata_path)?;
+        // SAFETY: probed.
+        unsafe {
+            Some((
+                Mount::from_raw(Probed::load(self.0, base + offset!(path_mnt)?)?),
+                Dentry::from_raw(Probed::load(self.0, base + offset!(path_dentry)?)?),
+            ))
+        }
+    }
+
+    /// The whole path as the caller wrote it, in the kernel's copy: a kernel string.
+    #[inline(always)]
+    pub fn text(self) -> Option<u64> {
+        // SAFETY: probed.
+        unsafe {
+            let name: u64 = Probed::load(self.0, offset!(nameidata_name)?)?;
+            Probed::load(name, offset!(filename_name)?)
+        }
+    }
+
+    /// The descriptor of the directory that it begins at, or `AT_FDCWD`.
+    #[inline(always)]
+    pub fn directory(self) -> Option<i32> {
+        // SAFETY: probed.
+        unsafe { Probed::load(self.0, offset!(nameidata_dfd)?) }
+    }
+}
+
+impl<A: Access> File<A> {
+    getters! {
+        /// Open flags.
+        flags: file_flags -> u32;
+        /// `FMODE_*`.
+        mode: file_mode -> u32;
+    }
+
+    /// Inode.
+    #[inline(always)]
+    pub fn inode(self) -> Option<Inode<A>> {
+        // SAFETY: the pointer is of kind `A`.
+        unsafe { A::load(self.0, offset!(file_inode)?).map(Inode::from_raw) }
+    }
+
+    /// Mount and dentry through which it was opened.
+    #[inline(always)]
+    pub fn place(self) -> Option<(Mount<A>, Dentry<A>)> {
+        let base = offset!(file_path)?;
+        // SAFETY: the pointer is of kind `A`.
+        unsafe {
+            Some((
+                Mount::from_raw(A::load(self.0, base + offset!(path_mnt)?)?),
+                Dentry::from_raw(A::load(self.0, base + offset!(path_dentry)?)?),
+            ))
+        }
+    }
+
+    /// Address of its `struct path`, for `bpf_d_path`.
+    #[inline(always)]
+    pub fn path_address(self) -> Option<u64> {
+        Some(self.0 + offset!(file_path)? as u64)
+    }
+
+    /// The socket's `struct sock`, where the file is a socket (which the caller knows).
+    #[inline(always)]
+    pub fn socket(self) -> Option<Sock<Probed>> {
+        // SAFETY: the pointer is of kind `A`; `private_data` is a `void *`, so what it points to is probed.
+        unsafe {
+            let socket: u64 = A::load(self.0, offset!(file_private_data)?)?;
+            Probed::load(socket, offset!(socket_sock)?).map(Sock::from_raw)
+        }
+    }
+}
+
+/// What a file that was opened is judged by.
+#[derive(Clone, Copy)]
+pub struct Opened {
+    /// `FMODE_*`.
+    pub mode: u32,
+    /// Inode.
+    pub inode: Inode<Probed>,
+    /// The inode's type and permissions.
+    pub inode_mode: u16,
+    /// The inode's device and number.
+    pub key: InodeKey,
+    /// Mount through which it was opened.
+    pub mount: Mount<Probed>,
+    /// And its dentry there.
+    pub dentry: Dentry<Probed>,
+}
+
+impl File<Probed> {
+    /// All that it is judged by, in few reads.
+    #[inline(always)]
+    pub fn opened(self) -> Option<Opened> {
+        let mut opened = MaybeUninit::uninit();
+        // SAFETY: written, as is said.
+        if read_opened(self.0, &mut opened) { Some(unsafe { opened.assume_init() }) } else { None }
+    }
+}
+
+/// Whether `opened` could be written. A function of its own, whose windows leave the stack with it: what is called by the
+/// same program later needs the room.
+#[inline(never)]
+fn read_opened(file: u64, opened: &mut MaybeUninit<Opened>) -> bool {
+    let read = || {
+        let mut file = Window::<10>::new(file, 0);
+        let file = file.open()?;
+        let path = offset!(file_path)?;
+        let inode: u64 = file.get(offset!(file_inode)?)?;
+        let mut window = Window::<9>::new(inode, 0);
+        let window = window.open()?;
+        let superblock: u64 = window.get(offset!(inode_superblock)?)?;
+        Some(Opened {
+            mode: file.get(offset!(file_mode)?)?,
+            inode: Inode::from_raw(inode),
+            inode_mode: window.get(offset!(inode_mode)?)?,
+            key: InodeKey {
+                inode: window.get(offset!(inode_number)?)?,
+                // SAFETY: probed.
+                device: unsafe { Probed::load(superblock, offset!(superblock_device)?)? },
+                reserved: 0,
+            },
+            mount: Mount::from_raw(file.get(path + offset!(path_mnt)?)?),
+            dentry: Dentry::from_raw(file.get(path + offset!(path_dentry)?)?),
+        })
+    };
+    match read() {
+        Some(read) => {
+            opened.write(read);
+            true
+        }
+        None => false,
+    }
+}
+
+impl<A: Access> Inode<A> {
+    getters! {
+        /// Inode number.
+        number: inode_number -> u64;
+        /// Type and permissions.
+        mode: inode_mode -> u16;
+        /// Hard links.
+        links: inode_links -> u32;
+        /// Change time, seconds.
+        ctime_seconds: inode_ctime_seconds -> i64;
+        /// Change time, nanoseconds (the lower half of a u64 on older kernels, which is little-endian here).
+        ctime_nanoseconds: inode_ctime_nanoseconds -> u32;
+    }
+
+    /// Device and number.
+    #[inline(always)]
+    pub fn key(self) -> Option<InodeKey> {
+        // SAFETY: each is loaded from a pointer of kind `A`.
+        let device = unsafe {
+            let superblock: u64 = A::load(self.0, offset!(inode_superblock)?)?;
+            A::load(superblock, offset!(superblock_device)?)?
+        };
+        Some(InodeKey { inode: self.number()?, device, reserved: 0 })
+    }
+
+    /// All that a record says of a file.
+    #[inline(always)]
+    pub fn identity(self) -> Option<FileIdentity> {
+        Some(FileIdentity {
+            key: self.key()?,
+            ctime_seconds: self.ctime_seconds()?,
+            ctime_nanoseconds: self.ctime_nanoseconds()?,
+            links: self.links()?,
+            mode: u32::from(self.mode()?),
+            reserved: 0,
+        })
+    }
+}
+
+impl<A: Access> Dentry<A> {
+    getters! {
+        /// Its name, a kernel string.
+        name: dentry_name -> u64;
+        /// Length of its name.
+        name_length: dentry_name_len -> u32;
+    }
+
+    /// The directory it is in; itself at the root of its file system.
+    #[inline(always)]
+    pub fn parent(self) -> Option<Self> {
+        // SAFETY: the pointer is of kind `A`.
+        unsafe { A::load(self.0, offset!(dentry_parent)?).map(Self::from_raw) }
+    }
+
+    /// What it names.
+    #[inline(always)]
+    pub fn inode(self) -> Option<Inode<A>> {
+        // SAFETY: the pointer is of kind `A`.
+        unsafe { A::load(self.0, offset!(dentry_inode)?).map(Inode::from_raw) }
+    }
+}
+
+/// What a walk towards the root needs of a dentry.
+#[derive(Clone, Copy)]
+pub struct Named {
+    /// The directory it is in; itself at the root of its file system.
+    pub parent: u64,
+    /// Its name, a kernel string.
+    pub name: u64,
+    /// Length of its name.
+    pub length: u32,
+    /// The first eight bytes of its name, the first lowest; what follows its NUL has no meaning.
+    pub head: u64,
+}
+
+/// Eight bytes of a kernel string, the first lowest. Of a dentry's name they lie within its buffer: names are stored in at
+/// least 32 bytes, or with their NUL in an allocation that ends at a multiple of eight.
+#[inline(always)]
+pub fn eight_bytes(at: u64) -> Option<u64> {
+    // SAFETY: probed.
+    unsafe { Probed::load(at, 0) }
+}
+
+impl Dentry<Probed> {
+    /// Its name and directory. All stands together, since the dentry cache was made to be walked without locks.
+    #[inline(always)]
+    pub fn named(self) -> Option<Named> {
+        let mut window = Window::<5>::new(self.0, offset!(dentry_parent)?);
+        let window = window.open()?;
+        let name = window.get(offset!(dentry_name)?)?;
+        let head = match offset!(dentry_inline_name) {
+            Some(inline) if name == self.0 + inline as u64 => window.get(inline)?,
+            _ => eight_bytes(name)?,
+        };
+        Some(Named {
+            parent: window.get(offset!(dentry_parent)?)?,
+            name,
+            length: window.get(offset!(dentry_name_len)?)?,
+            head,
+        })
+    }
+}
+
+impl Dentry<Typed> {
+    /// Its name and directory.
+    #[inline(always)]
+    pub fn named(self) -> Option<Named> {
+        let name = self.name()?;
+        let head = match offset!(dentry_inline_name) {
+            // SAFETY: typed. An array is read element by element.
+            Some(inline) if name == self.0 + inline as u64 => unsafe {
+                let mut head = 0;
+                for index in 0..8 {
+                    head |= u64::from(Typed::load::<u8>(self.0, inline + index)?) << (8 * index);
+                }
+                head
+            },
+            _ => eight_bytes(name)?,
+        };
+        Some(Named { parent: self.parent()?.raw(), name, length: self.name_length()?, head })
+    }
+}
+
+impl<A: Access> Mount<A> {
+    /// Root dentry of the mount.
+    #[inline(always)]
+    pub fn root(self) -> Option<Dentry<A>> {
+        // SAFETY: the pointer is of kind `A`.
+        unsafe { A::load(self.0, offset!(vfsmount_root)?).map(Dentry::from_raw) }
+    }
+}
+
+impl Mount<Probed> {
+    /// Whether the kernel keeps it to itself: a stacked file system opens the files below through such a mount.
+    #[inline(always)]
+    pub fn is_internal(self) -> Option<bool> {
+        /// `MNT_NS_INTERNAL`: `ERR_PTR(-EINVAL)`.
+        const INTERNAL: u64 = -22_i64 as u64;
+        let mount = self.0.wrapping_sub(offset!(mount_mnt)? as u64);
+        // SAFETY: a vfsmount is always embedded in a mount; probed.
+        unsafe {
+            Probed::load::<u64>(mount, offset!(mount_namespace)?).map(|namespace| namespace == INTERNAL)
+        }
+    }
+
+    /// Where it is mounted: the mount above and the dentry there. `None` for the topmost.
+    #[inline(always)]
+    pub fn mountpoint(self) -> Option<(Self, Dentry<Probed>)> {
+        let embedded = offset!(mount_mnt)? as u64;
+        let mount = self.0.wrapping_sub(embedded);
+        // SAFETY: a vfsmount is always embedded in a mount; probed.
+        unsafe {
+            let parent: u64 = Probed::load(mount, offset!(mount_parent)?)?;
+            if parent == mount || parent == 0 {
+                return None;
+            }
+            let dentry: u64 = Probed::load(mount, offset!(mount_mountpoint)?)?;
+            Some((Self::from_raw(parent + embedded), Dentry::from_raw(dentry)))
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Tasks, and what hangs on them: credentials, namespaces, memory, the lookup of a path, cgroups.
+
+use aya_ebpf::helpers::bpf_get_current_task_btf;
+use aya_ebpf::helpers::generated::bpf_task_pt_regs;
+
+use super::{
+    Access, BinaryParameters, Cred, File, KernfsNode, Lookup, Memory, NsProxy, OFFSETS, Probed, Task, Typed,
+    resolved,
+};
+
+impl Task<Typed> {
+    /// The running task.
+    #[inline(always)]
+    pub fn current() -> Self {
+        // SAFETY: the helper always gives a valid task.
+        Self::from_raw(unsafe { bpf_get_current_task_btf() } as u64)
+    }
+}
+
+impl<A: Access> Task<A> {
+    getters! {
+        /// Process id.
+        tgid: task_tgid -> u32;
+        /// Thread id.
+        pid: task_pid -> u32;
+        /// Exit code as `wait` gives it.
+        exit_code: task_exit_code -> u32;
+        /// Login uid.
+        login_uid: task_loginuid -> u32;
+        /// Audit session.
+        session_id: task_sessionid -> u32;
+        /// Start, boot time in ns.
+        start_boot_ns: task_start_boottime -> u64;
+        /// A bit for each `PF_*`.
+        flags: task_flags -> u32;
+    }
+
+    #[inline(always)]
+    fn pointer(self, offset: Option<usize>) -> Option<u64> {
+        // SAFETY: the pointer is of kind `A` by construction.
+        unsafe { A::load::<u64>(self.0, offset?) }
+    }
+
+    /// First thread of the process.
+    #[inline(always)]
+    pub fn group_leader(self) -> Option<Self> {
+        self.pointer(offset!(task_group_leader)).map(Self::from_raw)
+    }
+
+    /// The parent process's thread that made it.
+    #[inline(always)]
+    pub fn real_parent(self) -> Option<Self> {
+        self.pointer(offset!(task_real_parent)).map(Self::from_raw)
+    }
+
+    /// Credentials.
+    #[inline(always)]
+    pub fn cred(self) -> Option<Cred<A>> {
+        self.pointer(offset!(task_cred)).map(Cred::from_raw)
+    }
+
+    /// Namespaces; null while it exits.
+    #[inline(always)]
+    pub fn ns_proxy(self) -> Option<NsProxy<A>> {
+        self.pointer(offset!(task_nsproxy)).map(NsProxy::from_raw)
+    }
+
+    /// Address space.
+    #[inline(always)]
+    pub fn memory(self) -> Option<Memory<A>> {
+        self.pointer(offset!(task_mm)).map(Memory::from_raw)
+    }
+
+    /// Threads of its process that are still alive.
+    #[inline(always)]
+    pub fn live_threads(self) -> Option<u32> {
+        let signal = self.pointer(offset!(task_signal))?;
+        // SAFETY: loaded from a pointer of kind `A`.
+        unsafe { A::load(signal, offset!(signal_live)?) }
+    }
+
+    /// Working directory: (vfsmount, dentry).
+    #[inline(always)]
+    pub fn working_directory(self) -> Option<(u64, u64)> {
+        self.fs_path(offset!(fs_pwd))
+    }
+
+    /// Root directory: (vfsmount, dentry).
+    #[inline(always)]
+    pub fn root_directory(self) -> Option<(u64, u64)> {
+        self.fs_path(offset!(fs_root))
+    }
+
+    #[inline(always)]
+    fn fs_path(self, offset: Option<usize>) -> Option<(u64, u64)> {
+        let fs = self.pointer(offset!(task_fs))?;
+        let base = offset?;
+        // SAFETY: loaded from a pointer of kind `A`.
+        unsafe { Some((A::load(fs, base + offset!(path_mnt)?)?, A::load(fs, base + offset!(path_dentry)?)?)) }
+    }
+
+    /// The path that it is looking up.
+    #[inline(always)]
+    pub fn lookup(self) -> Option<Lookup<Probed>> {
+        let lookup = self.pointer(offset!(task_nameidata))?;
+        if lookup == 0 { None } else { Some(Lookup::from_raw(lookup)) }
+    }
+
+    /// Node of its cgroup of the default hierarchy.
+    #[inline(always)]
+    pub fn cgroup_node(self) -> Option<KernfsNode<A>> {
+        let set = self.pointer(offset!(task_cgroups))?;
+        // SAFETY: each is loaded from a pointer of kind `A`.
+        unsafe {
+            let cgroup: u64 = A::load(set, offset!(css_set_default_cgroup)?)?;
+            Some(KernfsNode::from_raw(A::load(cgroup, offset!(cgroup_node)?)?))
+        }
+    }
+
+    /// The file behind a descriptor.
+    #[inline(always)]
+    pub fn file(self, descriptor: u32) -> Option<File<Probed>> {
+        let files = self.pointer(offset!(task_files))?;
+        // SAFETY: each is loaded from a pointer of kind `A`; the table itself is an array of pointers, so probed.
+        unsafe {
+            let table: u64 = A::load(files, offset!(files_fdt)?)?;
+            let limit: u32 = A::load(table, offset!(fdtable_max_fds)?)?;
+            if descriptor >= limit {
+                return None;
+            }
+            let array: u64 = A::load(table, offset!(fdtable_fd)?)?;
+            let file: u64 = Probed::load(array, descriptor as usize * 8)?;
+            if file == 0 { None } else { Some(File::from_raw(file)) }
+        }
+    }
+
+    /// Its id in the innermost pid namespace.
+    #[inline(always)]
+    pub fn namespaced_pid(self) -> Option<u32> {
+        // SAFETY: probed from the start: the array's element is chosen at run time, and no offset but a constant may be
+        // added to a typed pointer.
+        unsafe {
+            let pid: u64 = Probed::load(self.0, offset!(task_thread_pid)?)?;
+            let level: u32 = Probed::load(pid, offset!(pid_level)?)?;
+            if level > 32 {
+                return None;
+            }
+            let at = offset!(pid_numbers)? + level as usize * offset!(upid_size)? + offset!(upid_nr)?;
+            Probed::load(pid, at)
+        }
+    }
+}
+
+impl Task<Typed> {
+    /// The registers with which it entered the kernel, typed.
+    #[inline(always)]
+    pub fn registers(self) -> u64 {
+        // SAFETY: the task is the running one; the helper gives a typed pointer.
+        unsafe { bpf_task_pt_regs(self.0 as *mut _) as u64 }
+    }
+}
+
+impl<A: Access> Cred<A> {
+    #[inline(always)]
+    fn id(self, index: usize) -> Option<u32> {
+        // SAFETY: the pointer is of kind `A`; the eight ids follow each other.
+        unsafe { A::load(self.0, offset!(cred_uid)? + index * 4) }
+    }
+
+    /// Real user.
+    #[inline(always)]
+    pub fn uid(self) -> Option<u32> {
+        self.id(0)
+    }
+
+    /// Real group.
+    #[inline(always)]
+    pub fn gid(self) -> Option<u32> {
+        self.id(1)
+    }
+
+    /// Effective user.
+    #[inline(always)]
+    pub fn euid(self) -> Option<u32> {
+        self.id(4)
+    }
+
+    /// Effective group.
+    #[inline(always)]
+    pub fn egid(self) -> Option<u32> {
+        self.id(5)
+    }
+
+    getters! {
+        /// Effective capabilities.
+        capabilities: cred_cap_effective -> u64;
+        /// Permitted capabilities.
+        capabilities_permitted: cred_cap_permitted -> u64;
+    }
+
+    /// Inode number of the user namespace.
+    #[inline(always)]
+    pub fn user_namespace(self) -> Option<u32> {
+        // SAFETY: each is loaded from a pointer of kind `A`.
+        unsafe {
+            let namespace: u64 = A::load(self.0, offset!(cred_user_ns)?)?;
+            A::load(namespace, offset!(user_ns_inum)?)
+        }
+    }
+}
+
+impl<A: Access> NsProxy<A> {
+    #[inline(always)]
+    fn number(self, namespace: Option<usize>, inum: Option<usize>) -> Option<u32> {
+        // SAFETY: each is loaded from a pointer of kind `A`.
+        unsafe { A::load(A::load::<u64>(self.0, namespace?)?, inum?) }
+    }
+
+    /// Inode number of the mount namespace.
+    #[inline(always)]
+    pub fn mount(self) -> Option<u32> {
+        self.number(offset!(nsproxy_mnt_ns), offset!(mnt_ns_inum))
+    }
+
+    /// Inode number of the network namespace.
+    #[inline(always)]
+    pub fn network(self) -> Option<u32> {
+        self.number(offset!(nsproxy_net_ns), offset!(net_ns_inum))
+    }
+
+    /// Inode number of the pid namespace of its children.
+    #[inline(always)]
+    pub fn pid(self) -> Option<u32> {
+        self.number(offset!(nsproxy_pid_ns), offset!(pid_ns_inum))
+    }
+}
+
+impl<A: Access> Memory<A> {
+    getters! {
+        /// Start of argv, a user address.
+        arg_start: mm_arg_start -> u64;
+        /// End of argv.
+        arg_end: mm_arg_end -> u64;
+        /// Start of the environment.
+        env_start: mm_env_start -> u64;
+        /// End of the environment.
+        env_end: mm_env_end -> u64;
+    }
+}
+
+impl<A: Access> BinaryParameters<A> {
+    getters! {
+        /// What was asked to run: a kernel string.
+        filename: bprm_filename -> u64;
+        /// What runs it: a kernel string.
+        interpreter: bprm_interp -> u64;
+        /// Number of arguments.
+        argument_count: bprm_argc -> u32;
+    }
+
+    /// The file that was mapped.
+    #[inline(always)]
+    pub fn file(self) -> Option<File<A>> {
+        // SAFETY: the pointer is of kind `A`.
+        unsafe { A::load(self.0, offset!(bprm_file)?).map(File::from_raw) }
+    }
+}
+
+impl<A: Access> KernfsNode<A> {
+    getters! {
+        /// Its name, a kernel string.
+        name: kernfs_name -> u64;
+    }
+
+    /// The node above; null at the root.
+    #[inline(always)]
+    pub fn parent(self) -> Option<Self> {
+        // SAFETY: the pointer is of kind `A`.
+        unsafe { A::load(self.0, offset!(kernfs_parent)?).map(Self::from_raw) }
+    }
+}
