@@ -22,10 +22,14 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
+use procfs::FromRead;
+use procfs::process::Stat;
+
 use super::HostRoot;
 use super::mountinfo;
 use crate::model::act::Actor;
 use crate::names::resolvers::{Resolvers, parse};
+use crate::process::inventory::tick_ns;
 
 /// The file, and where it may be by a link: what is mounted on it is mounted there.
 const FILE: &str = "/etc/resolv.conf";
@@ -97,43 +101,59 @@ impl HostResolvers {
         Ok(parse(&text))
     }
 
-    fn of(&self, asker: &Actor) -> Vec<IpAddr> {
+    /// `None` where the process is gone: then nothing can be said of its mounts.
+    fn of(&self, asker: &Actor) -> Option<Vec<IpAddr>> {
         let in_host = |servers: Vec<IpAddr>| {
             let own = self.network == Some(asker.namespaces.network);
             servers.into_iter().filter(|server| own || !server.is_loopback()).collect()
         };
         if asker.namespaces.mount == self.host.namespaces().mount {
-            return in_host(self.of_host());
+            return Some(in_host(self.of_host()));
         }
-        let found = self.mounted(asker).and_then(|found| match found {
+        let found = self.mounted(asker)?.and_then(|found| match found {
             Mounted::At(path) => self.read(&path),
             Mounted::AsHost => Ok(in_host(self.of_host())),
         });
-        found.unwrap_or_else(|error| {
+        Some(found.unwrap_or_else(|error| {
             tracing::debug!(%error, pid = asker.process.pid, "its resolv.conf counts for nothing");
             Vec::new()
-        })
+        }))
     }
 
-    /// The file that is `/etc/resolv.conf` to a process with mounts of its own.
-    fn mounted(&self, asker: &Actor) -> io::Result<Mounted> {
-        let mut own = Vec::new();
-        let path = self.proc.join(asker.process.pid.to_string()).join("mountinfo");
-        File::open(path)?.take(super::MOUNTINFO_BYTES).read_to_end(&mut own)?;
-        let host = self.host.mountinfo()?;
-        match mountinfo::mounted_at(&own, &PLACES) {
-            Some(file) => mountinfo::path_of(&host, &file)
-                .map(|path| Mounted::At(std::ffi::OsStr::from_bytes(&path).into()))
-                .ok_or_else(|| io::Error::other("what is mounted there is no file of the host")),
-            None if mountinfo::relation(&own, &host).is_one_root() => Ok(Mounted::AsHost),
-            None => Err(io::Error::other("it has a root directory of its own")),
+    /// Mounts of a process, as long as it is that process.
+    fn mounts(&self, asker: &Actor) -> io::Result<Vec<u8>> {
+        let process = self.proc.join(asker.process.pid.to_string());
+        let mut mounts = Vec::new();
+        File::open(process.join("mountinfo"))?.take(super::MOUNTINFO_BYTES).read_to_end(&mut mounts)?;
+        // Its number may be another's by now.
+        let stat = Stat::from_read(File::open(process.join("stat"))?).map_err(io::Error::other)?;
+        if asker.process.start.ns / tick_ns() == stat.starttime {
+            Ok(mounts)
+        } else {
+            Err(io::ErrorKind::NotFound.into())
         }
+    }
+
+    /// The file that is `/etc/resolv.conf` to a process with mounts of its own. `None` where the process is gone.
+    fn mounted(&self, asker: &Actor) -> Option<io::Result<Mounted>> {
+        let own = self.mounts(asker).ok()?;
+        Some(self.host.mountinfo().and_then(|host| find(&own, &host)))
     }
 }
 
 enum Mounted {
     At(PathBuf),
     AsHost,
+}
+
+fn find(own: &[u8], host: &[u8]) -> io::Result<Mounted> {
+    match mountinfo::mounted_at(own, &PLACES) {
+        Some(file) => mountinfo::path_of(host, &file)
+            .map(|path| Mounted::At(std::ffi::OsStr::from_bytes(&path).into()))
+            .ok_or_else(|| io::Error::other("what is mounted there is no file of the host")),
+        None if mountinfo::relation(own, host).is_one_root() => Ok(Mounted::AsHost),
+        None => Err(io::Error::other("it has a root directory of its own")),
+    }
 }
 
 impl Resolvers for HostResolvers {
@@ -150,7 +170,10 @@ impl Resolvers for HostResolvers {
                 return has;
             }
         }
-        let servers = self.of(asker);
+        let Some(servers) = self.of(asker) else {
+            // What others of its mounts were told stands.
+            return self.known.get(&key).is_some_and(|(_, servers)| servers.contains(&server));
+        };
         let has = servers.contains(&server);
         if self.known.len() >= NETWORKS {
             self.known.clear();
