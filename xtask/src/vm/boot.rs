@@ -58,6 +58,10 @@ pub(crate) struct BootSpec {
     pub(crate) update_kernel: bool,
 }
 
+/// Memory of a machine unless told otherwise. Its file system is in it too: the tests, the host's programs, and what the
+/// tests keep of the events of a flood.
+pub(super) const MEMORY_MIB: u32 = 1536;
+
 impl BootSpec {
     /// An ordinary boot of `kernel` that runs `command`.
     pub(crate) fn new(kernel: Series, command: Vec<String>) -> Self {
@@ -65,7 +69,7 @@ impl BootSpec {
             kernel,
             bpf_lsm: true,
             cpus: 1,
-            memory_mib: 1024,
+            memory_mib: MEMORY_MIB,
             icount: false,
             time_limit: Duration::from_secs(300),
             kernel_arguments: Vec::new(),

@@ -52,7 +52,7 @@ pub(crate) struct VmArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     smp: u32,
     /// Memory in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(256..=65536))]
+    #[arg(long, value_name = "MIB", default_value_t = boot::MEMORY_MIB, value_parser = clap::value_parser!(u32).range(256..=65536))]
     memory: u32,
     /// Let virtual time count instructions (one virtual CPU).
     #[arg(long, conflicts_with = "smp")]
