@@ -15,7 +15,7 @@ use crate::outcome::{During, Outcome, Verdict, ensure};
 /// Program names as the kernel keeps them: 15 bytes.
 const NAME_BYTES: usize = 15;
 /// What serves every rung.
-const EVERY: [&str; 10] = [
+const EVERY: [&str; 11] = [
     "process_fork",
     "process_exec",
     "process_exit",
