@@ -168,15 +168,14 @@ fn whole(collected: &[Event], printed: &[Event]) -> Outcome {
 }
 
 fn by_id(events: &[Event]) -> BTreeMap<String, &Event> {
-    let identified = |event| {
-        let read = Event::apart(event);
-        // A collector that was killed may have printed half a line.
-        read.is_object().then(|| (read.text("id").to_owned(), event))
-    };
-    events.iter().filter_map(identified).collect()
+    // A collector that was killed may have printed half a line.
+    events.iter().filter_map(|event| Some((event.id()?, event))).collect()
 }
 
 fn lost_in_queue(event: &Event) -> u64 {
+    if !event.line.contains("\"gap\"") {
+        return 0;
+    }
     if event.kind() == "gap" && event.text("stage") == "queue" {
         event.number("lost").unwrap_or(0)
     } else {

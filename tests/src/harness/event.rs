@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
+use serde::Deserialize;
 use serde_json::Value;
 
 /// A line, as text and as what it holds: read when it is first asked for, because tests that make very many events look
@@ -49,10 +50,31 @@ impl Event {
     /// Keys whose values are not those of another telling of the same event. The wall time is made of `boot_ns` and of
     /// what the clocks show when it is told: `boot_ns` is looked at.
     pub(crate) fn differences(&self, other: &Self) -> BTreeSet<String> {
+        if self.around_time() == other.around_time() {
+            return BTreeSet::new();
+        }
         let keys = |event: &Self| event.value().as_object().cloned().unwrap_or_default();
         let (mine, theirs) = (keys(self), keys(other));
         let differs = |key: &&String| key.as_str() != "time" && mine.get(*key) != theirs.get(*key);
         mine.keys().chain(theirs.keys()).filter(differs).cloned().collect()
+    }
+
+    /// The line before the wall time, and after it: most tellings of an event differ there at most, which is found
+    /// without reading them.
+    fn around_time(&self) -> (&str, &str) {
+        const KEY: &str = "\"time\":\"";
+        let Some((before, time)) = self.line.split_once(KEY) else { return (&self.line, "") };
+        (before, time.split_once('"').map_or("", |(_, after)| after))
+    }
+
+    /// Its `id`, empty where it has none, without keeping what else the line holds; `None` where that is no JSON object.
+    pub(crate) fn id(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Identified {
+            #[serde(default)]
+            id: String,
+        }
+        serde_json::from_str(&self.line).ok().map(|Identified { id }| id)
     }
 
     /// Whether the line was a JSON object.
@@ -132,5 +154,31 @@ impl Event {
     /// Whether this is an `agent_status` of that phase.
     pub(crate) fn is_phase(&self, phase: &str) -> bool {
         self.line.contains("\"agent_status\"") && self.kind() == "agent_status" && self.text("phase") == phase
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(line: &str) -> Event {
+        Event::read(line.to_owned())
+    }
+
+    #[test]
+    fn tellings_differ_in_all_but_the_wall_time() {
+        let one = event(r#"{"id":"a/1","time":"2026-01-02T03:04:05Z","pid":7}"#);
+        let later = event(r#"{"id":"a/1","time":"2026-01-02T03:04:06Z","pid":7}"#);
+        let other = event(r#"{"id":"a/1","time":"2026-01-02T03:04:05Z","pid":8}"#);
+        let reordered = event(r#"{"pid":7,"id":"a/1","time":"2026-01-02T03:04:05Z"}"#);
+        assert!(one.differences(&later).is_empty() && one.differences(&reordered).is_empty());
+        assert_eq!(one.differences(&other), BTreeSet::from(["pid".to_owned()]));
+    }
+
+    #[test]
+    fn half_a_line_has_no_id() {
+        assert_eq!(event(r#"{"id":"a/1","pid":7}"#).id().as_deref(), Some("a/1"));
+        assert_eq!(event(r#"{"pid":7}"#).id().as_deref(), Some(""));
+        assert_eq!(event(r#"{"id":"a/1","pi"#).id(), None);
     }
 }
