@@ -19,11 +19,16 @@ pub enum Family {
     File = 3,
     /// DNS answers, and pieces of ClientHellos.
     Name = 4,
+    /// Reaches into the memory of other processes.
+    Memory = 5,
+    /// Reads of keys.
+    Key = 6,
 }
 
 impl Family {
     /// All families, in the order of their slots.
-    pub const ALL: [Self; 5] = [Self::Process, Self::Connection, Self::Datagram, Self::File, Self::Name];
+    pub const ALL: [Self; 7] =
+        [Self::Process, Self::Connection, Self::Datagram, Self::File, Self::Name, Self::Memory, Self::Key];
 
     /// Stable name for metrics and heartbeats.
     pub const fn name(self) -> &'static str {
@@ -33,6 +38,8 @@ impl Family {
             Self::Datagram => "datagram",
             Self::File => "file",
             Self::Name => "name",
+            Self::Memory => "memory",
+            Self::Key => "key",
         }
     }
 }

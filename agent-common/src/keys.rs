@@ -127,6 +127,29 @@ pub struct FlowCount {
     pub last_boot_ns: u64,
 }
 
+/// A process and another whose memory it reached in one way, with one answer. Of environments the other is all zero: who
+/// looks at those of many is one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct MemoryKey {
+    /// Start of who reached, boot time in ns.
+    pub actor_start_boot_ns: u64,
+    /// Start of the other one.
+    pub target_start_boot_ns: u64,
+    /// Address of the first one's memory map: another after each exec.
+    pub actor_memory: u64,
+    /// Address of the other's.
+    pub target_memory: u64,
+    /// Pid of who reached.
+    pub actor_tgid: u32,
+    /// Pid of the other one.
+    pub target_tgid: u32,
+    /// One of `records::memory`.
+    pub way: u32,
+    /// Positive errno of a refusal.
+    pub errno: u32,
+}
+
 /// Switches that userspace may flip at run time (one cell, in an array map).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]

@@ -58,6 +58,18 @@ pub const DATAGRAM_FLOWS: u32 = 16_384;
 pub const PENDING_CHANGES: u32 = 256;
 /// Bytes of the record of one of them, kept until its end; a second path that does not fit is left out.
 pub const PENDING_BYTES: usize = 8192;
+/// Pairs of processes of which one reached into the other's memory, folded at once: a debugger has a handful. Full: no
+/// folding, every act is an event.
+pub const MEMORY_FOLDS: u32 = 4096;
+/// Reads of keys that are under way at once, between their check and their end: one a thread. Full: the key is told by
+/// its serial number alone, and counted.
+pub const PENDING_KEYS: u32 = 256;
+/// Bytes of the type of a key; the kernel's are shorter than 32.
+pub const KEY_TYPE_BYTES: usize = 32;
+/// Bytes of the description of a key, of at most 4,095; most are below 64.
+pub const KEY_DESCRIPTION_BYTES: usize = 256;
+/// Bytes of the record of a read of a key, kept until its end.
+pub const PENDING_KEY_BYTES: usize = 512;
 /// Bytes of a command name (`TASK_COMM_LEN`).
 pub const COMM_BYTES: usize = 16;
 

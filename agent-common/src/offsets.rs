@@ -268,4 +268,34 @@ offsets! {
     sock_net,
     /// `renamedata.old_dentry`: pointer to dentry.
     renamedata_old_dentry,
+    /// `task_struct.comm`: 16 bytes, the thread's name.
+    task_comm,
+    /// `task_struct.pid_links`: array of hlist_node, the first of which is in the list of the thread's own pid.
+    task_pid_links,
+    /// `pid.tasks`: array of hlist_head, the first of which begins the list of the thread that has the pid.
+    pid_tasks,
+    /// `proc_inode.pid`: pointer to pid, whose file it is.
+    proc_inode_pid,
+    /// `proc_inode.vfs_inode`: the embedded inode.
+    proc_inode_inode,
+    /// `super_block.s_magic`: u64, which file system.
+    superblock_magic,
+    /// `pid_namespace.idr.idr_rt.xa_head`: pointer, the tree of pids by their numbers.
+    pid_ns_tree,
+    /// `xa_node.shift`: u8, bits of the index below those that choose a slot.
+    tree_shift,
+    /// `xa_node.slots`: array of 64 pointers.
+    tree_slots,
+    /// `key.serial`: s32.
+    key_serial,
+    /// `key.uid`: kuid, u32.
+    key_uid,
+    /// `key.type`: pointer to key_type.
+    key_kind,
+    /// `key.description`: pointer to a kernel string.
+    key_description,
+    /// `key_type.name`: pointer to a kernel string.
+    key_type_name,
+    /// `pt_regs.r10` on x86-64; on arm64 `regs`, of which it is the element 3.
+    regs_fourth_argument,
 }

@@ -46,6 +46,10 @@ pub mod kind {
     pub const CLIENT_HELLO: u16 = 51;
     /// [`super::ChangeRecord`]: what may be a credential was renamed, linked, removed or changed.
     pub const CHANGE: u16 = 49;
+    /// [`super::MemoryRecord`]: a process reached into the memory of another.
+    pub const MEMORY: u16 = 52;
+    /// [`super::KeyRecord`]: a key of the kernel's keyrings was read.
+    pub const KEY: u16 = 53;
 }
 
 /// The hook that saw an act (`Header::hook`).
@@ -106,6 +110,16 @@ pub mod hook {
     pub const FEXIT_CHOWN: u16 = 69;
     /// `fexit/vfs_truncate`.
     pub const FEXIT_TRUNCATE: u16 = 70;
+    /// `fexit/__ptrace_may_access`.
+    pub const FEXIT_PTRACE_MAY_ACCESS: u16 = 80;
+    /// `fexit/mem_open`.
+    pub const FEXIT_MEM_OPEN: u16 = 81;
+    /// `fexit/environ_open`.
+    pub const FEXIT_ENVIRON_OPEN: u16 = 82;
+    /// `fexit/security_ptrace_traceme`.
+    pub const FEXIT_PTRACE_TRACEME: u16 = 83;
+    /// `fexit/keyctl_read_key`.
+    pub const FEXIT_KEY_READ: u16 = 84;
 }
 
 /// Begins every record.
@@ -556,7 +570,76 @@ pub struct ChangeRecord {
     pub other_length: u16,
 }
 
+/// How the memory of another process is reached (`MemoryRecord::way`).
+pub mod memory {
+    /// `ptrace`: attached or seized.
+    pub const PTRACE: u32 = 1;
+    /// `ptrace`: the other asked to be traced.
+    pub const TRACEME: u32 = 2;
+    /// `process_vm_readv`.
+    pub const VM_READ: u32 = 3;
+    /// `process_vm_writev`.
+    pub const VM_WRITE: u32 = 4;
+    /// `/proc/PID/mem` was opened.
+    pub const PROC_MEM: u32 = 5;
+    /// `/proc/PID/environ` was opened.
+    pub const PROC_ENVIRON: u32 = 6;
+    /// By a call that is none of these.
+    pub const OTHER: u32 = 7;
+}
+
+/// A process got at the memory of another one, or was refused.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct MemoryRecord {
+    /// Header.
+    pub header: Header,
+    /// Who.
+    pub actor: Actor,
+    /// Whose memory it is, and the thread that was named.
+    pub target: Actor,
+    /// One of [`memory`].
+    pub way: u32,
+    /// Positive errno of a refusal; 0: it was allowed.
+    pub errno: u32,
+}
+
+/// Flags of [`KeyRecord`].
+pub mod key_flag {
+    /// Type, description and owner are not known.
+    pub const UNNAMED: u32 = 1;
+    /// The description did not fit.
+    pub const DESCRIPTION_TRUNCATED: u32 = 2;
+}
+
+/// A key of the kernel's keyrings was read, or that was refused. Tail: its type, in as many bytes as
+/// [`crate::limits::KEY_TYPE_BYTES`], and its description.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct KeyRecord {
+    /// Header.
+    pub header: Header,
+    /// Who.
+    pub actor: Actor,
+    /// Its serial number.
+    pub serial: u32,
+    /// Whose it is.
+    pub owner: u32,
+    /// Positive errno of a refusal; 0: it was read.
+    pub errno: u32,
+    /// [`key_flag`].
+    pub flags: u32,
+    /// Bytes of its type.
+    pub type_length: u16,
+    /// Bytes of its description.
+    pub description_length: u16,
+    /// Zero.
+    pub reserved: u32,
+}
+
 const _: () = {
+    assert!(size_of::<KeyRecord>() == 144);
+    assert!(size_of::<MemoryRecord>() == 216);
     assert!(size_of::<ChangeRecord>() == 176);
     assert!(size_of::<RefusedRecord>() == 176);
     assert!(size_of::<AnswerRecord>() == 160);

@@ -4,7 +4,7 @@ use agent_common::limits::COMM_BYTES;
 use agent_common::records::Actor;
 use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_comm};
 
-use crate::kstruct::{Access, Task, Typed};
+use crate::kstruct::{Access, KernfsNode, Task, Typed};
 use crate::maps;
 
 /// Whether the running process is the agent itself, whose acts are not told (it would report on its reporting).
@@ -23,13 +23,32 @@ pub fn fill(actor: &mut Actor) -> Option<()> {
 /// Fills `actor` from `task`, which must be the running one: cgroup and name are asked of the kernel.
 #[inline(always)]
 pub fn fill_from<A: Access>(actor: &mut Actor, task: Task<A>) -> Option<()> {
+    fields(actor, task)?;
+    // SAFETY: no arguments.
+    actor.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
+    // SAFETY: the buffer has the length that is named; a failure leaves it zeroed.
+    unsafe { bpf_get_current_comm(actor.comm.as_mut_ptr().cast(), COMM_BYTES as u32) };
+    Some(())
+}
+
+/// Fills `actor` from any task.
+#[inline(always)]
+pub fn fill_other<A: Access>(actor: &mut Actor, task: Task<A>) -> Option<()> {
+    fields(actor, task)?;
+    actor.cgroup_id = task.cgroup_node().and_then(KernfsNode::id).unwrap_or(0);
+    actor.comm = task.name().unwrap_or([0; COMM_BYTES]);
+    Some(())
+}
+
+/// Fills all but cgroup and name, which are left empty.
+#[inline(always)]
+fn fields<A: Access>(actor: &mut Actor, task: Task<A>) -> Option<()> {
     let leader = task.group_leader()?;
     let cred = task.cred()?;
     let namespaces = task.ns_proxy()?;
     *actor = Actor {
         start_boot_ns: leader.start_boot_ns()?,
-        // SAFETY: no arguments.
-        cgroup_id: unsafe { bpf_get_current_cgroup_id() },
+        cgroup_id: 0,
         capabilities: cred.capabilities()?,
         tgid: task.tgid()?,
         tid: task.pid()?,
@@ -45,7 +64,5 @@ pub fn fill_from<A: Access>(actor: &mut Actor, task: Task<A>) -> Option<()> {
         user_namespace: cred.user_namespace().unwrap_or(0),
         comm: [0; COMM_BYTES],
     };
-    // SAFETY: the buffer has the length that is named; a failure leaves it zeroed.
-    unsafe { bpf_get_current_comm(actor.comm.as_mut_ptr().cast(), COMM_BYTES as u32) };
     Some(())
 }

@@ -2,11 +2,12 @@
 
 use agent_common::counters::CpuState;
 use agent_common::keys::{
-    Control, FlowCount, FlowKey, InodeKey, MarkerName, NameFilter, RuleName, RuleSuffix,
+    Control, FlowCount, FlowKey, InodeKey, MarkerName, MemoryKey, NameFilter, RuleName, RuleSuffix,
 };
 use agent_common::limits::{
-    CREDENTIAL_INODES, DATAGRAM_FLOWS, EXEC_SCRATCH_BYTES, MARKERS, PENDING_BYTES, PENDING_CHANGES,
-    RING_BYTES, RULE_NAMES, RULE_SUFFIXES, SOCKET_NAMES as SOCKET_NAME_ENTRIES,
+    CREDENTIAL_INODES, DATAGRAM_FLOWS, EXEC_SCRATCH_BYTES, MARKERS, MEMORY_FOLDS, PENDING_BYTES,
+    PENDING_CHANGES, PENDING_KEY_BYTES, PENDING_KEYS as PENDING_KEY_ENTRIES, RING_BYTES, RULE_NAMES,
+    RULE_SUFFIXES, SOCKET_NAMES as SOCKET_NAME_ENTRIES,
 };
 use agent_common::records::Actor;
 use aya_ebpf::btf_maps::SkStorage;
@@ -60,6 +61,19 @@ pub static UNIX_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::wi
 /// UDP peers folded.
 #[map]
 pub static FLOWS: HashMap<FlowKey, FlowCount> = HashMap::with_max_entries(DATAGRAM_FLOWS, 1);
+
+/// Reaches into the memory of others, folded.
+#[map]
+pub static MEMORY: HashMap<MemoryKey, FlowCount> = HashMap::with_max_entries(MEMORY_FOLDS, 1);
+
+/// Where records of reads of keys are built: one program does so.
+#[map]
+pub static KEY_SCRATCH: PerCpuArray<[u8; PENDING_KEY_BYTES]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Keys whose read was checked and has not yet ended, by thread.
+#[map]
+pub static PENDING_KEYS: HashMap<u64, [u8; PENDING_KEY_BYTES]> =
+    HashMap::with_max_entries(PENDING_KEY_ENTRIES, 1);
 
 /// Where exec builds its record: too large for the stack. A tracepoint runs with preemption off.
 #[map]

@@ -3,10 +3,12 @@
 //! hooks → ring → capture → process → (join) → attribute → context → event. The same steps serve the live ring and a
 //! recording; there is no IO and no clock here.
 
+mod memory;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use agent_common::keys::{FlowCount, FlowKey, InodeKey};
+use agent_common::keys::{FlowCount, FlowKey, InodeKey, MemoryKey};
 
 use crate::attribute::Attributor;
 use crate::capture::decode;
@@ -25,7 +27,7 @@ use crate::model::act::{
 use crate::model::bytes::RawBytes;
 use crate::model::event::{
     Activity, AgentStatus, Connection, CredentialAccess, CredentialAttempt, DatagramFlow, Event, EventKind,
-    Gap, NamedConnection, Repeat, Traffic, What, Why,
+    Folded, Gap, KeyAccess, NamedConnection, Repeat, Traffic, What, Why,
 };
 use crate::model::identity::Attribution;
 use crate::model::name::Names;
@@ -92,6 +94,7 @@ pub struct Pipeline {
     own: Option<u32>,
     own_attempts: HashSet<u64>,
     flows_told: HashMap<FlowKey, u64>,
+    reaches_told: HashMap<MemoryKey, u64>,
     mistaken: Vec<InodeKey>,
 }
 
@@ -133,6 +136,7 @@ impl Pipeline {
             own,
             own_attempts: HashSet::new(),
             flows_told: HashMap::new(),
+            reaches_told: HashMap::new(),
             mistaken: Vec::new(),
         }
     }
@@ -200,6 +204,14 @@ impl Pipeline {
             Deed::UnixConnect(socket) => self.unix_connect(time, hook, socket, emit),
             Deed::OpenRefused(open) => self.open_refused(time, hook, open, emit),
             Deed::Change(change) => self.change(time, hook, *change, emit),
+            Deed::Memory(access) => self.memory(time, hook, *access, emit),
+            Deed::Key(read) => {
+                let act::KeyUse { actor, serial, name, refused } = *read;
+                if !self.is_own(&actor) {
+                    let what = What::KeyAccess(KeyAccess { serial, name, refused });
+                    self.activity(time, hook, actor, what, emit);
+                }
+            }
             Deed::RawSocket(act::RawSocket { actor, form }) => {
                 if !self.is_own(&actor) {
                     self.activity(time, hook, actor, What::RawSocket(form), emit);
@@ -574,10 +586,8 @@ impl Pipeline {
             }
             let last = BootTime::from_ns(count.last_boot_ns);
             self.ledger.add(Tally::Repeat, 1);
-            emit(Event {
-                time: last,
-                kind: EventKind::Repeat(Repeat { cookie: key.cookie, remote, count: new, last }),
-            });
+            let of = Folded::Flow { cookie: key.cookie, remote };
+            emit(Event { time: last, kind: EventKind::Repeat(Repeat { of, count: new, last }) });
         }
         self.flows_told = still_told;
     }

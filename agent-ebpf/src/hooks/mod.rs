@@ -4,6 +4,8 @@ mod change;
 mod connect;
 mod datagram;
 pub mod file;
+mod key;
+mod memory;
 mod names;
 mod number;
 mod outcome;

@@ -8,7 +8,7 @@ use agent_common::records::{FileRecord, file_flag, hook, kind, outcome};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::hooks::{change, number, outcome as connect_outcome, raw_socket, refused, unix};
+use crate::hooks::{change, key, memory, number, outcome as connect_outcome, raw_socket, refused, unix};
 use crate::kstruct::{File, Inode, Opened, Probed, Task, Typed, first_argument, is_32_bit, syscall_number};
 use crate::path::{self, OFFSET_MASK};
 use crate::{current, emit, maps, verdict};
@@ -29,11 +29,11 @@ const FIRST_INTERNAL_ERRNO: i64 = -512;
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let Some(call) = syscall_number(ctx.arg::<u64>(0)) else { return 0 };
-    let opens = number::opens_path(call) || call == number::OPEN_BY_HANDLE_AT;
-    let changes = call == number::FCHMOD || call == number::FCHOWN;
-    if !opens && !changes && call != number::CONNECT && call != number::SOCKET && call != number::IOCTL {
+    if !number::is_watched(call) {
         return 0;
     }
+    let opens = number::opens_path(call) || call == number::OPEN_BY_HANDLE_AT;
+    let changes = call == number::FCHMOD || call == number::FCHOWN;
     let registers: u64 = ctx.arg(0);
     // A 32-bit program's numbers are others: what looks like an open is none.
     if is_32_bit(registers) {
@@ -62,8 +62,14 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         if returned >= 0 {
             raw_socket::socket_returned(registers);
         }
-    } else if returned == 0 {
-        raw_socket::ioctl_succeeded(registers);
+    } else if call == number::IOCTL {
+        if returned == 0 {
+            raw_socket::ioctl_succeeded(registers);
+        }
+    } else if call == number::KEYCTL {
+        let _ = key::call_returned(registers, returned);
+    } else {
+        let _ = memory::call_returned(registers, call, returned);
     }
     0
 }
@@ -73,6 +79,9 @@ fn opened(descriptor: u32) -> Option<()> {
     let task = Task::<Typed>::current();
     let file = task.file(descriptor)?;
     let Opened { mode, inode, inode_mode, key, mount, dentry } = file.opened()?;
+    if memory::has_mode_of_memory(inode_mode) && memory::opened(inode, dentry).is_some() {
+        return Some(());
+    }
     if mode & FMODE_PATH != 0 || inode_mode & S_IFMT != S_IFREG {
         return None;
     }

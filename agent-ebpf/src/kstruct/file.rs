@@ -5,7 +5,8 @@ use agent_common::records::FileIdentity;
 use core::mem::MaybeUninit;
 
 use super::{
-    Access, Dentry, File, Inode, Lookup, Mount, OFFSETS, Path, Probed, Rename, Sock, Typed, Window, resolved,
+    Access, Dentry, File, Inode, Lookup, Mount, OFFSETS, Path, Probed, Rename, Sock, Task, Typed, Window,
+    resolved,
 };
 
 impl Path<Typed> {
@@ -205,6 +206,26 @@ impl<A: Access> Inode<A> {
             mode: u32::from(self.mode()?),
             reserved: 0,
         })
+    }
+}
+
+impl<A: Access> Inode<A> {
+    /// Whose file this is of /proc, which the caller knows that it is of.
+    #[inline(always)]
+    pub fn process(self) -> Option<Task<Probed>> {
+        let whole = self.0.wrapping_sub(offset!(proc_inode_inode)? as u64);
+        // SAFETY: an inode of /proc is always embedded in a proc_inode; probed.
+        Task::of_pid(unsafe { Probed::load(whole, offset!(proc_inode_pid)?)? })
+    }
+
+    /// Number of its file system's kind.
+    #[inline(always)]
+    pub fn magic(self) -> Option<u64> {
+        // SAFETY: each is loaded from a pointer of kind `A`.
+        unsafe {
+            let superblock: u64 = A::load(self.0, offset!(inode_superblock)?)?;
+            A::load(superblock, offset!(superblock_magic)?)
+        }
     }
 }
 

@@ -167,6 +167,8 @@ kernel_struct! {
     Path;
     /// `struct renamedata`.
     Rename;
+    /// `struct key`.
+    Key;
 }
 
 /// A getter: `name: field -> Type` reads `OFFSETS.field` as `Type`.
@@ -182,6 +184,7 @@ macro_rules! getters {
 }
 
 mod file;
+mod key;
 mod registers;
 mod socket;
 mod task;

@@ -27,6 +27,13 @@ pub fn third_argument(registers: u64) -> Option<u64> {
     unsafe { Typed::load(registers, offset!(regs_third_argument)? + 2 * ARGUMENT_BYTES) }
 }
 
+/// Fourth argument of that system call.
+#[inline(always)]
+pub fn fourth_argument(registers: u64) -> Option<u64> {
+    // SAFETY: the tracepoint's argument is typed.
+    unsafe { Typed::load(registers, offset!(regs_fourth_argument)? + 3 * ARGUMENT_BYTES) }
+}
+
 /// Where arm64 keeps arguments in one array, the bytes of each.
 #[cfg(bpf_target_arch = "x86_64")]
 const ARGUMENT_BYTES: usize = 0;

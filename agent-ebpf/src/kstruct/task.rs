@@ -1,5 +1,6 @@
 //! Tasks, and what hangs on them: credentials, namespaces, memory, the lookup of a path, cgroups.
 
+use agent_common::limits::COMM_BYTES;
 use aya_ebpf::helpers::bpf_get_current_task_btf;
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 
@@ -117,6 +118,13 @@ impl<A: Access> Task<A> {
         }
     }
 
+    /// Its name: 15 bytes at most.
+    #[inline(always)]
+    pub fn name(self) -> Option<[u8; COMM_BYTES]> {
+        // SAFETY: probed: a typed array is read element by element.
+        unsafe { Probed::load(self.0, offset!(task_comm)?) }
+    }
+
     /// The file behind a descriptor.
     #[inline(always)]
     pub fn file(self, descriptor: u32) -> Option<File<Probed>> {
@@ -147,6 +155,52 @@ impl<A: Access> Task<A> {
             }
             let at = offset!(pid_numbers)? + level as usize * offset!(upid_size)? + offset!(upid_nr)?;
             Probed::load(pid, at)
+        }
+    }
+}
+
+impl Task<Probed> {
+    /// The thread that has a pid; `None` once it has ended.
+    #[inline(always)]
+    pub fn of_pid(pid: u64) -> Option<Self> {
+        // SAFETY: probed.
+        let link: u64 = unsafe { Probed::load(pid, offset!(pid_tasks)?)? };
+        if link == 0 { None } else { Some(Self::from_raw(link - offset!(task_pid_links)? as u64)) }
+    }
+
+    /// The thread that has this number in the pid namespace of `from`.
+    #[inline(always)]
+    pub fn numbered(number: u32, from: Task<Typed>) -> Option<Self> {
+        /// Six bits of a number choose a slot; numbers are below 2^22.
+        const LEVELS: usize = 4;
+        /// What the two lowest bits of an entry are that leads to a node.
+        const NODE: u64 = 2;
+        // SAFETY: all of it probed.
+        unsafe {
+            let own: u64 = Probed::load(from.raw(), offset!(task_thread_pid)?)?;
+            let level: u32 = Probed::load(own, offset!(pid_level)?)?;
+            if level > 32 {
+                return None;
+            }
+            let at = offset!(pid_numbers)? + level as usize * offset!(upid_size)? + offset!(upid_ns)?;
+            let namespace: u64 = Probed::load(own, at)?;
+            let mut entry: u64 = Probed::load(namespace, offset!(pid_ns_tree)?)?;
+            let mut beyond = true;
+            for _ in 0..LEVELS {
+                if entry & 3 != NODE {
+                    break;
+                }
+                let node = entry - NODE;
+                let shift = u32::from(Probed::load::<u8>(node, offset!(tree_shift)?)?) & 31;
+                let slot = number >> shift;
+                // The topmost node says how large numbers may be.
+                if beyond && slot > 63 {
+                    return None;
+                }
+                beyond = false;
+                entry = Probed::load(node, offset!(tree_slots)? + (slot & 63) as usize * 8)?;
+            }
+            if entry & 3 != 0 || entry == 0 { None } else { Self::of_pid(entry) }
         }
     }
 }
@@ -270,6 +324,8 @@ impl<A: Access> KernfsNode<A> {
     getters! {
         /// Its name, a kernel string.
         name: kernfs_name -> u64;
+        /// Its id: that of the cgroup.
+        id: kernfs_id -> u64;
     }
 
     /// The node above; null at the root.

@@ -235,6 +235,10 @@ impl Agent {
             Ok(folded) => self.started.pipeline.flows(&folded, &mut emit),
             Err(error) => tracing::error!(%error, "folded datagrams cannot be read"),
         }
+        match self.started.sensor.sweep_memory(now.ns.saturating_sub(FLOW_IDLE_NS)) {
+            Ok(folded) => self.started.pipeline.reaches(&folded, &mut emit),
+            Err(error) => tracing::error!(%error, "folded reaches into memory cannot be read"),
+        }
         self.started.pipeline.tick(now, counted.as_ref().ok().map(|counted| &counted.counters), &mut emit);
         self.output.take_figures();
         if let (Some(recording), Ok(counted)) = (&mut self.recording, &counted) {
@@ -300,6 +304,9 @@ impl Agent {
         let output = &mut self.output;
         if let Ok(folded) = self.started.sensor.sweep_flows(0) {
             self.started.pipeline.flows(&folded, &mut |event| output.event(event));
+        }
+        if let Ok(folded) = self.started.sensor.sweep_memory(0) {
+            self.started.pipeline.reaches(&folded, &mut |event| output.event(event));
         }
     }
 

@@ -18,7 +18,7 @@ use agent_common::records::{
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::sections::{Tail, plain, reversed_path};
-use super::{change, refused};
+use super::{change, memory, refused};
 use crate::model::act::{
     Access, Act, Actor, ConnectAttempt, ConnectOutcome, Deed, DnsAnswer, Endpoint, Exit, FileOpen, Fork,
     HelloPiece, Namespaces, Outcome, Protocol, RawForm, RawSocket, Traffic, UnixConnect, UnknownOutcome,
@@ -62,6 +62,9 @@ pub enum DecodeError {
     /// `ChangeRecord::change` is none of [`records::change`].
     #[error("record of an unknown change {0}: kernel programs and agent are of different versions")]
     Change(u32),
+    /// `MemoryRecord::way` is none of [`records::memory`].
+    #[error("record of an unknown way to memory {0}: kernel programs and agent are of different versions")]
+    Way(u32),
     /// `header.kind` is none of [`kind`].
     #[error("record of unknown kind {0}: kernel programs and agent are of different versions")]
     Kind(u16),
@@ -131,7 +134,7 @@ impl DecodeError {
         match self {
             Self::Short { .. } => "short",
             Self::Length { .. } => "length",
-            Self::Change(_) | Self::Kind(_) => "kind",
+            Self::Change(_) | Self::Way(_) | Self::Kind(_) => "kind",
             Self::Hook(_) => "hook",
             Self::Cpu(_) => "cpu",
             Self::Limit { .. } => "limit",
@@ -172,6 +175,8 @@ impl Meta {
             kind::DATAGRAM => Some(Family::Datagram),
             kind::FILE_OPEN | kind::UNIX_CONNECT | kind::OPEN_REFUSED | kind::CHANGE => Some(Family::File),
             kind::DNS_ANSWER | kind::CLIENT_HELLO => Some(Family::Name),
+            kind::MEMORY => Some(Family::Memory),
+            kind::KEY => Some(Family::Key),
             _ => None,
         }
     }
@@ -211,6 +216,8 @@ pub fn decode(bytes: &[u8]) -> Result<Act, DecodeError> {
         kind::DNS_ANSWER => dns_answer(record),
         kind::CLIENT_HELLO => hello_piece(record),
         kind::CHANGE => change::change(record),
+        kind::MEMORY => memory::memory(record),
+        kind::KEY => super::key::key(record),
         unknown => Err(DecodeError::Kind(unknown)),
     }?;
     let (header, _) = fixed::<Header>("header", record)?;
@@ -248,6 +255,11 @@ pub const fn hook_name(number: u16) -> Result<&'static str, DecodeError> {
         hook::FEXIT_CHMOD => "fexit/chmod_common",
         hook::FEXIT_CHOWN => "fexit/chown_common",
         hook::FEXIT_TRUNCATE => "fexit/vfs_truncate",
+        hook::FEXIT_PTRACE_MAY_ACCESS => "fexit/__ptrace_may_access",
+        hook::FEXIT_MEM_OPEN => "fexit/mem_open",
+        hook::FEXIT_ENVIRON_OPEN => "fexit/environ_open",
+        hook::FEXIT_PTRACE_TRACEME => "fexit/security_ptrace_traceme",
+        hook::FEXIT_KEY_READ => "fexit/keyctl_read_key",
         unknown => return Err(DecodeError::Hook(unknown)),
     })
 }

@@ -20,7 +20,8 @@ use crate::model::time::WallTime;
 use crate::ship::wire::bytes::WireBytes;
 use crate::ship::wire::rows::{Attribution, Ids};
 use crate::ship::wire::v1::{
-    Attempt, Connection, Credential, Endpoint, Gap, Named, Names, RawSocket, Repeat, Status, Traffic,
+    Attempt, Connection, Credential, Endpoint, Gap, Key, Memory, Named, Names, RawSocket, Reach, Repeat,
+    Status, Traffic,
 };
 use crate::ship::wire::{ActivityView, Body, Deed, View, names};
 
@@ -164,6 +165,8 @@ fn what(activity: &ActivityView<'_>, columns: &Columns) -> Vec<Span> {
         Deed::Raw(body) => raw_socket(body),
         Deed::Attempt(body) => attempt(body),
         Deed::Named(body) => named(body),
+        Deed::Memory(body) => memory(activity, body),
+        Deed::Key(body) => key(body),
         Deed::Unknown => {
             let target = span(style::DOUBT, "something that this program does not know");
             Told { verb: "?", target, keep: Keep::Start, results: Vec::new() }
@@ -336,6 +339,57 @@ fn attempt(attempt: &Attempt) -> Told<'_> {
     }
 }
 
+/// `vm-rd sshd[812] svc/ssh`: whose memory it is, as a process and as an identity.
+fn memory<'a>(activity: &ActivityView<'_>, memory: &'a Memory) -> Told<'a> {
+    let (name, identity) = match activity.party(memory.target) {
+        Some((who, process)) => (
+            format!("{}[{}]", escaped(process.short_name()), process.pid),
+            format!(" {}", escaped(who.identity.as_bytes())),
+        ),
+        None => ("?".to_owned(), String::new()),
+    };
+    let identity = span(style::DIM, identity);
+    let refused = refusal(memory.errno);
+    let short = memory.errno.map(|_| span(style::BAD, " refused"));
+    let results = vec![
+        refused.iter().cloned().chain([identity]).collect(),
+        refused.into_iter().collect(),
+        short.into_iter().collect(),
+    ];
+    Told { verb: memory_verb(&memory.how), target: span(style::DOUBT, name), keep: Keep::Start, results }
+}
+
+/// `key user krb_ccache:primary 812345678`: type and description, and the serial number.
+fn key(key: &Key) -> Told<'_> {
+    let part = |bytes: &Option<WireBytes>| bytes.as_ref().map(|bytes| escaped(bytes.as_bytes()));
+    let name: Vec<String> = [part(&key.kind), part(&key.description)].into_iter().flatten().collect();
+    let name = if name.is_empty() { format!("number {}", key.serial) } else { name.join(" ") };
+    let refused: Vec<Span> = refusal(key.errno).into_iter().collect();
+    let serial = span(style::DIM, format!(" {}", key.serial));
+    let results = vec![[refused.clone(), vec![serial]].concat(), refused];
+    Told { verb: "key", target: span(style::DOUBT, name), keep: Keep::End, results }
+}
+
+/// ` refused: EACCES`.
+fn refusal(errno: Option<u32>) -> Option<Span> {
+    errno.map(|errno| {
+        let errno = names::errno(errno).map_or_else(|| errno.to_string(), str::to_owned);
+        span(style::BAD, format!(" refused: {errno}"))
+    })
+}
+
+/// How memory was reached, as short as the other words of that column.
+fn memory_verb(how: &str) -> &str {
+    match how {
+        "traceme" => "ptrace",
+        "process_vm_readv" => "vm-rd",
+        "process_vm_writev" => "vm-wr",
+        "proc_mem" => "mem",
+        "proc_environ" => "env",
+        other => other,
+    }
+}
+
 /// `sshd › bash › claude`: root first. Where it is too wide, what is in the middle is left out as long as two of the
 /// nearest stay, then the root.
 fn why(activity: &ActivityView<'_>, room: Option<usize>) -> String {
@@ -383,8 +437,18 @@ fn whole((style, text): (anstyle::Style, String), columns: &Columns) -> Vec<Span
 }
 
 fn repeat(repeat: &Repeat) -> (anstyle::Style, String) {
-    let Repeat { cookie, remote, count, .. } = repeat;
-    (style::DIM, format!("{} again, {count} times (socket {cookie})", address(remote)))
+    let Repeat { cookie, remote, memory, count, .. } = repeat;
+    let what = match (memory, remote) {
+        (Some(Reach { actor, target, how, .. }), _) => {
+            let whose =
+                target.map_or_else(|| "any process".to_owned(), |target| format!("process {}", target.0));
+            let text = format!("{} of {whose} again, {count} times (process {})", memory_verb(how), actor.0);
+            return (style::DIM, escaped(text.as_bytes()));
+        }
+        (None, Some(remote)) => address(remote),
+        (None, None) => "something".to_owned(),
+    };
+    (style::DIM, format!("{what} again, {count} times (socket {})", cookie.unwrap_or(0)))
 }
 
 fn gap(gap: &Gap) -> (anstyle::Style, String) {

@@ -68,6 +68,8 @@ impl Summary {
                     What::RawSocket(_) => "raw_socket",
                     What::CredentialAttempt(_) => "credential_attempt",
                     What::ConnectionName(_) => "connection_name",
+                    What::MemoryAccess(_) => "memory_access",
+                    What::KeyAccess(_) => "key_access",
                 };
                 self.activity(kind, &activity.attribution.identity.to_string());
             }

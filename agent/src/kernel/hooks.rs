@@ -439,6 +439,62 @@ pub const LADDER: &[Capability] = &[
             },
         ],
     },
+    Capability {
+        name: "memory_access",
+        sees: "ptrace of other processes, reads and writes of their memory, opens of their /proc/PID/mem and environ",
+        essential: false,
+        servings: &[
+            Serving {
+                rungs: &[Rung::Lsm, Rung::Fentry],
+                programs: &[
+                    exit("ptrace_checked", "__ptrace_may_access"),
+                    exit("traceme_checked", "security_ptrace_traceme"),
+                    exit("mem_opened", "mem_open"),
+                    exit("environ_opened", "environ_open"),
+                ],
+                offsets: &[Offsets::Memory],
+                gaps: &[
+                    "of memory that a process is allowed to reach, whether the call then succeeded is not known",
+                ],
+            },
+            Serving {
+                rungs: &[Rung::Tracepoint],
+                programs: &[tracepoint("sys_exit", "sys_exit")],
+                offsets: &[
+                    Offsets::Memory,
+                    Offsets::MemoryAtExit,
+                    Offsets::FileOpen,
+                    Offsets::FileOpenAtExit,
+                ],
+                gaps: &[
+                    "refused opens of another's /proc/PID/mem and environ are not seen",
+                    "memory of others that is reached by 32-bit programs, or opened through io_uring, is not seen",
+                ],
+            },
+        ],
+    },
+    Capability {
+        name: "key_access",
+        sees: "reads of keys of the kernel's keyrings",
+        essential: false,
+        servings: &[
+            Serving {
+                rungs: &[Rung::Lsm, Rung::Fentry],
+                programs: &[exit("key_checked", "key_task_permission"), exit("key_read", "keyctl_read_key")],
+                offsets: &[Offsets::Process, Offsets::Key],
+                gaps: &[],
+            },
+            Serving {
+                rungs: &[Rung::Tracepoint],
+                programs: &[tracepoint("sys_exit", "sys_exit")],
+                offsets: &[Offsets::FileOpenAtExit, Offsets::SocketAtExit],
+                gaps: &[
+                    "of a key that is read, type, description and owner are not known, nor whether it is a keyring",
+                    "reads of keys by 32-bit programs are not seen",
+                ],
+            },
+        ],
+    },
 ];
 
 #[cfg(test)]

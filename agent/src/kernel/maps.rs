@@ -2,7 +2,8 @@
 
 use agent_common::counters::{CpuState, SLOTS};
 use agent_common::keys::{
-    Control, FlowCount, FlowKey, InodeKey, MarkerName, NAME_FILTER_WORDS, NameFilter, RuleName, RuleSuffix,
+    Control, FlowCount, FlowKey, InodeKey, MarkerName, MemoryKey, NAME_FILTER_WORDS, NameFilter, RuleName,
+    RuleSuffix,
 };
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
 use aya::{Ebpf, Pod};
@@ -64,6 +65,7 @@ pub(super) struct Maps {
     cpu_state: PerCpuArray<MapData, Shared<CpuState>>,
     credential_files: HashMap<MapData, Shared<InodeKey>, u32>,
     flows: HashMap<MapData, Shared<FlowKey>, Shared<FlowCount>>,
+    memory: HashMap<MapData, Shared<MemoryKey>, Shared<FlowCount>>,
     name_filter: Array<MapData, Shared<NameFilter>>,
     /// What `name_filter` holds; bits are only ever added.
     filter: Box<NameFilter>,
@@ -105,6 +107,7 @@ impl Maps {
             cpu_state: take!(ebpf, "CPU_STATE"),
             credential_files: take!(ebpf, "CREDENTIAL_FILES"),
             flows: take!(ebpf, "FLOWS"),
+            memory: take!(ebpf, "MEMORY"),
             name_filter: take!(ebpf, "NAME_FILTER"),
             filter: Box::new([0; NAME_FILTER_WORDS]),
             names,
@@ -184,24 +187,42 @@ impl Maps {
         &mut self,
         idle_before_ns: u64,
     ) -> Result<Vec<(FlowKey, FlowCount)>, MapFailure> {
-        let mut folded = Vec::new();
-        let mut idle = Vec::new();
-        for entry in self.flows.iter() {
-            // An entry that was deleted during the walk ends it early; the next sweep sees the rest.
-            let Ok((Shared(key), Shared(count))) = entry else { break };
-            if count.folded > 0 {
-                folded.push((key, count));
-            }
-            if count.last_boot_ns < idle_before_ns {
-                idle.push(key);
-            }
-        }
-        for key in idle {
-            match self.flows.remove(&Shared(key)) {
-                Ok(()) | Err(MapError::KeyNotFound) => {}
-                Err(source) => return Err(MapFailure::Refused { map: "FLOWS", source }),
-            }
-        }
-        Ok(folded)
+        sweep(&mut self.flows, idle_before_ns).map_err(refused("FLOWS"))
     }
+
+    /// The same of reaches into the memory of others.
+    pub(super) fn sweep_memory(
+        &mut self,
+        idle_before_ns: u64,
+    ) -> Result<Vec<(MemoryKey, FlowCount)>, MapFailure> {
+        sweep(&mut self.memory, idle_before_ns).map_err(refused("MEMORY"))
+    }
+}
+
+fn sweep<Key>(
+    map: &mut HashMap<MapData, Shared<Key>, Shared<FlowCount>>,
+    idle_before_ns: u64,
+) -> Result<Vec<(Key, FlowCount)>, MapError>
+where
+    Key: FromBytes + IntoBytes + Immutable + Copy + 'static,
+{
+    let mut folded = Vec::new();
+    let mut idle = Vec::new();
+    for entry in map.iter() {
+        // An entry that was deleted during the walk ends it early; the next sweep sees the rest.
+        let Ok((Shared(key), Shared(count))) = entry else { break };
+        if count.folded > 0 {
+            folded.push((key, count));
+        }
+        if count.last_boot_ns < idle_before_ns {
+            idle.push(key);
+        }
+    }
+    for key in idle {
+        match map.remove(&Shared(key)) {
+            Ok(()) | Err(MapError::KeyNotFound) => {}
+            Err(source) => return Err(source),
+        }
+    }
+    Ok(folded)
 }

@@ -36,6 +36,12 @@ pub enum Capability {
     Names,
     /// Renames.
     Rename,
+    /// Memory of other processes.
+    Memory,
+    /// The same from the exit of system calls.
+    MemoryAtExit,
+    /// Keys of the kernel's keyrings.
+    Key,
 }
 
 /// What a field must be for its reader to be right.
@@ -57,6 +63,8 @@ pub enum Expected {
     Structure(&'static str, u32),
     /// An array of this structure.
     Array(&'static str),
+    /// An array of pointers to anything, of this many bytes in all.
+    Pointers(u32),
 }
 
 /// What is taken from the place that was found.
@@ -91,10 +99,10 @@ pub struct Field {
 }
 
 use Capability::{
-    Connection, Exec, FileOpen, FileOpenAtExit, NameLookup, Names, Outcome, Process, Rename, SocketAtExit,
-    Traffic, UnixPeer,
+    Connection, Exec, FileOpen, FileOpenAtExit, Key, Memory, MemoryAtExit, NameLookup, Names, Outcome,
+    Process, Rename, SocketAtExit, Traffic, UnixPeer,
 };
-use Expected::{AnyPointer, Array, Integer, Integers, Pointer, PointerToPointers, Structure, Text};
+use Expected::{AnyPointer, Array, Integer, Integers, Pointer, PointerToPointers, Pointers, Structure, Text};
 
 /// The key of a process: no record is worth anything without.
 const ALL: &[Capability] = &[Process, Exec, Connection, FileOpen, FileOpenAtExit];
@@ -111,6 +119,9 @@ const SOCKET_AT_EXIT: &[Capability] = &[SocketAtExit, NameLookup];
 const NAME_LOOKUP: &[Capability] = &[NameLookup];
 const NAMES: &[Capability] = &[Names];
 const RENAME: &[Capability] = &[Rename];
+const MEMORY: &[Capability] = &[Memory, MemoryAtExit];
+const MEMORY_AT_EXIT: &[Capability] = &[MemoryAtExit];
+const KEY: &[Capability] = &[Key];
 const COOKIE: &[Capability] = &[Outcome, Traffic];
 /// Only the value itself is lost.
 const VALUE: &[Capability] = &[];
@@ -246,6 +257,21 @@ pub const TABLE: &[Field] = table! {
     filename_name NAME_LOOKUP Offset: "filename.name" Text;
     sock_net NAMES Offset: "sock.__sk_common.skc_net.net" Pointer("net");
     renamedata_old_dentry RENAME Offset: "renamedata.old_dentry" Pointer("dentry");
+    task_comm VALUE Offset: "task_struct.comm" Integers(16);
+    task_pid_links MEMORY Offset: "task_struct.pid_links" Array("hlist_node");
+    pid_tasks MEMORY Offset: "pid.tasks" Array("hlist_head");
+    proc_inode_pid MEMORY Offset: "proc_inode.pid" Pointer("pid");
+    proc_inode_inode MEMORY Offset: "proc_inode.vfs_inode" Structure("inode", 64);
+    superblock_magic MEMORY_AT_EXIT Offset: "super_block.s_magic" Integer(8);
+    pid_ns_tree MEMORY_AT_EXIT Offset: "pid_namespace.idr.idr_rt.xa_head" AnyPointer;
+    tree_shift MEMORY_AT_EXIT Offset: "xa_node.shift" Integer(1);
+    tree_slots MEMORY_AT_EXIT Offset: "xa_node.slots" Pointers(512);
+    key_serial KEY Offset: "key.serial" Integer(4);
+    key_uid VALUE Offset: "key.uid.val" Integer(4);
+    key_kind KEY Offset: "key.type" Pointer("key_type");
+    key_description KEY Offset: "key.description" Text;
+    key_type_name KEY Offset: "key_type.name" Text;
+    regs_fourth_argument SOCKET_AT_EXIT Offset: "pt_regs.r10" Integer(8), "pt_regs.regs" Integers(248);
 };
 
 impl Expected {
@@ -262,6 +288,9 @@ impl Expected {
             (AnyPointer, Shape::Pointer(_)) => true,
             (Structure(name, bytes), shape) => is_composite(shape, name) && size >= bytes,
             (Array(name), Shape::Array(element)) => is_composite(element, name),
+            (Pointers(bytes), Shape::Array(element)) => {
+                matches!(**element, Shape::Pointer(_)) && size == bytes
+            }
             _ => false,
         }
     }
@@ -278,6 +307,7 @@ impl Display for Expected {
             AnyPointer => write!(f, "a pointer"),
             Structure(name, bytes) => write!(f, "a {name} of at least {bytes} bytes"),
             Array(name) => write!(f, "an array of {name}"),
+            Pointers(bytes) => write!(f, "pointers of {bytes} bytes in all"),
         }
     }
 }

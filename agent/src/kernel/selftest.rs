@@ -3,7 +3,7 @@
 //!
 //! Nothing leaves the host and nothing is written: connections to a listener of our own, a datagram to a socket of our
 //! own, an attempt on a multicast address that the kernel refuses before it looks for a route, an open of our own
-//! executable, a change of its mode to what it is, and a run of it that prints its version.
+//! executable, one of the first process's environment, a read of a key of our own, a change of its mode to what it is, and a run of it that prints its version.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -20,7 +20,8 @@ use agent_common::keys::{RuleName, rule_name};
 use agent_common::limits::RULE_NAME_BYTES;
 use agent_common::records::{
     Actor, AnswerRecord, ChangeRecord, ConnectRecord, ExecRecord, ExitRecord, FileRecord, ForkRecord, Header,
-    HelloRecord, OutcomeRecord, RawSocketRecord, RefusedRecord, TrafficRecord, change, kind, outcome,
+    HelloRecord, KeyRecord, MemoryRecord, OutcomeRecord, RawSocketRecord, RefusedRecord, TrafficRecord,
+    change, kind, memory, outcome,
 };
 use zerocopy::FromBytes;
 
@@ -521,6 +522,62 @@ pub(super) fn credential_change(own: &Own, records: &mut Records<'_>) -> Result<
         ));
     }
     Ok(())
+}
+
+/// Reads a key of its own, which is gone with this thread's keyring. Where there are no keys there is nothing to try this
+/// on; that the programs are attached must do.
+pub(super) fn key_access(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    const KEYCTL_READ: libc::c_long = 11;
+    let held = [0_u8; 4];
+    let mut read = [0_u8; 4];
+    // SAFETY: the texts and the payload live through the call.
+    let serial = unsafe {
+        libc::syscall(
+            libc::SYS_add_key,
+            c"user".as_ptr(),
+            c"telltale-self-test".as_ptr(),
+            held.as_ptr(),
+            held.len(),
+            libc::KEY_SPEC_THREAD_KEYRING,
+        )
+    };
+    if serial < 0 {
+        return Ok(());
+    }
+    // SAFETY: the buffer lives through the call.
+    if unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_READ, serial, read.as_mut_ptr(), read.len()) } < 0 {
+        return Ok(());
+    }
+    let told = records
+        .find::<KeyRecord>(kind::KEY, |told| own.is(&told.actor) && i64::from(told.serial) == serial)
+        .ok_or_else(|| no_record("a read of a key"))?;
+    own.check(&told.actor)?;
+    if told.errno == 0 {
+        Ok(())
+    } else {
+        Err(format!("a read of a key was reported with errno {}", told.errno))
+    }
+}
+
+/// Opens the environment of the first process, of which it reads nothing. Where that is forbidden, or the first process is
+/// this one, there is nothing to try this on; that the programs are attached must do.
+pub(super) fn memory_access(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    const FIRST: u32 = 1;
+    if own.pid == FIRST || File::open(format!("/proc/{FIRST}/environ")).is_err() {
+        return Ok(());
+    }
+    let told = records
+        .find::<MemoryRecord>(kind::MEMORY, |told| own.is(&told.actor))
+        .ok_or_else(|| no_record("an open of another's environment"))?;
+    own.check(&told.actor)?;
+    if (told.target.tgid, told.way, told.errno) == (FIRST, memory::PROC_ENVIRON, 0) {
+        Ok(())
+    } else {
+        Err(format!(
+            "an open of the environment of process {FIRST} was reported as way {} to process {}, errno {}",
+            told.way, told.target.tgid, told.errno
+        ))
+    }
 }
 
 /// Opens our own executable, whose name is a rule for the time of the test.

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent_common::keys::{FlowCount, FlowKey, InodeKey};
+use agent_common::keys::{FlowCount, FlowKey, InodeKey, MemoryKey};
 use aya::maps::{MapData, MapError, RingBuf};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use zerocopy::IntoBytes;
@@ -168,6 +168,8 @@ impl Sensor {
                     "credential_socket" => selftest::credential_socket(&own, &mut records),
                     "credential_change" => selftest::credential_change(&own, &mut records),
                     "credential_refused" => selftest::credential_refused(&own, &mut records),
+                    "key_access" => selftest::key_access(&own, &mut records),
+                    "memory_access" => selftest::memory_access(&own, &mut records),
                     "dns_answer" => selftest::dns_answer(&own, &mut records),
                     "client_hello" => selftest::client_hello(&mut records),
                     "connection_end" => selftest::connection_end(&own, &mut records),
@@ -282,6 +284,14 @@ impl Sensor {
     /// Where the map cannot be read or changed.
     pub fn sweep_flows(&mut self, idle_before_ns: u64) -> Result<Vec<(FlowKey, FlowCount)>, MapFailure> {
         self.maps.sweep_flows(idle_before_ns)
+    }
+
+    /// Reaches into the memory of others that were repeated, with their counts; idle ones are forgotten.
+    ///
+    /// # Errors
+    /// Where the map cannot be read or changed.
+    pub fn sweep_memory(&mut self, idle_before_ns: u64) -> Result<Vec<(MemoryKey, FlowCount)>, MapFailure> {
+        self.maps.sweep_memory(idle_before_ns)
     }
 
     /// Makes files known as credentials by their inodes.

@@ -51,6 +51,10 @@ pub enum Deed {
     HelloPiece(HelloPiece),
     /// What may be a credential was renamed, linked, removed or changed, or that was refused.
     Change(Box<Change>),
+    /// A process reached into the memory of another, or was refused.
+    Memory(Box<MemoryUse>),
+    /// A key of the kernel's keyrings was read, or that was refused.
+    Key(Box<KeyUse>),
 }
 
 /// Who acted, as it was at the moment of the act.
@@ -359,6 +363,77 @@ pub enum ChangeKind {
     Chown,
     /// It was cut or stretched by its path.
     Truncate,
+}
+
+/// A process reached into the memory of another one, or was refused.
+#[derive(Clone, Debug)]
+pub struct MemoryUse {
+    /// Who.
+    pub actor: Actor,
+    /// Whose memory it is, at that moment; its thread is the one that was named.
+    pub target: Actor,
+    /// How.
+    pub way: MemoryWay,
+    /// Positive errno of a refusal; `None`: it was allowed.
+    pub refused: Option<u32>,
+}
+
+/// Two processes of which one reached into the other's memory, told already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryPair {
+    /// Who reached.
+    pub actor: ProcessKey,
+    /// Whose memory it is; `None` for environments, whosesoever.
+    pub target: Option<ProcessKey>,
+    /// How.
+    pub way: MemoryWay,
+    /// Positive errno of a refusal.
+    pub refused: Option<u32>,
+}
+
+/// How the memory of another process is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MemoryWay {
+    /// `ptrace`, by who traces.
+    Ptrace,
+    /// `ptrace`, asked for by who is traced, for its parent.
+    Traceme,
+    /// `process_vm_readv`.
+    VmRead,
+    /// `process_vm_writev`.
+    VmWrite,
+    /// An open of `/proc/PID/mem`.
+    ProcMem,
+    /// An open of `/proc/PID/environ`.
+    ProcEnviron,
+    /// By a call that is none of these.
+    Other,
+}
+
+/// A key of the kernel's keyrings was read, or that was refused.
+#[derive(Clone, Debug)]
+pub struct KeyUse {
+    /// Who.
+    pub actor: Actor,
+    /// Its serial number.
+    pub serial: u32,
+    /// What it is; `None` where its number alone is known.
+    pub name: Option<KeyName>,
+    /// Positive errno of a refusal; `None`: it was read.
+    pub refused: Option<u32>,
+}
+
+/// What a key is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyName {
+    /// Its type: `user`, `logon`, `big_key`, `ceph`.
+    pub kind: RawBytes,
+    /// Its description: what its maker wrote, any bytes.
+    pub description: RawBytes,
+    /// Whether the description lacks its end.
+    pub truncated: bool,
+    /// Whose it is: a user id.
+    pub owner: Option<u32>,
 }
 
 /// What a descriptor may be used for.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::act::{Access, Actor, Endpoint, Outcome, Protocol, RawForm};
+use super::act::{Access, Actor, Endpoint, KeyName, MemoryPair, MemoryWay, Outcome, Protocol, RawForm};
 use super::bytes::RawBytes;
 use super::identity::Attribution;
 use super::name::Names;
@@ -68,6 +68,10 @@ pub enum What {
     CredentialAttempt(CredentialAttempt),
     /// The ClientHello of a connection that was told asks for another name than was told.
     ConnectionName(NamedConnection),
+    /// The memory of another process was reached, or that was refused.
+    MemoryAccess(MemoryAccess),
+    /// A key of the kernel's keyrings was read, or that was refused.
+    KeyAccess(KeyAccess),
 }
 
 impl What {
@@ -79,7 +83,11 @@ impl What {
             | Self::ConnectionUpdate(Traffic { names, .. })
             | Self::ConnectionEnd(Traffic { names, .. })
             | Self::ConnectionName(NamedConnection { names, .. }) => Some(names),
-            Self::CredentialAccess(_) | Self::CredentialAttempt(_) | Self::RawSocket(_) => None,
+            Self::CredentialAccess(_)
+            | Self::CredentialAttempt(_)
+            | Self::RawSocket(_)
+            | Self::MemoryAccess(_)
+            | Self::KeyAccess(_) => None,
         }
     }
 }
@@ -199,6 +207,50 @@ pub struct CredentialAttempt {
     pub errno: u32,
 }
 
+/// Another process than the one that acts.
+#[derive(Clone, Debug)]
+pub struct Party {
+    /// Who, by identity.
+    pub attribution: Arc<Attribution>,
+    /// Who, by process.
+    pub process: Arc<Process>,
+}
+
+/// The memory of another process was reached, or that was refused.
+#[derive(Clone, Debug)]
+pub struct MemoryAccess {
+    /// Whose memory it is.
+    pub target: Party,
+    /// How.
+    pub way: MemoryWay,
+    /// What the two are to each other.
+    pub relation: Relation,
+    /// Positive errno of a refusal; `None`: it was allowed.
+    pub refused: Option<u32>,
+}
+
+/// A key of the kernel's keyrings was read, or that was refused.
+#[derive(Clone, Debug)]
+pub struct KeyAccess {
+    /// Its serial number.
+    pub serial: u32,
+    /// What it is; `None` where its number alone is known.
+    pub name: Option<KeyName>,
+    /// Positive errno of a refusal; `None`: it was read.
+    pub refused: Option<u32>,
+}
+
+/// What another process is to the one that acts, by who made whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Relation {
+    /// It was made by the one that acts, or by what that made.
+    Descendant,
+    /// It made the one that acts, or what made that.
+    Ancestor,
+    /// Neither, as far as is known.
+    Other,
+}
+
 /// Why: the reasons that can be known.
 #[derive(Clone, Debug, Default)]
 pub struct Why {
@@ -211,14 +263,26 @@ pub struct Why {
 /// A folded activity happened again.
 #[derive(Clone, Copy, Debug)]
 pub struct Repeat {
-    /// Socket cookie of the flow.
-    pub cookie: u64,
-    /// The peer.
-    pub remote: Endpoint,
+    /// Which.
+    pub of: Folded,
     /// How often since the last report.
     pub count: u64,
     /// The last time.
     pub last: BootTime,
+}
+
+/// What is folded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Folded {
+    /// Datagrams.
+    Flow {
+        /// Socket cookie of the flow.
+        cookie: u64,
+        /// The peer.
+        remote: Endpoint,
+    },
+    /// Reaches into another's memory.
+    Memory(MemoryPair),
 }
 
 /// Something was lost.

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::counters::Counters;
-use super::wire::both_paths;
+use super::wire::{both_paths, key_bytes};
 use crate::model::event::{Event, EventKind, Gap, What};
 use crate::model::time::BootTime;
 
@@ -216,13 +216,19 @@ pub fn weight(event: &Event) -> usize {
             let path = match &activity.what {
                 What::CredentialAccess(access) => both_paths(&access.path, access.other_path.as_ref()),
                 What::CredentialAttempt(attempt) => both_paths(&attempt.path, attempt.other_path.as_ref()),
+                What::KeyAccess(access) => key_bytes(access),
                 _ => 0,
             };
             let claims = activity.what.names().map_or(&[][..], |names| &names.claims);
             let names = claims.iter().map(|claim| size_of_val(claim) + claim.name.len()).sum::<usize>();
             let paths = [&image.exe, &image.filename, &image.interpreter, &image.cwd];
             let arguments = image.argv.iter().map(|argument| argument.as_bytes().len() + 32).sum::<usize>();
+            let other = match &activity.what {
+                What::MemoryAccess(access) => size_of_val(&*access.target.process),
+                _ => 0,
+            };
             fixed
+                + other
                 + size_of_val(&**activity)
                 + size_of_val(&*activity.process)
                 + size_of_val(&**image)

@@ -13,6 +13,7 @@ use crate::outcome::{During, Outcome, failed};
 /// Numbers of `arch/x86/entry/syscalls/syscall_32.tbl`.
 const SOCKET: u32 = 359;
 const CONNECT: u32 = 362;
+const PTRACE: u32 = 26;
 
 /// A new socket for an address.
 pub(super) fn stream(to: SocketAddr) -> Outcome<OwnedFd> {
@@ -37,6 +38,15 @@ pub(super) fn connect(socket: &OwnedFd, to: SocketAddr) -> Outcome<Result<(), Er
     let place = u32::try_from(low as usize)?;
     let done = call(CONNECT, [socket.as_raw_fd().cast_unsigned(), place, length])?;
     Ok(if done < 0 { Err(Errno::from_raw_os_error(-done)) } else { Ok(()) })
+}
+
+/// Attaches to a thread; what the kernel gave.
+pub(super) fn attach(thread: u32) -> Outcome<io::Result<()>> {
+    let done = call(PTRACE, [libc::PTRACE_ATTACH, thread, 0])?;
+    if done == -libc::ENOSYS {
+        return failed(super::UNSUPPORTED);
+    }
+    Ok(if done < 0 { Err(io::Error::from_raw_os_error(-done)) } else { Ok(()) })
 }
 
 /// A page that is the process's until it ends.

@@ -8,12 +8,14 @@ mod daemon;
 mod datagram;
 mod flood;
 mod inherited;
+mod keys;
 mod local;
 mod make;
 mod measure;
 mod names;
 mod network;
 mod open;
+mod reach;
 mod reuse;
 mod talk;
 mod uring;
@@ -53,6 +55,10 @@ pub(crate) enum Act {
     Local(local::LocalArgs),
     /// Ask for names, and connect to what they are of.
     Names(names::NamesArgs),
+    /// Read a key.
+    Key(keys::KeyArgs),
+    /// Reach into the memory of another process.
+    Reach(reach::ReachArgs),
     /// Use sockets of a parent.
     Inherited(inherited::InheritedArgs),
     /// Do much, and count it.
@@ -77,6 +83,8 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Make(args) => make::perform(args),
         Act::Local(args) => local::perform(args),
         Act::Names(args) => names::perform(args),
+        Act::Key(args) => keys::perform(args),
+        Act::Reach(args) => reach::perform(args),
         Act::Inherited(args) => inherited::perform(args),
         Act::Flood(args) => flood::perform(args),
         Act::Measure(args) => measure::perform(args),

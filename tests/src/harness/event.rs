@@ -114,6 +114,8 @@ impl Event {
                 | "credential_access"
                 | "raw_socket"
                 | "credential_attempt"
+                | "memory_access"
+                | "key_access"
         )
     }
 

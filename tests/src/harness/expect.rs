@@ -23,7 +23,7 @@ pub(crate) struct Deed {
     pub(crate) target: Map<String, Value>,
     /// Other keys with their values; null for a key that must not be there.
     pub(crate) facts: Map<String, Value>,
-    /// Further datagrams of the same flow; none where they are not to be looked at.
+    /// Further datagrams of the same flow, or reaches of the same kind; none where they are not to be looked at.
     pub(crate) repeats: Option<u64>,
 }
 
@@ -255,11 +255,18 @@ pub(crate) fn compare(expected: &[Expected], mine: &[Event], all: &[Event]) -> F
     findings
 }
 
-/// How often a flow was repeated, by all `repeat` events about it.
-fn repeats_of(flow: &Event, all: &[Event]) -> u64 {
-    const KEYS: [&str; 3] = ["cookie", "remote_address", "remote_port"];
+/// How often an act was repeated, by all `repeat` events about it.
+fn repeats_of(first: &Event, all: &[Event]) -> u64 {
+    const OF_FLOW: &[&str] = &["cookie", "remote_address", "remote_port"];
+    const OF_MEMORY: &[&str] = &["pid", "start_ns", "how", "outcome", "target_pid", "target_start_ns"];
+    const OF_ENVIRONMENTS: &[&str] = &["pid", "start_ns", "how", "outcome"];
+    let keys = match first.kind() {
+        "memory_access" if first.text("how") == "proc_environ" => OF_ENVIRONMENTS,
+        "memory_access" => OF_MEMORY,
+        _ => OF_FLOW,
+    };
     let repeats = all.iter().filter(|event| event.kind() == "repeat");
-    let same = repeats.filter(|event| KEYS.iter().all(|key| event.get(key) == flow.get(key)));
+    let same = repeats.filter(|event| keys.iter().all(|key| event.get(key) == first.get(key)));
     same.filter_map(|event| event.number("count")).sum()
 }
 

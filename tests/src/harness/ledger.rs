@@ -5,7 +5,7 @@ use super::session::Told;
 use crate::outcome::{Outcome, ensure, failed};
 
 /// Hook families.
-pub(crate) const FAMILIES: [&str; 5] = ["process", "connection", "datagram", "file", "name"];
+pub(crate) const FAMILIES: [&str; 7] = ["process", "connection", "datagram", "file", "name", "memory", "key"];
 /// Causes of loss in the kernel.
 pub(crate) const DROPS: [&str; 4] =
     ["dropped_ring_full", "dropped_simulated", "dropped_read", "dropped_scratch"];

@@ -131,6 +131,21 @@ const TRUTH: &[(&str, [u32; 6])] = &[
     ("filename_name", [0, 0, 0, 0, 0, 0]),
     ("sock_net", [48, 48, 48, 48, 48, 48]),
     ("renamedata_old_dentry", [8, 16, 16, 16, 16, 16]),
+    ("task_comm", [2736, 2976, 2976, 1752, 3408, 1912]),
+    ("task_pid_links", [2344, 2528, 2544, 1376, 2984, 1464]),
+    ("pid_tasks", [16, 16, 32, 64, 48, 16]),
+    ("proc_inode_pid", [0, 0, 0, 0, 0, 0]),
+    ("proc_inode_inode", [72, 72, 72, 72, 72, 72]),
+    ("superblock_magic", [96, 96, 96, 96, 112, 96]),
+    ("pid_ns_tree", [16, 8, 8, 8, 8, 8]),
+    ("tree_shift", [0, 0, 0, 0, 0, 0]),
+    ("tree_slots", [40, 40, 40, 40, 40, 40]),
+    ("key_serial", [4, 4, 4, 4, 4, 4]),
+    ("key_uid", [104, 104, 104, 104, 96, 104]),
+    ("key_kind", [152, 152, 152, 152, 144, 152]),
+    ("key_description", [168, 168, 168, 168, 160, 168]),
+    ("key_type_name", [0, 0, 0, 0, 0, 0]),
+    ("regs_fourth_argument", [56, 56, 56, 56, 56, 0]),
 ];
 
 fn resolve_bytes(bytes: &[u8]) -> Resolved {
@@ -220,6 +235,9 @@ fn a_missing_field_takes_only_what_needs_it() {
         SocketAtExit,
         UnixPeer,
         NameLookup,
+        Memory,
+        MemoryAtExit,
+        Key,
     ];
     assert!(all.iter().all(|capability| whole.lacking(*capability).next().is_none()));
 
@@ -267,6 +285,9 @@ fn this_host_resolves_what_its_capabilities_need() {
         SocketAtExit,
         UnixPeer,
         NameLookup,
+        Memory,
+        MemoryAtExit,
+        Key,
     ] {
         let lacking: Vec<_> = resolved.lacking(capability).map(MissingOffset::reason).collect();
         assert_eq!(lacking, Vec::<String>::new(), "{capability:?}");

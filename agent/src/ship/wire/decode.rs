@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::v1::{Activity, Batch};
+use super::v1::{Activity, Batch, Party};
 use super::{MAX_BATCH_BYTES, MAX_DEPTH, VERSION};
 
 /// Why bytes are not a batch.
@@ -132,8 +132,12 @@ fn check_activity(batch: &Batch, event: usize, activity: &Activity) -> Result<()
         ("cgroups", activity.cgroup, batch.cgroups.len()),
         ("namespaces", activity.namespaces, batch.namespaces.len()),
     ];
+    let other = activity.memory.iter().flat_map(|memory| {
+        let Party(who, process) = memory.target;
+        [("attributions", who, batch.attributions.len()), ("processes", process, batch.processes.len())]
+    });
     let ancestors = activity.lineage.iter().map(|row| ("processes", *row, batch.processes.len()));
-    for (table, row, rows) in named.into_iter().chain(ancestors) {
+    for (table, row, rows) in named.into_iter().chain(other).chain(ancestors) {
         if row as usize >= rows {
             return Err(WireError::NoRow { event, table, row });
         }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use crate::model::act::{Endpoint, Outcome, RawForm};
+use crate::model::act::{Endpoint, MemoryPair, Outcome, RawForm};
 use crate::model::bytes::RawBytes;
-use crate::model::event::{self, Activity, Event, EventKind, What};
+use crate::model::event::{self, Activity, Event, EventKind, Folded, Party, What};
 use crate::model::identity::Attribution;
-use crate::model::process::Process;
+use crate::model::process::{Process, ProcessKey};
 use crate::model::time::ClockPair;
 
 use super::bytes::WireAddress;
@@ -109,13 +109,14 @@ impl BatchBuilder {
 
     /// Whether another event could exceed a limit of the format.
     pub fn is_full(&self) -> bool {
-        let rows = MAX_ROWS - MAX_LINEAGE - 1;
+        // Who acts, another process that it is about, and the lineage.
+        let rows = MAX_ROWS - MAX_LINEAGE - 2;
         self.batch.events.len() >= MAX_EVENTS
             || self.batch.processes.len() >= rows
             || self.batch.credentials.len() >= rows
             || self.batch.cgroups.len() >= rows
             || self.batch.namespaces.len() >= rows
-            || self.batch.attributions.len() >= MAX_ROWS
+            || self.batch.attributions.len() >= MAX_ROWS - 1
     }
 
     /// Adds an event. `false`, and nothing is added, where the batch [is full](Self::is_full), or `seq` is not above
@@ -173,6 +174,8 @@ impl BatchBuilder {
             raw: None,
             attempt: None,
             named: None,
+            memory: None,
+            key: None,
         };
         if let Some(names) = what.names() {
             self.estimated_bytes += names.claims.iter().map(|claim| claim.name.len() + 32).sum::<usize>();
@@ -206,8 +209,24 @@ impl BatchBuilder {
                     names: names.into(),
                 });
             }
+            What::MemoryAccess(event::MemoryAccess { target, way, relation, refused }) => {
+                row.memory = Some(v1::Memory {
+                    target: self.party(target),
+                    how: names::way(*way).into(),
+                    relation: names::relation(*relation).into(),
+                    errno: *refused,
+                });
+            }
+            What::KeyAccess(access) => {
+                self.estimated_bytes += key_bytes(access);
+                row.key = Some(key_row(access));
+            }
         }
         row
+    }
+
+    fn party(&mut self, party: &Party) -> v1::Party {
+        v1::Party(self.attribution(&party.attribution), self.process(&party.process))
     }
 
     fn attribution(&mut self, attribution: &Arc<Attribution>) -> u32 {
@@ -371,9 +390,39 @@ fn attempt_row(attempt: &event::CredentialAttempt) -> v1::Attempt {
     }
 }
 
+/// Bytes of what a key is called.
+pub(crate) fn key_bytes(access: &event::KeyAccess) -> usize {
+    access.name.as_ref().map_or(0, |name| name.kind.as_bytes().len() + name.description.as_bytes().len())
+}
+
+fn key_row(access: &event::KeyAccess) -> v1::Key {
+    let event::KeyAccess { serial, name, refused } = access;
+    let name = name.as_ref();
+    v1::Key {
+        serial: *serial,
+        kind: name.map(|name| (&name.kind).into()),
+        description: name.map(|name| (&name.description).into()),
+        truncated: name.is_some_and(|name| name.truncated),
+        owner: name.and_then(|name| name.owner),
+        errno: *refused,
+    }
+}
+
 fn repeat_row(repeat: &event::Repeat) -> v1::Repeat {
-    let event::Repeat { cookie, remote, count, last } = *repeat;
-    v1::Repeat { cookie, remote: remote.into(), count, last_ns: last.ns }
+    let event::Repeat { of, count, last } = *repeat;
+    let (cookie, remote, memory) = match of {
+        Folded::Flow { cookie, remote } => (Some(cookie), Some(remote.into()), None),
+        Folded::Memory(MemoryPair { actor, target, way, refused }) => {
+            let pair = |process: ProcessKey| (process.pid, process.start.ns);
+            let how = names::way(way).into();
+            (
+                None,
+                None,
+                Some(v1::Reach { actor: pair(actor), target: target.map(pair), how, errno: refused }),
+            )
+        }
+    };
+    v1::Repeat { cookie, remote, memory, count, last_ns: last.ns }
 }
 
 fn gap_row(gap: &event::Gap) -> v1::Gap {

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::act::{Access, Actor, Endpoint, Namespaces, Outcome, Protocol, RawForm, UnknownOutcome};
+use crate::model::act::{
+    Access, Actor, Endpoint, KeyName, MemoryPair, MemoryWay, Namespaces, Outcome, Protocol, RawForm,
+    UnknownOutcome,
+};
 use crate::model::bytes::RawBytes;
 use crate::model::event::{
     Activity, AgentStatus, Connection, CredentialAccess, CredentialAttempt, DatagramFlow, Event, EventKind,
-    Gap, NamedConnection, Repeat, Traffic, What, Why,
+    Folded, Gap, KeyAccess, MemoryAccess, NamedConnection, Party, Relation, Repeat, Traffic, What, Why,
 };
 use crate::model::identity::{Attribution, Confidence, Evidence, Identity};
 use crate::model::name::{Claim, Names, Source};
@@ -321,7 +324,39 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
     };
     let moved = activity(curl(), "fexit/vfs_rename", What::CredentialAccess(moved));
 
-    let repeat = Repeat { cookie: 8194, remote, count: 12, last: BootTime::from_ns(at(900_000_000)) };
+    let daemon = Arc::new(process(812, "/usr/sbin/sshd", &["sshd"]));
+    let target = daemon.key;
+    let whose = Arc::new(Attribution {
+        identity: Identity::SystemUnit { unit: b"ssh"[..].into() },
+        evidence: Vec::new(),
+        confidence: Confidence::Observed,
+        human: None,
+        blended: Vec::new(),
+    });
+    let target_party = Party { attribution: whose, process: daemon };
+    let memory = |way, refused| {
+        let target = target_party.clone();
+        What::MemoryAccess(MemoryAccess { target, way, relation: Relation::Other, refused })
+    };
+    let gdb = || process(4324, "/usr/bin/gdb", &["gdb", "-p", "812"]);
+    let reader = gdb().key;
+    let read_memory = activity(gdb(), "fexit/__ptrace_may_access", memory(MemoryWay::VmRead, None));
+    let kept_out = activity(gdb(), "fexit/environ_open", memory(MemoryWay::ProcEnviron, Some(13)));
+    let pair = MemoryPair { actor: reader, target: Some(target), way: MemoryWay::VmRead, refused: None };
+    let reads = Repeat { of: Folded::Memory(pair), count: 3, last: BootTime::from_ns(at(88_500_000_000)) };
+
+    let key = |name, refused| What::KeyAccess(KeyAccess { serial: 812_345_678, name, refused });
+    let ticket = KeyName {
+        kind: "user".into(),
+        description: "krbtgt/EXAMPLE.COM@EXAMPLE.COM".into(),
+        truncated: false,
+        owner: Some(1000),
+    };
+    let read_key = activity(curl(), "fexit/keyctl_read_key", key(Some(ticket), None));
+    let numbered = activity(curl(), "tp_btf/sys_exit", key(None, Some(13)));
+
+    let of = Folded::Flow { cookie: 8194, remote };
+    let repeat = Repeat { of, count: 12, last: BootTime::from_ns(at(900_000_000)) };
     let gap = Gap { stage: "kernel", cause: "dropped_ring_full", family: Some("connection"), lost: 17 };
     let status = AgentStatus {
         phase: "heartbeat",
@@ -348,5 +383,10 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("credential_attempt_claimed", event(at(85_000_000_000), claimed)),
         ("connection_name", event(at(83_500_000_000), named)),
         ("credential_access_rename", event(at(86_000_000_000), moved)),
+        ("memory_access", event(at(87_000_000_000), read_memory)),
+        ("memory_access_refused", event(at(88_000_000_000), kept_out)),
+        ("repeat_memory", plain(89_000_000_000, EventKind::Repeat(reads))),
+        ("key_access", event(at(90_000_000_000), read_key)),
+        ("key_access_refused", event(at(91_000_000_000), numbered)),
     ]
 }

@@ -53,8 +53,8 @@ mod properties;
 mod size;
 
 pub use decode::{WireError, decode};
-pub(crate) use encode::both_paths;
 pub use encode::{BatchBuilder, Origin, to_bytes};
+pub(crate) use encode::{both_paths, key_bytes};
 pub use json::write_json_line;
 pub use view::{ActivityView, Body, Deed, View};
 

@@ -1,6 +1,7 @@
 //! Stable names of the model's values: the same on the wire and in JSON.
 
-use crate::model::act::{Access, Outcome, Protocol, UnknownOutcome};
+use crate::model::act::{Access, MemoryWay, Outcome, Protocol, UnknownOutcome};
+use crate::model::event::Relation;
 use crate::model::identity::{Confidence, Identity};
 use crate::model::name::Source;
 use crate::model::process::{Origin, StdioKind};
@@ -95,6 +96,31 @@ pub(super) const fn access(access: Access) -> &'static str {
         (false, true) => "write",
         (false, false) => "none",
     }
+}
+
+pub(super) const fn way(way: MemoryWay) -> &'static str {
+    match way {
+        MemoryWay::Ptrace => "ptrace",
+        MemoryWay::Traceme => "traceme",
+        MemoryWay::VmRead => "process_vm_readv",
+        MemoryWay::VmWrite => "process_vm_writev",
+        MemoryWay::ProcMem => "proc_mem",
+        MemoryWay::ProcEnviron => "proc_environ",
+        MemoryWay::Other => "other",
+    }
+}
+
+pub(super) const fn relation(relation: Relation) -> &'static str {
+    match relation {
+        Relation::Descendant => "descendant",
+        Relation::Ancestor => "ancestor",
+        Relation::Other => "other",
+    }
+}
+
+/// What was answered to who asked for memory.
+pub(super) const fn answer(errno: Option<u32>) -> &'static str {
+    if errno.is_some() { "refused" } else { "allowed" }
 }
 
 /// Outcome, errno, reason.

@@ -136,6 +136,12 @@ pub struct Activity {
     /// A connection has another name than was told with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named: Option<Named>,
+    /// The memory of another process was reached, or that was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
+    /// A key was read, or that was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
 }
 
 /// What is said of a destination's name.
@@ -317,6 +323,61 @@ pub struct Attempt {
     pub errno: u32,
 }
 
+/// The memory of another process was reached, or that was refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Whose it is.
+    pub target: Party,
+    /// How.
+    pub how: Text,
+    /// What the other is to the one that acts.
+    pub relation: Text,
+    /// Positive errno of a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno: Option<u32>,
+}
+
+/// A key was read, or that was refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Key {
+    /// Its serial number.
+    pub serial: u32,
+    /// Its type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<WireBytes>,
+    /// Its description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<WireBytes>,
+    /// Whether the description lacks its end.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub truncated: bool,
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<u32>,
+    /// Positive errno of a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno: Option<u32>,
+}
+
+/// Another process than the one that acts: indexes into `attributions` and `processes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Party(pub u32, pub u32);
+
+/// Two processes, pid and start of each: one reached into the other's memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reach {
+    /// Who reached.
+    pub actor: (u32, u64),
+    /// Whose memory it is; none for environments, whosesoever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<(u32, u64)>,
+    /// How.
+    pub how: Text,
+    /// Positive errno of a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno: Option<u32>,
+}
+
 /// Of before there were other ways.
 const OPENED: &str = "open";
 
@@ -331,10 +392,15 @@ fn is_opened(how: &Text) -> bool {
 /// A folded activity happened again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Repeat {
-    /// Socket cookie of the flow.
-    pub cookie: u64,
-    /// The peer.
-    pub remote: Endpoint,
+    /// Socket cookie of a flow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<u64>,
+    /// Its peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Endpoint>,
+    /// A reach into another's memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Reach>,
     /// How often since the last report.
     pub count: u64,
     /// The last time, ns since boot.

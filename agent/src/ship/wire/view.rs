@@ -3,8 +3,8 @@
 use super::bytes::WireBytes;
 use super::rows::{Attribution, Cgroup, Ids, Namespaces, Process};
 use super::v1::{
-    Activity, Attempt, Batch, Connection, Credential, Datagram, Event, Gap, Named, Names, RawSocket, Repeat,
-    Status, Traffic,
+    Activity, Attempt, Batch, Connection, Credential, Datagram, Event, Gap, Key, Memory, Named, Names, Party,
+    RawSocket, Repeat, Status, Traffic,
 };
 use crate::model::time::{BootTime, ClockPair, WallTime};
 
@@ -69,6 +69,10 @@ pub enum Deed<'a> {
     Attempt(&'a Attempt),
     /// A connection has another name than was told with it.
     Named(&'a Named),
+    /// The memory of another process was reached, or that was refused.
+    Memory(&'a Memory),
+    /// A key was read, or that was refused.
+    Key(&'a Key),
     /// Of a kind that this program does not know.
     Unknown,
 }
@@ -145,6 +149,8 @@ impl<'a> View<'a> {
                 Deed::Raw(_) => "raw_socket",
                 Deed::Attempt(_) => "credential_attempt",
                 Deed::Named(_) => "connection_name",
+                Deed::Memory(_) => "memory_access",
+                Deed::Key(_) => "key_access",
                 Deed::Unknown => "unknown",
             },
             Body::Repeat(_) => "repeat",
@@ -167,6 +173,8 @@ impl<'a> View<'a> {
             Activity { raw: Some(raw), .. } => Deed::Raw(raw),
             Activity { attempt: Some(attempt), .. } => Deed::Attempt(attempt),
             Activity { named: Some(named), .. } => Deed::Named(named),
+            Activity { memory: Some(memory), .. } => Deed::Memory(memory),
+            Activity { key: Some(key), .. } => Deed::Key(key),
             _ => Deed::Unknown,
         };
         Some(ActivityView {
@@ -187,6 +195,14 @@ impl<'a> ActivityView<'a> {
     pub fn lineage(&self) -> impl DoubleEndedIterator<Item = &'a Process> + use<'a> {
         let processes = &self.batch.processes;
         self.activity.lineage.iter().filter_map(|row| processes.get(*row as usize))
+    }
+}
+
+impl<'a> ActivityView<'a> {
+    /// Another process than the one that acts; `None` for an index outside its table, as above.
+    pub fn party(&self, party: Party) -> Option<(&'a Attribution, &'a Process)> {
+        let Party(who, process) = party;
+        Some((self.batch.attributions.get(who as usize)?, self.batch.processes.get(process as usize)?))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::schema::{
     Activity, Ancestor, Attempt, Body, Claim, Connection, Counter, Credential, Datagram, Deed, Evidence, Gap,
-    Line, Marker, Moment, Named, Names, Process, RawSocket, Remote, Repeat, Serving, Status, Traffic,
+    Key, Line, Marker, Memory, Moment, Named, Names, Process, RawSocket, Reach, Remote, Repeat, Serving,
+    Status, Target, Traffic,
 };
 use super::text::{always, rfc3339, text, texts};
 use crate::model::time::WallTime;
@@ -60,6 +61,8 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
                 view::Deed::Raw(row) => Deed::Raw(raw_socket(row)),
                 view::Deed::Attempt(row) => Deed::Attempt(attempt(row)),
                 view::Deed::Named(row) => Deed::Named(named(row)),
+                view::Deed::Memory(row) => Deed::Memory(memory(view, row)),
+                view::Deed::Key(row) => Deed::Key(key(row)),
                 view::Deed::Unknown => Deed::Unknown {},
             },
             lineage: view.lineage().map(ancestor).collect(),
@@ -256,21 +259,70 @@ fn attempt(row: &v1::Attempt) -> Attempt<'_> {
     }
 }
 
+fn memory<'a>(view: &ActivityView<'a>, row: &'a v1::Memory) -> Memory<'a> {
+    let v1::Memory { target, how, relation, errno } = row;
+    let other = view.party(*target);
+    Memory {
+        how,
+        outcome: names::answer(*errno),
+        errno: errno.and_then(names::errno),
+        errno_number: *errno,
+        same_identity: other.is_some_and(|(who, _)| who.identity == view.attribution.identity),
+        target: other.map(|(who, process)| {
+            let (target_exe, target_exe_b64) = text(&process.exe);
+            Target {
+                target_identity: &who.identity,
+                target_identity_kind: &who.kind,
+                target_pid: process.pid,
+                target_start_ns: process.start_ns,
+                target_exe,
+                target_exe_b64,
+            }
+        }),
+        relation,
+    }
+}
+
+fn key(row: &v1::Key) -> Key<'_> {
+    let v1::Key { serial, kind, description, truncated, owner, errno } = row;
+    let (key_type, key_type_b64) = kind.as_ref().map_or((None, None), text);
+    let (key_description, key_description_b64) = description.as_ref().map_or((None, None), text);
+    Key {
+        key_serial: *serial,
+        key_type,
+        key_type_b64,
+        key_description,
+        key_description_b64,
+        key_description_truncated: *truncated,
+        key_uid: *owner,
+        outcome: names::answer(*errno),
+        errno: errno.and_then(names::errno),
+        errno_number: *errno,
+    }
+}
+
 fn ancestor(row: &rows::Process) -> Ancestor<'_> {
     let (exe, exe_b64) = text(&row.exe);
     let (argv, argv_b64) = texts(&row.argv);
     Ancestor { pid: row.pid, start_ns: row.start_ns, exe, exe_b64, argv, argv_b64 }
 }
 
-fn repeat(row: &v1::Repeat, last: WallTime) -> Repeat {
-    let v1::Repeat { cookie, remote: peer, count, last_ns } = row;
+fn repeat(row: &v1::Repeat, last: WallTime) -> Repeat<'_> {
+    let v1::Repeat { cookie, remote: peer, memory, count, last_ns } = row;
     Repeat {
         cookie: *cookie,
-        remote: remote(peer),
+        remote: peer.as_ref().map(remote),
+        memory: memory.as_ref().map(reach),
         count: *count,
         last_boot_ns: *last_ns,
         last_time: rfc3339(last),
     }
+}
+
+fn reach(row: &v1::Reach) -> Reach<'_> {
+    let v1::Reach { actor, target, how, errno } = row;
+    let ((pid, start_ns), (target_pid, target_start_ns)) = (*actor, target.unzip());
+    Reach { pid, start_ns, how, outcome: names::answer(*errno), target_pid, target_start_ns }
 }
 
 fn gap(row: &v1::Gap) -> Gap<'_> {

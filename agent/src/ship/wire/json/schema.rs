@@ -29,7 +29,7 @@ pub(super) struct Line<'a> {
 #[serde(untagged)]
 pub(super) enum Body<'a> {
     Activity(Box<Activity<'a>>),
-    Repeat(Repeat),
+    Repeat(Repeat<'a>),
     Gap(Gap<'a>),
     Status(Status<'a>),
     Unknown {},
@@ -167,6 +167,8 @@ pub(super) enum Deed<'a> {
     Raw(RawSocket<'a>),
     Attempt(Attempt<'a>),
     Named(Named<'a>),
+    Memory(Memory<'a>),
+    Key(Key<'a>),
     Unknown {},
 }
 
@@ -325,6 +327,66 @@ pub(super) struct Attempt<'a> {
 }
 
 #[derive(Serialize)]
+pub(super) struct Memory<'a> {
+    pub(super) how: &'a str,
+    pub(super) outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) errno: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) errno_number: Option<u32>,
+    #[serde(flatten)]
+    pub(super) target: Option<Target<'a>>,
+    pub(super) same_identity: bool,
+    pub(super) relation: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Target<'a> {
+    pub(super) target_identity: &'a str,
+    pub(super) target_identity_kind: &'a str,
+    pub(super) target_pid: u32,
+    pub(super) target_start_ns: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) target_exe: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) target_exe_b64: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Key<'a> {
+    pub(super) key_serial: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key_type: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key_type_b64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key_description: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key_description_b64: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) key_description_truncated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key_uid: Option<u32>,
+    pub(super) outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) errno: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) errno_number: Option<u32>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Reach<'a> {
+    pub(super) pid: u32,
+    pub(super) start_ns: u64,
+    pub(super) how: &'a str,
+    pub(super) outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) target_pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) target_start_ns: Option<u64>,
+}
+
+#[derive(Serialize)]
 pub(super) struct Ancestor<'a> {
     pub(super) pid: u32,
     pub(super) start_ns: u64,
@@ -339,10 +401,13 @@ pub(super) struct Ancestor<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct Repeat {
-    pub(super) cookie: u64,
+pub(super) struct Repeat<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cookie: Option<u64>,
     #[serde(flatten)]
-    pub(super) remote: Remote,
+    pub(super) remote: Option<Remote>,
+    #[serde(flatten)]
+    pub(super) memory: Option<Reach<'a>>,
     pub(super) count: u64,
     pub(super) last_boot_ns: u64,
     pub(super) last_time: String,
