@@ -296,6 +296,7 @@ fn pend(place: u32, dentry: u64, change: Change, checked: i32, hook: u16) -> Opt
         output(record, scratch, errno, hook);
         return None;
     }
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be copied to the stack")]
     // SAFETY: the scratch space is larger than an entry.
     let kept = maps::PENDING.insert(bpf_get_current_pid_tgid(), unsafe { &*scratch.cast() }, 0);
     if kept.is_err() {

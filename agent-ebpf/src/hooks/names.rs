@@ -303,10 +303,12 @@ pub fn hello(ctx: &SkBuffContext) -> Option<()> {
     }
     let piece = Piece { ctx, payload, offset };
     let ticket = emit::attempt(Family::Name)?;
-    match length {
-        0..=SMALL => piece.tell::<{ SMALL as usize }>(ticket, length),
-        0..=MIDDLE => piece.tell::<{ MIDDLE as usize }>(ticket, length),
-        _ => piece.tell::<PAYLOAD_BYTES>(ticket, length),
+    if length <= SMALL {
+        piece.tell::<{ SMALL as usize }>(ticket, length);
+    } else if length <= MIDDLE {
+        piece.tell::<{ MIDDLE as usize }>(ticket, length);
+    } else {
+        piece.tell::<PAYLOAD_BYTES>(ticket, length);
     }
     Some(())
 }

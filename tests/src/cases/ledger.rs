@@ -34,10 +34,11 @@ struct Flood {
 
 impl Flood {
     fn run(setting: &Setting, options: &Options) -> Outcome<Self> {
-        let session = Session::start(setting, options)?;
-        let server = Server::start(V4)?;
+        // Before the session: that the file comes into place is told as well, where it is seen.
         let file = setting.places.get("ext4")?.join("flood").join(CREDENTIALS).join("key");
         places::write(&file, "secret\n")?;
+        let session = Session::start(setting, options)?;
+        let server = Server::start(V4)?;
         let mut command = Command::new(&setting.me);
         command.args(["act", "flood", "--path"]).arg(&file).arg("--to").arg(server.address.to_string());
         command.args(["--opens", &OPENS.to_string(), "--connects", &CONNECTS.to_string()]);

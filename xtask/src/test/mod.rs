@@ -32,6 +32,9 @@ pub(crate) struct TestArgs {
     /// No virtual machines.
     #[arg(long)]
     no_vm: bool,
+    /// Every test on every kernel: hours, where processors are few.
+    #[arg(long, conflicts_with_all = ["quick", "no_vm"])]
+    all: bool,
     /// Run only tests whose name contains one of these, and no other stage.
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
@@ -41,6 +44,21 @@ pub(crate) struct TestArgs {
 #[derive(Debug, thiserror::Error)]
 #[error("not all tests hold")]
 pub(crate) struct Failed;
+
+/// How much of the matrix of kernels and tests is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// Each rung whole on one kernel at least; the other machines load everything and see the plainest acts.
+    Usual,
+    /// Every test on every kernel.
+    All,
+}
+
+impl TestArgs {
+    fn extent(&self) -> Extent {
+        if self.all { Extent::All } else { Extent::Usual }
+    }
+}
 
 /// What a stage came to.
 #[derive(Debug)]
@@ -104,7 +122,7 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<(), Failed> 
     let started = Instant::now();
     let chosen = |stage: &Stage| args.filters.is_empty() || stage.is_for_filters();
     let (machines, others): (Vec<_>, Vec<_>) =
-        Stage::all().into_iter().filter(chosen).partition(|stage| stage.is_machine());
+        Stage::of(args.extent()).into_iter().filter(chosen).partition(|stage| stage.is_machine());
     let mut lines: Vec<_> = others.into_iter().map(|stage| perform(workspace, args, stage)).collect();
     lines.extend(side_by_side(machines, |stage| perform(workspace, args, stage)));
     summarize(&lines, started.elapsed())
@@ -257,9 +275,9 @@ mod tests {
 
     #[test]
     fn quick_leaves_out_what_needs_a_kernel() {
-        let args = TestArgs { quick: true, no_vm: false, filters: Vec::new() };
+        let args = TestArgs { quick: true, no_vm: false, all: false, filters: Vec::new() };
         let left: Vec<_> =
-            Stage::all().into_iter().filter(|stage| skipped(*stage, &args).is_none()).collect();
+            Stage::of(Extent::Usual).into_iter().filter(|stage| skipped(*stage, &args).is_none()).collect();
         assert!(left.contains(&Stage::Unit) && left.contains(&Stage::Lint), "{left:?}");
         assert!(!left.contains(&Stage::Host) && !left.iter().any(|stage| matches!(stage, Stage::Vm { .. })));
     }

@@ -4,7 +4,7 @@ use std::{env, fmt, fs, path::Path, process::Command, time::Duration};
 
 use clap::ValueEnum;
 
-use super::{Counts, Outcome, Reason, TestArgs, docs, packaging::Proof};
+use super::{Counts, Extent, Outcome, Reason, TestArgs, docs, packaging::Proof};
 use crate::{
     bench::insn,
     setup::{self, deny},
@@ -19,6 +19,10 @@ const VM_TIME_LIMIT: Duration = Duration::from_secs(1_800);
 const KERNEL_TESTS: &str = "telltale-tests";
 /// A test that takes minutes in an emulator, and whose subject is userspace: one machine is enough for it.
 const LONGEST_TEST: &str = "pid-reuse";
+/// What a machine runs whose rungs are tried whole on others: every program is loaded, the plainest acts are seen.
+const BRIEF: [&str; 4] = ["rung/", "readme", "connect/", "credential/ext4/"];
+/// The kernels of the usual run, each booted with and without `bpf` among the security modules.
+const USUAL: [Series; 2] = [Series::V6_1, Series::V6_12];
 
 /// One thing that is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,12 +57,16 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// All of them.
-    pub(super) fn all() -> Vec<Self> {
+    /// All of a run.
+    pub(super) fn of(extent: Extent) -> Vec<Self> {
         let both = |&series: &Series| [true, false].map(|bpf_lsm| Self::Vm { series, bpf_lsm });
         let mut all = vec![Self::Tools, Self::Format, Self::Lint, Self::LintKernel, Self::Policy];
         all.extend([Self::Unit, Self::Docs, Self::Host]);
-        all.extend(Series::value_variants().iter().flat_map(both));
+        let kernels = match extent {
+            Extent::Usual => &USUAL,
+            Extent::All => Series::value_variants(),
+        };
+        all.extend(kernels.iter().flat_map(both));
         all.extend(Proof::ALL.map(Self::Packaging));
         all.push(Self::Instructions);
         all
@@ -90,7 +98,7 @@ impl Stage {
             Self::Unit => unit(workspace, filters),
             Self::Docs => docs::run(workspace),
             Self::Host => host(workspace, filters),
-            Self::Vm { series, bpf_lsm } => in_vm(series, bpf_lsm, filters),
+            Self::Vm { series, bpf_lsm } => in_vm(series, bpf_lsm, &machine_runs(series, bpf_lsm, args)),
             Self::Packaging(proof) => proof.run(workspace),
             Self::Instructions => instructions(workspace),
         };
@@ -189,14 +197,14 @@ fn host(workspace: &Workspace, filters: &[String]) -> Ran {
     Ok(outcome(&ended, Counts::of_kernel_tests(&ended.output())))
 }
 
-fn in_vm(series: Series, bpf_lsm: bool, filters: &[String]) -> Ran {
+fn in_vm(series: Series, bpf_lsm: bool, arguments: &[String]) -> Ran {
     let failed = |detail: String| Ok(Outcome::Failed(Counts::ONE_FAILED, detail));
     // Built once; for the next machine cargo finds nothing to do.
     let binaries = match vm::build_static() {
         Ok(binaries) => binaries,
         Err(error) => return failed(error.to_string()),
     };
-    let command = std::iter::once(KERNEL_TESTS.to_owned()).chain(machine_runs(series, bpf_lsm, filters));
+    let command = std::iter::once(KERNEL_TESTS.to_owned()).chain(arguments.iter().cloned());
     let spec = BootSpec {
         bpf_lsm,
         time_limit: VM_TIME_LIMIT,
@@ -236,20 +244,25 @@ fn instructions(workspace: &Workspace) -> Ran {
     })
 }
 
-/// What a virtual machine runs: where `bpf` is among the security modules, the rung that needs it; where it is not, the
-/// others on the older kernel, and the best of them on the newer: the last one runs on this machine's kernel too. The
-/// longest test in one machine.
-fn machine_runs(series: Series, bpf_lsm: bool, filters: &[String]) -> Vec<String> {
+/// What a virtual machine runs. Usually the rung that needs `bpf` among the security modules is tried whole on the newer
+/// kernel, the others on the older one, and the last also on this machine's kernel; a brief look is taken at the rest.
+/// The longest test runs in one machine.
+fn machine_runs(series: Series, bpf_lsm: bool, args: &TestArgs) -> Vec<String> {
     let mut command = vec!["run".to_owned()];
-    if !filters.is_empty() {
-        command.extend_from_slice(filters);
+    if !args.filters.is_empty() {
+        command.extend_from_slice(&args.filters);
         return command;
     }
-    if bpf_lsm || series != Series::V6_1 {
-        command.extend(["--sessions", "best"].map(str::to_owned));
+    if args.extent() == Extent::All {
+        return command;
     }
-    if !(bpf_lsm && series == Series::V6_1) {
-        command.extend(["--except", LONGEST_TEST].map(str::to_owned));
+    match (series, bpf_lsm) {
+        (Series::V6_12, true) => command.extend(["--sessions", "best"].map(str::to_owned)),
+        (Series::V6_1, false) => command.extend(["--except", LONGEST_TEST].map(str::to_owned)),
+        _ => {
+            command.extend(["--sessions", "best"].map(str::to_owned));
+            command.extend(BRIEF.map(str::to_owned));
+        }
     }
     command
 }
@@ -283,23 +296,39 @@ fn path_with(dir: &Path) -> std::ffi::OsString {
 mod tests {
     use super::*;
 
-    #[test]
-    fn both_kernels_are_booted_both_ways() {
-        let machines = Stage::all().into_iter().filter(|stage| matches!(stage, Stage::Vm { .. }));
-        assert_eq!(machines.count(), 4);
+    fn args(all: bool, filters: &[&str]) -> TestArgs {
+        let filters = filters.iter().map(|filter| (*filter).to_owned()).collect();
+        TestArgs { quick: false, no_vm: false, all, filters }
+    }
+
+    fn machines(args: &TestArgs) -> Vec<Vec<String>> {
+        let stages = Stage::of(args.extent()).into_iter();
+        let run = |stage| match stage {
+            Stage::Vm { series, bpf_lsm } => Some(machine_runs(series, bpf_lsm, args)),
+            _ => None,
+        };
+        stages.filter_map(run).collect()
     }
 
     #[test]
-    fn the_longest_test_runs_in_one_machine_unless_it_is_named() {
-        let with = |filters: &[String]| {
-            let machines = Stage::all().into_iter().filter_map(|stage| match stage {
-                Stage::Vm { series, bpf_lsm } => Some(machine_runs(series, bpf_lsm, filters)),
-                _ => None,
-            });
-            machines.filter(|command| !command.iter().any(|word| word == "--except")).count()
+    fn every_kernel_is_booted_both_ways() {
+        assert_eq!(machines(&args(false, &[])).len(), 4);
+        assert_eq!(machines(&args(true, &[])).len(), Series::value_variants().len() * 2);
+    }
+
+    #[test]
+    fn the_longest_test_runs_in_one_machine_unless_all_is_asked_for_or_it_is_named() {
+        let with = |args: &TestArgs| {
+            let machines = machines(args).into_iter();
+            let runs = |command: &Vec<String>| {
+                let is_brief = BRIEF.iter().any(|filter| command.iter().any(|word| word == filter));
+                !is_brief && !command.iter().any(|word| word == "--except")
+            };
+            machines.filter(runs).count()
         };
-        assert_eq!(with(&[]), 1);
-        assert_eq!(with(&[LONGEST_TEST.to_owned()]), 4);
+        assert_eq!(with(&args(false, &[])), 1);
+        assert_eq!(with(&args(false, &[LONGEST_TEST])), 4);
+        assert_eq!(with(&args(true, &[])), machines(&args(true, &[])).len());
     }
 
     #[test]

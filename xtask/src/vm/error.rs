@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf, process::ExitStatus, time::Duration};
 
+use super::archive::ArchiveKind;
+
 /// Exit status of a boot that its time limit ended, as `timeout(1)` has it.
 const EXIT_TIME_LIMIT: u8 = 124;
 /// Exit status when the virtual machine itself failed, as container runtimes have it.
@@ -20,10 +22,17 @@ pub(crate) enum VmError {
     },
     /// Nothing says where kernels are.
     #[error(
-        "apt knows no archive of Debian's security updates, where the kernels are: add it to /etc/apt/sources.list.d, \
-         run apt-get update, and try again"
+        "apt knows no archive of Debian's {}, where the kernel is: add it to /etc/apt/sources.list.d, \
+         run apt-get update, and try again",
+        match archive {
+            ArchiveKind::Security => "security updates",
+            ArchiveKind::Main => "releases",
+        }
     )]
-    NoArchive,
+    NoArchive {
+        /// The one that was looked for.
+        archive: ArchiveKind,
+    },
     /// A host program ran and failed.
     #[error("{doing}: `{command}` ended with {status}\n{stderr}")]
     Command {
@@ -48,7 +57,7 @@ pub(crate) enum VmError {
     },
     /// The archive's index does not name a kernel of the series asked for.
     #[error(
-        "suite `{suite}` offers no {series} cloud kernel ({found}): Debian has moved on; \
+        "suite `{suite}` offers no {series} cloud kernel: Debian has moved on; \
          correct the suite in xtask/src/vm/kernel.rs"
     )]
     NoKernel {
@@ -56,8 +65,6 @@ pub(crate) enum VmError {
         series: &'static str,
         /// Debian suite asked.
         suite: &'static str,
-        /// What its index said instead.
-        found: String,
     },
     /// The unpacked kernel package is not laid out as expected.
     #[error("kernel package in {} has no {what}: delete that directory and run again", path.display())]

@@ -1,7 +1,7 @@
 //! `cargo xtask vm`: a command in a virtual machine with a distribution's kernel.
 //!
 //! ```text
-//! kernel.rs     Debian's cloud kernel, from the cache or the archive
+//! kernel.rs     Debian's cloud kernel, from the cache or else, by archive.rs, from Debian
 //! modules.rs    its modules            \
 //! userland.rs   the host's programs     > initramfs layers, laid end to end by initramfs.rs
 //! boot.rs       init.sh and the command  /; the whole way from a description to an exit status
@@ -13,6 +13,7 @@
 //! `/mnt/tmpfs` on tmpfs, `/mnt/ext4` on an ext4 image, `/mnt/overlay` on overlayfs over ext4 (`/mnt/layers`), and
 //! sh, cat, curl, python3, bpftool and busybox's applets on its `PATH`. It has no network beyond loopback.
 
+mod archive;
 mod boot;
 mod build;
 mod cache;

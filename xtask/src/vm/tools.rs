@@ -24,6 +24,7 @@ pub(super) const QEMU: Tool = Tool { name: "qemu-system-x86_64", package: "qemu-
 pub(super) const SETPRIV: Tool = Tool { name: "setpriv", package: "util-linux" };
 pub(super) const APT_GET: Tool = Tool { name: "apt-get", package: "apt" };
 pub(super) const APT_CACHE: Tool = Tool { name: "apt-cache", package: "apt" };
+pub(super) const DPKG: Tool = Tool { name: "dpkg", package: "dpkg" };
 pub(super) const DPKG_DEB: Tool = Tool { name: "dpkg-deb", package: "dpkg" };
 pub(super) const XZ: Tool = Tool { name: "xz", package: "xz-utils" };
 pub(super) const LDD: Tool = Tool { name: "ldd", package: "libc-bin" };
