@@ -136,10 +136,8 @@ pub struct MemoryKey {
     pub actor_start_boot_ns: u64,
     /// Start of the other one.
     pub target_start_boot_ns: u64,
-    /// Address of the first one's memory map: another after each exec.
-    pub actor_memory: u64,
-    /// Address of the other's.
-    pub target_memory: u64,
+    /// The addresses of the memory maps of both, in one number: another after each exec.
+    pub memories: u64,
     /// Pid of who reached.
     pub actor_tgid: u32,
     /// Pid of the other one.

@@ -8,13 +8,15 @@
 use agent_common::counters::{Counter, Family};
 use agent_common::limits::{KEY_DESCRIPTION_BYTES, KEY_TYPE_BYTES, PENDING_KEY_BYTES};
 use agent_common::records::{KeyRecord, hook, key_flag, kind};
+use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use aya_ebpf::macros::fexit;
 use aya_ebpf::programs::FExitContext;
 
 use crate::kstruct::{
-    Key, Probed, Task, Typed, eight_bytes, first_argument, fourth_argument, second_argument, third_argument,
+    Access, Key, Probed, Task, Typed, eight_bytes, first_argument, fourth_argument, second_argument,
+    third_argument,
 };
 use crate::{current, emit, maps};
 
@@ -32,7 +34,7 @@ const START: usize = size_of::<KeyRecord>();
 #[fexit(function = "key_task_permission")]
 pub fn key_checked(ctx: FExitContext) -> i32 {
     if ctx.arg::<u32>(2) == NEED_READ {
-        let _ = checked(Key::of_reference(ctx.arg::<u64>(0)));
+        let _ = checked(ctx.as_ptr() as u64);
     }
     0
 }
@@ -45,7 +47,10 @@ pub fn key_read(ctx: FExitContext) -> i32 {
 }
 
 #[inline(always)]
-fn checked(key: Key<Probed>) -> Option<()> {
+fn checked(arguments: u64) -> Option<()> {
+    // The first argument points to a structure that the kernel defines nowhere: the verifier lets nobody load it.
+    // SAFETY: probed.
+    let key = Key::of_reference(unsafe { Probed::load(arguments, 0)? });
     let scratch = maps::KEY_SCRATCH.get_ptr_mut(0)?.cast::<u8>();
     // SAFETY: the scratch space is larger than the fixed part and aligned to 8.
     let record = unsafe { &mut *scratch.cast::<KeyRecord>() };
@@ -82,8 +87,10 @@ fn checked(key: Key<Probed>) -> Option<()> {
     if read == KEY_DESCRIPTION_BYTES as i64 {
         record.flags = key_flag::DESCRIPTION_TRUNCATED;
     }
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be copied to the stack")]
     // SAFETY: the scratch space has the size of an entry.
-    if maps::PENDING_KEYS.insert(bpf_get_current_pid_tgid(), unsafe { &*scratch.cast() }, 0).is_err() {
+    let kept = maps::PENDING_KEYS.insert(bpf_get_current_pid_tgid(), unsafe { &*scratch.cast() }, 0);
+    if kept.is_err() {
         emit::count(Family::Key, Counter::MapFull);
     }
     Some(())
@@ -102,8 +109,8 @@ fn read(buffer: u64, room: u64, returned: i64) -> Option<()> {
     Some(())
 }
 
-/// `keyctl` has returned, where no trampoline sees it.
-#[inline(always)]
+/// `keyctl` has returned, where no trampoline sees it. A function of its own, for the sake of the stack.
+#[inline(never)]
 pub fn call_returned(registers: u64, returned: i64) -> Option<()> {
     if first_argument(registers)? as u32 != KEYCTL_READ {
         return None;

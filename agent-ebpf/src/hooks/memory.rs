@@ -1,20 +1,22 @@
 //! Memory of other processes: attached to, read, written, or opened.
 //!
 //! With trampolines: `__ptrace_may_access`, which `ptrace`, `process_vm_readv` and `process_vm_writev` ask, and the opens
-//! of `/proc/PID/mem` and `/proc/PID/environ`, each with its answer: a refusal is told too. What asks for less (`ps`
+//! of `/proc/PID/mem` and `/proc/PID/environ`, each with its answer: a refusal is told too, and one by the mode of the
+//! file by `refused`. What asks for less (`ps`
 //! reads `/proc/PID/stat`) asks in another mode and is passed over. Without trampolines: the exit of these calls. A
 //! process that looks at itself, by whichever of its threads, is never told.
 
 use agent_common::counters::{Counter, Family};
 use agent_common::keys::{FlowCount, MemoryKey};
-use agent_common::records::{Actor, MemoryRecord, hook, kind, memory};
+use agent_common::records::{MemoryRecord, hook, kind, memory};
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::fexit;
 use aya_ebpf::programs::FExitContext;
 
 use super::number::{self, compatible};
 use crate::kstruct::{
-    Access, Dentry, Inode, Probed, Task, Typed, first_argument, is_32_bit, second_argument, syscall_number,
+    Access, Dentry, Inode, Probed, Task, Typed, eight_bytes, first_argument, is_32_bit, second_argument,
+    syscall_number,
 };
 use crate::{current, emit, maps};
 
@@ -107,23 +109,35 @@ pub fn has_mode_of_memory(mode: u16) -> bool {
     mode == MEM_MODE || mode == ENVIRON_MODE
 }
 
-/// A file that may be one of /proc was opened, where no trampoline sees it; `None` where it is another.
-#[inline(always)]
+/// A file that may be one of /proc was opened, where no trampoline sees it; `None` where it is another. A function of its
+/// own, as `call_returned` is: what the same program calls besides needs the room on the stack.
+#[inline(never)]
 pub fn opened(inode: Inode<Probed>, dentry: Dentry<Probed>) -> Option<()> {
+    looked_up(inode, dentry, 0, hook::SYS_EXIT)
+}
+
+/// The same, refused by its mode.
+#[inline(never)]
+pub fn refused(inode: Inode<Probed>, dentry: Dentry<Probed>) -> Option<()> {
+    looked_up(inode, dentry, EACCES as u32, hook::FEXIT_CAPABLE_OVER_INODE)
+}
+
+#[inline(always)]
+fn looked_up(inode: Inode<Probed>, dentry: Dentry<Probed>, errno: u32, hook: u16) -> Option<()> {
     if inode.magic()? != PROC_MAGIC {
         return None;
     }
-    let way = match agent_common::keys::until_nul(dentry.named()?.head) {
+    let way = match agent_common::keys::until_nul(eight_bytes(dentry.name()?)?) {
         MEM => memory::PROC_MEM,
         ENVIRON => memory::PROC_ENVIRON,
         _ => return None,
     };
-    let _ = reached(inode.process()?, way, 0, hook::SYS_EXIT);
+    let _ = reached(inode.process()?, way, errno, hook);
     Some(())
 }
 
 /// `ptrace`, `process_vm_readv` or `process_vm_writev` has returned, where no trampoline sees it.
-#[inline(always)]
+#[inline(never)]
 pub fn call_returned(registers: u64, call: u64, returned: i64) -> Option<()> {
     let errno = if returned >= 0 { 0 } else { errno(returned)? };
     if call == number::PTRACE {
@@ -200,11 +214,8 @@ fn traceme(parent: Task<Typed>, errno: u32, hook: u16) -> Option<()> {
     record.header = ticket.header(kind::MEMORY, hook, size_of::<MemoryRecord>() as u32);
     record.way = memory::TRACEME;
     record.errno = errno;
-    let fill = |actor: &mut Actor, target_actor: &mut Actor| {
-        current::fill_other(actor, parent)?;
-        current::fill(target_actor)
-    };
-    if fill(&mut record.actor, &mut record.target).is_none() {
+    if current::fill_other(&mut record.actor, parent).is_none() || current::fill(&mut record.target).is_none()
+    {
         ticket.discard(entry);
         return None;
     }
@@ -218,8 +229,7 @@ fn is_folded<A: Access, B: Access>(actor: Task<A>, target: Task<B>, way: u32, er
     let mut key = MemoryKey {
         actor_start_boot_ns: actor.group_leader()?.start_boot_ns()?,
         target_start_boot_ns: 0,
-        actor_memory: actor.memory()?.raw(),
-        target_memory: 0,
+        memories: actor.memory()?.raw(),
         actor_tgid: actor.tgid()?,
         target_tgid: 0,
         way,
@@ -228,7 +238,7 @@ fn is_folded<A: Access, B: Access>(actor: Task<A>, target: Task<B>, way: u32, er
     // `ps` looks at the environments of all: the first is told, and how many there were.
     if way != memory::PROC_ENVIRON {
         key.target_start_boot_ns = target.group_leader()?.start_boot_ns()?;
-        key.target_memory = target.memory()?.raw();
+        key.memories ^= target.memory()?.raw().rotate_left(16);
         key.target_tgid = target.tgid()?;
     }
     // SAFETY: no arguments.

@@ -13,7 +13,7 @@ use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_use
 use aya_ebpf::macros::fexit;
 use aya_ebpf::programs::FExitContext;
 
-use super::number;
+use super::{memory, number};
 use crate::kstruct::{
     Dentry, Inode, Lookup, Mount, Probed, Task, Typed, first_argument, is_32_bit, second_argument,
     syscall_number, third_argument,
@@ -62,6 +62,9 @@ fn refused(inode: Inode<Probed>) -> Option<()> {
     let kind = inode.mode()? & S_IFMT;
     if kind == S_IFREG {
         if call == number::EXECVE || call == number::EXECVEAT {
+            return None;
+        }
+        if memory::has_mode_of_memory(inode.mode()?) && memory::refused(inode, dentry).is_some() {
             return None;
         }
         let flags = verdict::judge(inode.key(), mount, dentry);

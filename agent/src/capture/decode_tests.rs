@@ -6,6 +6,7 @@ use zerocopy::IntoBytes;
 
 use super::*;
 use crate::capture::testing::{ExecSpec, Stream, actor as made_actor, file_identity, reversed};
+use crate::model::act::MemoryWay;
 use crate::model::process::{Marker, Stdio, StdioKind};
 
 const V4: &str = "127.0.0.1:8080";
@@ -41,7 +42,43 @@ fn one_of_each() -> Vec<Vec<u8>> {
         stream.established(9, peer(V4)),
         stream.datagram(&who, 10, peer("[2001:db8::1]:53")),
         stream.file_open(&who, "/etc/shadow", 8 << 20, 42),
+        stream.memory(&who, &made_actor(200, 55), records::memory::VM_READ, 0),
+        stream.key(&who, 7, (b"user", b"ticket"), 0),
     ]
+}
+
+#[test]
+fn another_process_is_told_as_whole_as_who_acts() {
+    let (who, other) = (made_actor(100, 50), made_actor(200, 55));
+    let mut stream = Stream::new(1_000);
+    let act = decode(&stream.memory(&who, &other, records::memory::PROC_MEM, 13)).unwrap();
+    let Deed::Memory(access) = act.deed else { panic!("{act:?}") };
+    assert_eq!((access.actor, access.target), (actor(&who), actor(&other)));
+    assert_eq!((access.way, access.refused), (MemoryWay::ProcMem, Some(13)));
+    let unknown = decode(&stream.memory(&who, &other, 99, 0)).unwrap_err();
+    assert_eq!((unknown, unknown.cause()), (DecodeError::Way(99), "kind"));
+}
+
+#[test]
+fn keys_are_told_with_their_names_and_no_more() {
+    let who = made_actor(100, 50);
+    let mut stream = Stream::new(1_000);
+    let read = |bytes: &[u8]| {
+        let act = decode(bytes).unwrap();
+        let Deed::Key(key) = act.deed else { panic!("{act:?}") };
+        key
+    };
+    let bytes = stream.key(&who, 7, (b"user", b"caf\xe9\n"), 0);
+    let key = read(&bytes);
+    let name = key.name.unwrap();
+    assert_eq!((name.kind.as_bytes(), name.description.as_bytes()), (&b"user"[..], &b"caf\xe9\n"[..]));
+    assert_eq!((key.serial, name.owner, name.truncated, key.refused), (7, Some(who.uid), false, None));
+    let flags = std::mem::offset_of!(records::KeyRecord, flags);
+    let unnamed = read(&patch(bytes.clone(), flags, &records::key_flag::UNNAMED.to_le_bytes()));
+    assert_eq!(unnamed.name, None);
+    let kind_length = std::mem::offset_of!(records::KeyRecord, type_length);
+    let error = decode(&patch(bytes, kind_length, &33_u16.to_le_bytes())).unwrap_err();
+    assert_eq!(error, DecodeError::Limit { part: "type of a key", length: 33, limit: 32 });
 }
 
 /// Writes a little-endian number over the bytes at `at`.

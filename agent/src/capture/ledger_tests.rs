@@ -108,9 +108,12 @@ impl House {
                 Deed::Datagram(_) | Deed::ConnectionEnd(_) | Deed::ConnectionUpdate(_) => self.tell(1),
                 Deed::DnsAnswer(_) => self.ledger.add(Tally::DnsAnswer, 1),
                 Deed::HelloPiece(_) => self.ledger.add(Tally::HelloPiece, 1),
-                Deed::RawSocket(_) | Deed::UnixConnect(_) | Deed::OpenRefused(_) | Deed::Change(_) => {
-                    self.tell(1);
-                }
+                Deed::RawSocket(_)
+                | Deed::UnixConnect(_)
+                | Deed::OpenRefused(_)
+                | Deed::Change(_)
+                | Deed::Memory(_)
+                | Deed::Key(_) => self.tell(1),
                 Deed::FileOpen(open) if open.file.inode % 2 == 0 => self.tell(1),
                 Deed::FileOpen(_) => self.ledger.add(Tally::NotACredential, 1),
                 Deed::Fork(_) | Deed::Exec(_) | Deed::Exit(_) => self.ledger.add(Tally::Context, 1),

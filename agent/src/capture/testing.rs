@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use agent_common::keys::InodeKey;
-use agent_common::limits::COMM_BYTES;
+use agent_common::limits::{COMM_BYTES, KEY_TYPE_BYTES};
 use agent_common::records::{
     Actor, AnswerRecord, ConnectRecord, ExecRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header,
-    HelloRecord, OutcomeRecord, RawSocketRecord, StdioIdentity, TrafficRecord, exec_flag, file_flag, hook,
-    kind, outcome,
+    HelloRecord, KeyRecord, MemoryRecord, OutcomeRecord, RawSocketRecord, StdioIdentity, TrafficRecord,
+    exec_flag, file_flag, hook, kind, outcome,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -283,6 +283,33 @@ impl Stream {
         let header = self.header(kind::RAW_SOCKET, hook, size_of::<RawSocketRecord>());
         let record = RawSocketRecord { header, actor: *actor, family, socket_type, protocol, reserved: 0 };
         record.as_bytes().to_vec()
+    }
+
+    /// `actor` reaches into the memory of `target`, in one of the ways of `agent_common::records::memory`.
+    pub fn memory(&mut self, actor: &Actor, target: &Actor, way: u32, errno: u32) -> Vec<u8> {
+        let hook = hook::FEXIT_PTRACE_MAY_ACCESS;
+        let header = self.header(kind::MEMORY, hook, size_of::<MemoryRecord>());
+        MemoryRecord { header, actor: *actor, target: *target, way, errno }.as_bytes().to_vec()
+    }
+
+    /// `actor` reads the key of a type and description.
+    pub fn key(&mut self, actor: &Actor, serial: u32, name: (&[u8], &[u8]), errno: u32) -> Vec<u8> {
+        let (kind_name, description) = name;
+        let length = size_of::<KeyRecord>() + KEY_TYPE_BYTES + description.len();
+        let record = KeyRecord {
+            header: self.header(kind::KEY, hook::FEXIT_KEY_READ, length),
+            actor: *actor,
+            serial,
+            owner: actor.uid,
+            errno,
+            flags: 0,
+            type_length: kind_name.len() as u16,
+            description_length: description.len() as u16,
+            reserved: 0,
+        };
+        let mut room = kind_name.to_vec();
+        room.resize(KEY_TYPE_BYTES, 0xff);
+        [record.as_bytes(), &room, description].concat()
     }
 
     /// `actor` connects to the unix socket bound at `path`, or, where that begins with a NUL, to one of the abstract

@@ -363,10 +363,15 @@ fn memory<'a>(activity: &ActivityView<'_>, memory: &'a Memory) -> Told<'a> {
 fn key(key: &Key) -> Told<'_> {
     let part = |bytes: &Option<WireBytes>| bytes.as_ref().map(|bytes| escaped(bytes.as_bytes()));
     let name: Vec<String> = [part(&key.kind), part(&key.description)].into_iter().flatten().collect();
-    let name = if name.is_empty() { format!("number {}", key.serial) } else { name.join(" ") };
     let refused: Vec<Span> = refusal(key.errno).into_iter().collect();
-    let serial = span(style::DIM, format!(" {}", key.serial));
-    let results = vec![[refused.clone(), vec![serial]].concat(), refused];
+    let short: Vec<Span> = key.errno.map(|_| span(style::BAD, " refused")).into_iter().collect();
+    let mut results = vec![refused.clone(), short];
+    let name = if name.is_empty() {
+        format!("number {}", key.serial)
+    } else {
+        results.insert(0, [refused, vec![span(style::DIM, format!(" {}", key.serial))]].concat());
+        name.join(" ")
+    };
     Told { verb: "key", target: span(style::DOUBT, name), keep: Keep::End, results }
 }
 

@@ -45,6 +45,11 @@ fn at_60_columns() {
 03:05:30 human/alice  curl[4321]   open  /etc/shadow refused
 03:05:28 human/alice  curl[4321]   name  login.example.org
 03:05:31 human/alice  curl[4321]   move  …e/.aws/credentials
+03:05:32 human/alice  gdb[4324]    vm-rd sshd[812] svc/ssh
+03:05:33 human/alice  gdb[4324]    env   sshd[812] refused
+03:05:34 vm-rd of process 812 again, 3 times (process 4324)
+03:05:35 human/alice  curl[4321]   key   …LE.COM@EXAMPLE.COM
+03:05:36 human/alice  curl[4321]   key   … 812345678 refused
 ",
     );
 }
@@ -71,6 +76,11 @@ fn at_100_columns() {
 03:05:30 human/alice      curl[4321] alice  open  /etc/shadow refused: EACCES … › claude › bash
 03:05:28 human/alice      curl[4321] alice  name  login.example.org           … › claude › bash
 03:05:31 human/alice      curl[4321] alice  move  …ome/alice/.aws/credentials … › claude › bash
+03:05:32 human/alice      gdb[4324] alice   vm-rd sshd[812] svc/ssh           … › claude › bash
+03:05:33 human/alice      gdb[4324] alice   env   sshd[812] refused: EACCES   … › claude › bash
+03:05:34 vm-rd of process 812 again, 3 times (process 4324)
+03:05:35 human/alice      curl[4321] alice  key   …gt/EXAMPLE.COM@EXAMPLE.COM … › claude › bash
+03:05:36 human/alice      curl[4321] alice  key   number 812345678 refused    … › claude › bash
 ",
     );
 }
@@ -97,6 +107,11 @@ fn at_200_columns() {
 03:05:30.000  human/alice                     curl[4321] alice              open  /etc/shadow refused: EACCES shadow                      sshd › bash › claude › bash
 03:05:28.500  human/alice                     curl[4321] alice              name  login.example.org at 192.0.2.10:443 (api.example.com)   sshd › bash › claude › bash
 03:05:31.000  human/alice                     curl[4321] alice              move  /home/alice/.aws/credentials → /home/alice/notes.txt    sshd › bash › claude › bash
+03:05:32.000  human/alice                     gdb[4324] alice               vm-rd sshd[812] svc/ssh                                       sshd › bash › claude › bash
+03:05:33.000  human/alice                     gdb[4324] alice               env   sshd[812] refused: EACCES svc/ssh                       sshd › bash › claude › bash
+03:05:34.000  vm-rd of process 812 again, 3 times (process 4324)
+03:05:35.000  human/alice                     curl[4321] alice              key   user krbtgt/EXAMPLE.COM@EXAMPLE.COM 812345678           sshd › bash › claude › bash
+03:05:36.000  human/alice                     curl[4321] alice              key   number 812345678 refused: EACCES                        sshd › bash › claude › bash
 ",
     );
 }
@@ -123,6 +138,11 @@ fn without_a_terminal() {
 03:05:30.000  human/alice               curl[4321] alice        open  /etc/shadow refused: EACCES shadow              sshd › bash › claude › bash
 03:05:28.500  human/alice               curl[4321] alice        name  login.example.org at 192.0.2.10:443 (api.example.com)  sshd › bash › claude › bash
 03:05:31.000  human/alice               curl[4321] alice        move  /home/alice/.aws/credentials → /home/alice/notes.txt aws-credentials  sshd › bash › claude › bash
+03:05:32.000  human/alice               gdb[4324] alice         vm-rd sshd[812] svc/ssh                               sshd › bash › claude › bash
+03:05:33.000  human/alice               gdb[4324] alice         env   sshd[812] refused: EACCES svc/ssh               sshd › bash › claude › bash
+03:05:34.000  vm-rd of process 812 again, 3 times (process 4324)
+03:05:35.000  human/alice               curl[4321] alice        key   user krbtgt/EXAMPLE.COM@EXAMPLE.COM 812345678   sshd › bash › claude › bash
+03:05:36.000  human/alice               curl[4321] alice        key   number 812345678 refused: EACCES                sshd › bash › claude › bash
 ",
     );
 }

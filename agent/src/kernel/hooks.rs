@@ -451,8 +451,9 @@ pub const LADDER: &[Capability] = &[
                     exit("traceme_checked", "security_ptrace_traceme"),
                     exit("mem_opened", "mem_open"),
                     exit("environ_opened", "environ_open"),
+                    exit("open_refused", "capable_wrt_inode_uidgid"),
                 ],
-                offsets: &[Offsets::Memory],
+                offsets: &[Offsets::Memory, Offsets::FileOpen, Offsets::NameLookup],
                 gaps: &[
                     "of memory that a process is allowed to reach, whether the call then succeeded is not known",
                 ],

@@ -262,7 +262,7 @@ pub const TABLE: &[Field] = table! {
     pid_tasks MEMORY Offset: "pid.tasks" Array("hlist_head");
     proc_inode_pid MEMORY Offset: "proc_inode.pid" Pointer("pid");
     proc_inode_inode MEMORY Offset: "proc_inode.vfs_inode" Structure("inode", 64);
-    superblock_magic MEMORY_AT_EXIT Offset: "super_block.s_magic" Integer(8);
+    superblock_magic MEMORY Offset: "super_block.s_magic" Integer(8);
     pid_ns_tree MEMORY_AT_EXIT Offset: "pid_namespace.idr.idr_rt.xa_head" AnyPointer;
     tree_shift MEMORY_AT_EXIT Offset: "xa_node.shift" Integer(1);
     tree_slots MEMORY_AT_EXIT Offset: "xa_node.slots" Pointers(512);
