@@ -1,7 +1,6 @@
 //! Sockets.
 
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
-use core::ptr::read_volatile;
 
 use super::{Access, Dentry, Mount, OFFSETS, Probed, Sock, TcpSock, Typed, UnixSock, resolved};
 

@@ -9,13 +9,16 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::app::attention::{Ask, Attention, LOOK_EVERY};
 use crate::app::facts;
 use crate::app::output::Output;
 use crate::app::privileges;
 use crate::app::recording::{self, Recording};
 use crate::app::start::{StartError, StartOptions, Started, start};
 use crate::capture::inventory::Host as RecordedHost;
+use crate::capture::merge::Turn;
 use crate::capture::record::{RecordError, Recorder};
+use crate::capture::sequence::Series;
 use crate::capture::tally::Tally;
 use crate::cli::print::Format;
 use crate::kernel::ladder::Chosen;
@@ -87,7 +90,18 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
         // Often enough that what is told is at most a twelfth of the interval late.
         let interval = u32::try_from(options.update_interval.as_secs()).unwrap_or(u32::MAX);
         let walk_ticks = (interval > 0).then(|| (interval / 12).max(1));
-        Agent { started, output, recording, ticks: 0, walk_ticks, record: Vec::new() }.run(begun).await
+        let attention = Attention::new(Instant::now());
+        let agent = Agent {
+            started,
+            output,
+            recording,
+            ticks: 0,
+            walk_ticks,
+            record: Vec::new(),
+            is_behind: false,
+            attention,
+        };
+        agent.run(begun).await
     })
 }
 
@@ -144,6 +158,9 @@ struct Agent {
     /// Ticks between walks over connections; `None`: there are none.
     walk_ticks: Option<u32>,
     record: Vec<u8>,
+    /// Whether the last turn ended before the rings did.
+    is_behind: bool,
+    attention: Attention,
 }
 
 impl Agent {
@@ -154,6 +171,8 @@ impl Agent {
         // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, until it is dropped with the `AsyncFd`.
         let readiness = unsafe { AsyncFd::register_with_interest(readiness, Interest::READABLE) }
             .map_err(|error| StartError::Loop(error.into()))?;
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
 
@@ -170,11 +189,20 @@ impl Agent {
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
                 _ = tick.tick() => self.tick(),
-                ready = readiness.readable() => {
-                    let mut ready = ready.map_err(StartError::Loop)?;
-                    if self.turn() {
-                        ready.clear_ready();
-                    }
+                // What a turn has left is for the next.
+                () = std::future::ready(()), if self.is_behind => {
+                    self.turn();
+                }
+                ready = readiness.readable(), if self.attention.is_woken() => {
+                    ready.map_err(StartError::Loop)?.clear_ready();
+                    self.turn();
+                    let ask = self.attention.woken(Instant::now());
+                    self.ask(ask);
+                }
+                _ = look.tick(), if !self.attention.is_woken() => {
+                    let found = self.turn() > 0;
+                    let ask = self.attention.looked(Instant::now(), found);
+                    self.ask(ask);
                 }
             }
             self.output.flush();
@@ -186,17 +214,16 @@ impl Agent {
         unwritable.map_or(Ok(()), |error| Err(StartError::Output(error)))
     }
 
-    /// Takes a bounded number of records; whether the ring is empty now.
-    fn turn(&mut self) -> bool {
+    /// Takes a bounded number of records; how many.
+    fn turn(&mut self) -> usize {
         let mut record = std::mem::take(&mut self.record);
-        let mut empty = false;
-        for _ in 0..RECORDS_A_TURN {
-            if !self.started.sensor.next_record(&mut record) {
-                empty = true;
-                break;
-            }
+        let mut turn = Turn::new();
+        let mut taken = 0;
+        while taken < RECORDS_A_TURN && self.started.sensor.next_record(&mut turn, &mut record) {
             self.take(&record);
+            taken += 1;
         }
+        self.is_behind = taken == RECORDS_A_TURN;
         self.record = record;
         for file in self.started.pipeline.take_mistaken() {
             // Where its last name is gone, the kernel has forgotten it by itself.
@@ -204,7 +231,14 @@ impl Agent {
                 tracing::debug!(%error, "a file that is no credential");
             }
         }
-        empty
+        taken
+    }
+
+    fn ask(&mut self, ask: Option<Ask>) {
+        let Some(ask) = ask else { return };
+        if let Err(error) = self.started.sensor.set_wake(ask == Ask::Wake) {
+            tracing::error!(%error, "the kernel cannot be told whether to wake the agent");
+        }
     }
 
     fn take(&mut self, record: &[u8]) {
@@ -276,7 +310,7 @@ impl Agent {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         self.take_skipped();
         self.started.sensor.detach();
-        while !self.turn() {}
+        while self.turn() > 0 {}
         self.tick_flows();
         let counted = self.started.sensor.counted().ok();
         let (counters, next) =
@@ -306,7 +340,7 @@ impl Agent {
     fn finish_recording(
         &mut self,
         counters: Option<&crate::capture::ledger::KernelCounters>,
-        next: &[(u32, u64)],
+        next: &[(Series, u64)],
     ) -> Result<(), RecordError> {
         let Some(mut recording) = self.recording.take() else { return Ok(()) };
         let ledger = &self.started.ledger;

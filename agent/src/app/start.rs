@@ -11,6 +11,7 @@ use crate::attribute::Attributor;
 use crate::attribute::users::{PasswdFile, Users};
 use crate::capture::decode;
 use crate::capture::ledger::Ledger;
+use crate::capture::merge::Turn;
 use crate::capture::record::RecordError;
 use crate::capture::sequence;
 use crate::catalogue::enumerate::{KnownFiles, enumerate, homes};
@@ -247,8 +248,14 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
     pipeline.processes().seed(found);
     let mut waiting = Vec::new();
     let mut record = Vec::new();
-    while sensor.next_record(&mut record) {
+    // Up to here: on a busy host there is always one more.
+    let until = now();
+    while sensor.next_record(&mut Turn::new(), &mut record) {
+        let is_later = decode::meta(&record).is_ok_and(|meta| meta.time > until);
         waiting.push(record.clone());
+        if is_later {
+            break;
+        }
     }
     let acts: Vec<_> = waiting.iter().filter_map(|bytes| decode::decode(bytes).ok()).collect();
     pipeline.processes().foresee(&acts);
