@@ -61,8 +61,9 @@ pub enum Counter {
     Folded = 7,
     /// A map was full, so that state was not kept (the act itself was still sent).
     MapFull = 8,
-    /// Told by the bulk ring: whoever acted was beyond its budget. It is counted as submitted or dropped as well.
-    BeyondBudget = 9,
+    /// Put into the bulk ring: whoever acted was beyond its budget, or it can wait. It is counted as submitted or dropped
+    /// as well.
+    Bulk = 9,
 }
 
 impl Counter {
@@ -77,7 +78,7 @@ impl Counter {
         Self::Throttled,
         Self::Folded,
         Self::MapFull,
-        Self::BeyondBudget,
+        Self::Bulk,
     ];
 
     /// Stable name for metrics and heartbeats.
@@ -92,7 +93,7 @@ impl Counter {
             Self::Throttled => "throttled",
             Self::Folded => "folded",
             Self::MapFull => "map_full",
-            Self::BeyondBudget => "beyond_budget",
+            Self::Bulk => "bulk",
         }
     }
 

@@ -86,7 +86,7 @@ pub fn attempt(family: Family, ring: Ring) -> Option<Ticket> {
     let state = maps::CPU_STATE.get_ptr_mut(0)?;
     add(state, family, Counter::Attempted);
     if ring == Ring::Bulk {
-        add(state, family, Counter::BeyondBudget);
+        add(state, family, Counter::Bulk);
     }
     // SAFETY: as in `add`; there is a number for each ring.
     let sequence = unsafe { take_one((&raw mut (*state).sequence).cast::<u64>().add(ring as usize)) };

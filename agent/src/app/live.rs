@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use agent_common::rings::Ring;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -26,7 +27,7 @@ use crate::model::time::{BootTime, ClockPair, WallTime};
 use crate::process::redact::redact_argv;
 use crate::ship::http::{HttpSink, HttpTimeouts};
 use crate::ship::wire::Origin;
-use crate::ship::{Limits, Pace, Shipping, host};
+use crate::ship::{Lane, Limits, Pace, Shipping, host};
 
 /// Records taken from the ring before time, signals and delivery have their turn.
 const RECORDS_A_TURN: usize = 2_048;
@@ -177,8 +178,8 @@ impl Agent {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
 
         self.status("start");
-        for waiting in std::mem::take(&mut self.started.waiting) {
-            self.take(&waiting);
+        for (ring, waiting) in std::mem::take(&mut self.started.waiting) {
+            self.take(ring, &waiting);
         }
         self.output.flush();
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -219,8 +220,10 @@ impl Agent {
         let mut record = std::mem::take(&mut self.record);
         let mut turn = Turn::new();
         let mut taken = 0;
-        while taken < RECORDS_A_TURN && self.started.sensor.next_record(&mut turn, &mut record) {
-            self.take(&record);
+        while taken < RECORDS_A_TURN
+            && let Some(ring) = self.started.sensor.next_record(&mut turn, &mut record)
+        {
+            self.take(ring, &record);
             taken += 1;
         }
         self.is_behind = taken == RECORDS_A_TURN;
@@ -241,12 +244,13 @@ impl Agent {
         }
     }
 
-    fn take(&mut self, record: &[u8]) {
+    fn take(&mut self, ring: Ring, record: &[u8]) {
         if let Some(recording) = &mut self.recording {
             recording.record(record);
         }
         let output = &mut self.output;
-        self.started.pipeline.record(record, &mut |event| output.event(event));
+        let lane = if ring == Ring::Bulk { Lane::Bulk } else { Lane::First };
+        self.started.pipeline.record(record, &mut |event| output.event_in(lane, event));
     }
 
     fn tick(&mut self) {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_common::rings::Ring;
+
 use crate::app::lock::{InstanceLock, LockError};
 use crate::attribute::Attributor;
 use crate::attribute::users::{PasswdFile, Users};
@@ -153,7 +155,7 @@ pub(super) struct Started {
     pub(super) sensor: Sensor,
     pub(super) pipeline: Pipeline,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) waiting: Vec<Vec<u8>>,
+    pub(super) waiting: Vec<(Ring, Vec<u8>)>,
     pub(super) passwd: PasswdFile,
     pub(super) users: Users,
     pub(super) catalogue_digest: String,
@@ -250,14 +252,14 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
     let mut record = Vec::new();
     // Up to here: on a busy host there is always one more.
     let until = now();
-    while sensor.next_record(&mut Turn::new(), &mut record) {
+    while let Some(ring) = sensor.next_record(&mut Turn::new(), &mut record) {
         let is_later = decode::meta(&record).is_ok_and(|meta| meta.time > until);
-        waiting.push(record.clone());
+        waiting.push((ring, record.clone()));
         if is_later {
             break;
         }
     }
-    let acts: Vec<_> = waiting.iter().filter_map(|bytes| decode::decode(bytes).ok()).collect();
+    let acts: Vec<_> = waiting.iter().filter_map(|(_, bytes)| decode::decode(bytes).ok()).collect();
     pipeline.processes().foresee(&acts);
     let inventoried = pipeline.processes().snapshot();
     Ok(Started {

@@ -51,14 +51,14 @@ impl Default for Turn {
 }
 
 impl Merge {
-    /// Puts the next record into `into`; `false` where all rings are empty. `read` puts a ring's next record into a buffer,
+    /// Puts the next record into `into`, and says which ring it is of; `None` where all are empty. `read` puts a ring's next record into a buffer,
     /// and says when it was written; `None` where the ring is empty.
     pub fn next(
         &mut self,
         turn: &mut Turn,
         mut read: impl FnMut(Ring, &mut Vec<u8>) -> Option<BootTime>,
         into: &mut Vec<u8>,
-    ) -> bool {
+    ) -> Option<Ring> {
         for ring in ASKED {
             if let Some(head) = self.heads.get_mut(ring as usize)
                 && head.time.is_none()
@@ -77,12 +77,12 @@ impl Merge {
             }
             (Some((_, ring)), _) => ring,
             (None, Some(_)) => Ring::Bulk,
-            (None, None) => return false,
+            (None, None) => return None,
         };
-        let Some(head) = self.heads.get_mut(ring as usize) else { return false };
+        let head = self.heads.get_mut(ring as usize)?;
         head.time = None;
         std::mem::swap(&mut head.record, into);
-        true
+        Some(ring)
     }
 }
 
@@ -110,7 +110,7 @@ mod tests {
             loop {
                 let mut turn = Turn::new();
                 for _ in 0..turn_of {
-                    if !merge.next(&mut turn, |ring, into| self.read(ring, into), &mut into) {
+                    if merge.next(&mut turn, |ring, into| self.read(ring, into), &mut into).is_none() {
                         return all;
                     }
                     all.push((into[0], into[1]));
@@ -170,7 +170,7 @@ mod tests {
                 record.push(ring as u8);
                 Some(BootTime::from_ns(if ring == Ring::Process { 1 } else { 2 }))
             };
-            assert!(merge.next(&mut Turn::new(), read, &mut into));
+            assert!(merge.next(&mut Turn::new(), read, &mut into).is_some());
             order.extend_from_slice(&into);
         }
         assert_eq!(order, [Ring::Process as u8, Ring::Connection as u8]);

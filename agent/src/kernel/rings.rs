@@ -31,8 +31,8 @@ impl Rings {
         Ok(Self { rings: [process?, credential?, connection?, bulk?], merge: Merge::default() })
     }
 
-    /// Copies the next record into `into`; `false` where there is none now.
-    pub(super) fn next(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> bool {
+    /// Copies the next record into `into`, and says of which ring it is; `None` where there is none now.
+    pub(super) fn next(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> Option<Ring> {
         let Self { rings, merge } = self;
         let read = |ring: Ring, buffer: &mut Vec<u8>| {
             let record = rings.get_mut(ring as usize)?.next()?;

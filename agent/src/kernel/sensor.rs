@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_common::keys::{FlowCount, FlowKey, InodeKey};
+use agent_common::rings::Ring;
 use aya::maps::MapError;
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use zerocopy::IntoBytes;
@@ -112,7 +113,7 @@ impl SensorError {
 pub struct Sensor {
     rings: Rings,
     maps: Maps,
-    backlog: VecDeque<Vec<u8>>,
+    backlog: VecDeque<(Ring, Vec<u8>)>,
     chosen: Vec<Chosen>,
     own_pid: u32,
     /// Walks over connections, where the kernel can.
@@ -204,7 +205,15 @@ impl Sensor {
             control.update_interval_ms =
                 u32::try_from(config.update_interval.as_millis()).unwrap_or(u32::MAX);
         })?;
-        Ok(Self { rings, maps, backlog: seen.into(), chosen, own_pid: own.pid, iterator, ebpf })
+        Ok(Self {
+            rings,
+            maps,
+            backlog: seen.into_iter().map(|record| (Ring::Process, record)).collect(),
+            chosen,
+            own_pid: own.pid,
+            iterator,
+            ebpf,
+        })
     }
 
     /// What serves each capability.
@@ -217,12 +226,12 @@ impl Sensor {
         self.own_pid
     }
 
-    /// Copies the next record into `into`; `false` where there is none now.
-    pub fn next_record(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> bool {
-        if let Some(record) = self.backlog.pop_front() {
+    /// Copies the next record into `into`, and says of which ring it is; `None` where there is none now.
+    pub fn next_record(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> Option<Ring> {
+        if let Some((ring, record)) = self.backlog.pop_front() {
             into.clear();
             into.extend_from_slice(&record);
-            return true;
+            return Some(ring);
         }
         self.rings.next(turn, into)
     }
@@ -324,7 +333,7 @@ fn confined(chosen: &[Chosen]) -> Option<Rung> {
 
 fn pump(rings: &mut Rings, into: &mut Vec<Vec<u8>>) {
     let mut record = Vec::new();
-    while rings.next(&mut Turn::new(), &mut record) {
+    while rings.next(&mut Turn::new(), &mut record).is_some() {
         into.push(record.clone());
     }
 }
