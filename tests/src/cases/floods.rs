@@ -15,7 +15,7 @@ use crate::harness::setting::{CREDENTIALS, Setting};
 use crate::outcome::{During, Outcome, ensure};
 
 /// What each flood does: far beyond its budget.
-const FLOOD_OPENS: u64 = 20_000;
+const FLOOD_OPENS: u64 = 10_000;
 const FLOOD_CONNECTS: u64 = 4_000;
 /// What somebody else does meanwhile, of each: within anybody's budget.
 const OPENS: u64 = 500;
