@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what the agent costs.
 
 pub(crate) mod insn;
+mod live;
 
 use crate::workspace::Workspace;
 
@@ -9,14 +10,21 @@ use crate::workspace::Workspace;
 pub(crate) enum Bench {
     /// Count the instructions that the agent adds to paths through the kernel, and compare with the baseline
     Insn(insn::InsnArgs),
+    /// Measure loss, delay and processor time under loads of so many events a second, from the kernel to a collector
+    Rate(live::LiveArgs),
+    /// Measure what becomes of a victim's events beside two processes at full speed, and account for all of them
+    Overload(live::LiveArgs),
 }
 
 /// Measures.
 ///
 /// # Errors
 /// As the benchmark says.
-pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<(), insn::InsnError> {
+pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<(), Box<dyn std::error::Error>> {
     match bench {
-        Bench::Insn(args) => insn::run(workspace, args),
+        Bench::Insn(args) => insn::run(workspace, args)?,
+        Bench::Rate(args) => live::run(&live::RATE, args)?,
+        Bench::Overload(args) => live::run(&live::OVERLOAD, args)?,
     }
+    Ok(())
 }
