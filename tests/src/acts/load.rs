@@ -8,6 +8,7 @@ use std::ffi::CString;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::connect::stream;
 use super::measure::processes::Child;
 use super::{network, print};
-use crate::outcome::{During, Outcome, ensure};
+use crate::outcome::{During, Outcome, ensure, failed};
 
 /// How long one that is ahead of its rate sleeps: short against what a second is divided into, long against a wake-up.
 const AHEAD: Duration = Duration::from_millis(1);
@@ -41,6 +42,12 @@ pub(crate) struct LoadArgs {
     /// Processes in a round.
     #[arg(long, default_value_t = 0)]
     forks: u64,
+    /// Runs of another program in a round.
+    #[arg(long, default_value_t = 0)]
+    execs: u64,
+    /// Which.
+    #[arg(long)]
+    program: Option<PathBuf>,
     /// Rounds, at most.
     #[arg(long)]
     rounds: u64,
@@ -71,6 +78,8 @@ pub(crate) struct Loaded {
     pub(crate) connects: u64,
     /// Processes that ended.
     pub(crate) forks: u64,
+    /// Programs that ran to their end.
+    pub(crate) execs: u64,
     /// From the first act to the last, in nanoseconds.
     pub(crate) took_ns: u64,
 }
@@ -143,6 +152,12 @@ impl Generator {
             let status = self.child.run(None).during("start a process")?;
             ensure(status == 0, || "a process that does nothing failed".to_owned())?;
             self.done.forks += 1;
+        }
+        for _ in 0..args.execs {
+            let Some(program) = &args.program else { return failed("--execs needs a --program") };
+            let status = Command::new(program).stdin(Stdio::null()).status().during("run a program")?;
+            ensure(status.success(), || format!("{} ended with {status}", program.display()))?;
+            self.done.execs += 1;
         }
         self.done.rounds += 1;
         Ok(())

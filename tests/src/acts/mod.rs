@@ -32,6 +32,7 @@ use crate::outcome::Verdict;
 pub(crate) use flood::Counts;
 pub(crate) use load::{Loaded, boot_ns};
 pub(crate) use measure::Measured;
+pub(crate) use measure::processes::program as tiny_program;
 pub(crate) use reuse::{Report as ReuseReport, Touch};
 
 /// What to do.

@@ -1,13 +1,14 @@
 //! Loads, each by a process that counts what it does.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::interrupt;
-use crate::acts::Loaded;
+use crate::acts::{self, Loaded};
 use crate::harness::child::Running;
 use crate::harness::places;
 use crate::harness::setting::{CREDENTIALS, Setting};
@@ -26,6 +27,8 @@ pub(super) struct Load {
     pub(super) connects: u64,
     /// Processes in a round.
     pub(super) forks: u64,
+    /// Runs of the tiny program in a round.
+    pub(super) execs: u64,
     /// Rounds, at most.
     pub(super) rounds: u64,
     /// Rounds a second; `None`: at full speed.
@@ -48,6 +51,16 @@ pub(super) fn program(setting: &Setting, name: &str) -> Outcome<PathBuf> {
     Ok(path)
 }
 
+/// A program that ends at once, beside another.
+fn tiny_program(beside: &Path) -> Outcome<PathBuf> {
+    let path = beside.with_file_name("tiny");
+    if !path.exists() {
+        fs::write(&path, acts::tiny_program())?;
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).during("make a program")?;
+    }
+    Ok(path)
+}
+
 /// A process that waits for its moment, or acts.
 #[derive(Debug)]
 pub(super) struct Generator {
@@ -63,10 +76,19 @@ impl Generator {
         at_ns: u64,
         group: Option<&Group>,
     ) -> Outcome<Self> {
-        let Load { opens, connects, forks, rounds, rate, limit } = load;
+        let Load { opens, connects, forks, execs, rounds, rate, limit } = load;
         let mut command = Command::new(program);
         command.args(["act", "load", "--own-network", "--path"]).arg(credential);
-        let numbers = [("opens", *opens), ("connects", *connects), ("forks", *forks), ("rounds", *rounds)];
+        if *execs > 0 {
+            command.arg("--program").arg(tiny_program(program)?);
+        }
+        let numbers = [
+            ("opens", *opens),
+            ("connects", *connects),
+            ("forks", *forks),
+            ("execs", *execs),
+            ("rounds", *rounds),
+        ];
         let numbers = numbers.into_iter().chain(rate.map(|rate| ("rate", rate)));
         let milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         for (name, number) in numbers.chain([("milliseconds", milliseconds), ("at", at_ns)]) {

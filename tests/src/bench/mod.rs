@@ -8,16 +8,20 @@
 //! reader.rs     the collector's output, read as fast as it comes
 //! generators.rs the load, by processes that count what they do
 //! usage.rs      processor time and memory of a process
+//! peers.rs      other programs that tell what happens
 //! account.rs    what was done against what was told and what was told as lost
 //! ```
 
+mod ab;
 mod account;
 mod generators;
 mod interrupt;
 mod overload;
+mod peers;
 mod rate;
 mod reader;
 mod session;
+mod start;
 mod usage;
 
 use std::path::PathBuf;
@@ -35,6 +39,10 @@ pub(crate) enum Bench {
     Rate(rate::RateArgs),
     /// Loads beyond what can be told, beside a victim that does little.
     Overload(overload::OverloadArgs),
+    /// Starts and ends of the agent.
+    Start(start::StartArgs),
+    /// The same acts with nobody watching, with the agent, with its peers.
+    Ab(ab::AbArgs),
 }
 
 /// What every benchmark takes.
@@ -73,6 +81,8 @@ pub(crate) fn run(bench: &Bench) -> Result<(), String> {
     let done = match bench {
         Bench::Rate(args) => rate::run(args),
         Bench::Overload(args) => overload::run(args),
+        Bench::Start(args) => start::run(args),
+        Bench::Ab(args) => ab::run(args),
     };
     done.map_err(|verdict| match verdict {
         Verdict::Failed(text) | Verdict::Skipped(text) => text,

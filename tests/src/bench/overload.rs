@@ -34,15 +34,16 @@ pub(crate) struct OverloadArgs {
     one_cgroup: bool,
 }
 
+/// At full speed, until its time is over.
+const FULL: Load =
+    Load { opens: 0, connects: 0, forks: 0, execs: 0, rounds: u64::MAX, rate: None, limit: Duration::ZERO };
+
 /// What flooders do in a round, by the step's name.
 const FLOODS: [(&str, Load); 4] = [
-    ("nobody", Load { opens: 0, connects: 0, forks: 0, rounds: 0, rate: None, limit: Duration::ZERO }),
-    ("opens", Load { opens: 1, connects: 0, forks: 0, rounds: u64::MAX, rate: None, limit: Duration::ZERO }),
-    (
-        "connects",
-        Load { opens: 0, connects: 1, forks: 0, rounds: u64::MAX, rate: None, limit: Duration::ZERO },
-    ),
-    ("forks", Load { opens: 1, connects: 0, forks: 1, rounds: u64::MAX, rate: None, limit: Duration::ZERO }),
+    ("nobody", Load { rounds: 0, ..FULL }),
+    ("opens", Load { opens: 1, ..FULL }),
+    ("connects", Load { connects: 1, ..FULL }),
+    ("forks", Load { opens: 1, forks: 1, ..FULL }),
 ];
 
 /// A line of output: docs/benchmarks.md.

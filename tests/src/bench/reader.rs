@@ -52,6 +52,11 @@ impl Told {
         self.opens + self.connections + self.ends + self.others
     }
 
+    /// Whether nothing was told.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events() == 0
+    }
+
     fn take(&mut self, kind: &[u8], delay_ns: u64) {
         match kind {
             b"credential_access" => self.opens += 1,

@@ -1,5 +1,6 @@
 //! Processor time and memory of a process.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
@@ -62,6 +63,23 @@ pub(super) fn memory(pid: u32) -> Outcome<Memory> {
     }
 }
 
+/// Bytes that the kernel charges for each BPF map that a process holds a descriptor of, by the map's id.
+pub(super) fn map_bytes(pid: u32) -> Outcome<BTreeMap<u64, u64>> {
+    let directory = format!("/proc/{pid}/fdinfo");
+    let mut maps = BTreeMap::new();
+    for entry in fs::read_dir(&directory).during(format!("read {directory}"))? {
+        // A descriptor may be closed meanwhile.
+        let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
+        let key = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)).and_then(|value| value.trim().parse().ok())
+        };
+        if let (Some(id), Some(bytes)) = (key("map_id:"), key("memlock:")) {
+            maps.insert(id, bytes);
+        }
+    }
+    Ok(maps)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,7 +96,13 @@ mod tests {
     }
 
     #[test]
+    fn this_process_holds_no_maps() {
+        assert_eq!(map_bytes(std::process::id()).unwrap(), BTreeMap::new());
+    }
+
+    #[test]
     fn a_process_that_is_not_there_is_an_error() {
         assert!(Usage::of(u32::MAX / 2).is_err() && memory(u32::MAX / 2).is_err());
+        assert!(map_bytes(u32::MAX / 2).is_err());
     }
 }

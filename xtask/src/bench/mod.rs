@@ -14,6 +14,10 @@ pub(crate) enum Bench {
     Rate(live::LiveArgs),
     /// Measure what becomes of a victim's events beside two processes at full speed, and account for all of them
     Overload(live::LiveArgs),
+    /// Measure how long the agent takes to start and to end, and its memory
+    Start(live::LiveArgs),
+    /// Measure the same acts with nobody watching, with the agent, and with other programs that tell of them
+    Ab(live::LiveArgs),
 }
 
 /// Measures.
@@ -25,6 +29,8 @@ pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<(), Box<dyn st
         Bench::Insn(args) => insn::run(workspace, args)?,
         Bench::Rate(args) => live::run(&live::RATE, args)?,
         Bench::Overload(args) => live::run(&live::OVERLOAD, args)?,
+        Bench::Ab(args) => live::run(&live::AB, args)?,
+        Bench::Start(args) => live::run(&live::START, args)?,
     }
     Ok(())
 }

@@ -107,7 +107,7 @@ const CODE: (u16, &[u8]) = (183, &[0, 0, 0x80, 0xd2, 0xa8, 0x0b, 0x80, 0xd2, 1, 
 /// A static ELF program that ends at once, so that what is timed is the kernel's work alone (elf(5): header, one program
 /// header, code). Any shipped program spends a hundred times as many instructions on its own start, and not the same
 /// number each time.
-fn program() -> Vec<u8> {
+pub(crate) fn program() -> Vec<u8> {
     const ADDRESS: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
     let (machine, code) = CODE;

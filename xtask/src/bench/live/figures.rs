@@ -110,12 +110,13 @@ mod tests {
 
     #[test]
     fn runs_of_a_step_become_one() {
-        let line = |step: &str, run: u32, percent: f64| {
-            json!({"step": step, "run": run, "rung": "lsm", "agent": {"cpu_percent": percent}, "delay": null})
-        };
+        let line = |step: &str, run: u32, percent: f64| json!({"step": step, "run": run, "rung": "lsm", "agent": {"cpu_percent": percent}, "delay": null});
         let lines = [line("a", 1, 3.0), line("b", 1, 7.0), line("a", 2, 1.0), line("a", 3, 2.0)];
         let Steps(steps) = Steps::of(&lines);
-        assert_eq!(steps.iter().map(|step| (&*step.step, step.runs)).collect::<Vec<_>>(), [("a", 3), ("b", 1)]);
+        assert_eq!(
+            steps.iter().map(|step| (&*step.step, step.runs)).collect::<Vec<_>>(),
+            [("a", 3), ("b", 1)]
+        );
         assert_eq!(
             steps[0].figures,
             [Figure { name: "agent.cpu_percent".to_owned(), median: 2.0, least: 1.0, most: 3.0 }]

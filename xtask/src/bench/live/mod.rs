@@ -31,7 +31,7 @@ use crate::{
 use figures::Steps;
 use report::{Host, Report};
 use sheets::Sheet;
-pub(super) use sheets::{OVERLOAD, RATE};
+pub(super) use sheets::{AB, OVERLOAD, RATE, START};
 
 /// A benchmark of the running agent. What it needs is root, cgroup v2, and a kernel that the agent runs on.
 #[derive(Clone, Debug, clap::Args)]
@@ -82,7 +82,9 @@ pub(crate) enum LiveError {
         status: ExitStatus,
     },
     /// What it printed is not what this program knows.
-    #[error("cannot read a line of `telltale-tests bench`: {0}; do telltale-tests and xtask come from one checkout?")]
+    #[error(
+        "cannot read a line of `telltale-tests bench`: {0}; do telltale-tests and xtask come from one checkout?"
+    )]
     Form(String),
     /// The accounts do not agree.
     #[error(
@@ -112,8 +114,9 @@ pub(super) fn run(sheet: &'static Sheet, args: &LiveArgs) -> Result<(), LiveErro
     }
     command.args(&args.args);
     let (lines, status) = lines(&mut command)?;
+    let (absent, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| line.get("not_run").is_some());
     let steps = Steps::of(&lines);
-    let report = Report { sheet, host, steps, lines };
+    let report = Report { sheet, host, steps, lines, absent };
     println!("{}", if args.json { report.json() } else { report.table() });
     if !status.success() {
         return Err(LiveError::Failed { name: sheet.name, status });

@@ -37,6 +37,8 @@ pub(super) struct Report {
     pub(super) steps: Steps,
     /// Of each run of each step, as it was printed.
     pub(super) lines: Vec<Value>,
+    /// What could not be measured, each with its reason.
+    pub(super) absent: Vec<Value>,
 }
 
 /// How a figure compares with the design.
@@ -57,6 +59,7 @@ struct Json<'a> {
     steps: &'a Steps,
     budgets: Vec<Judged>,
     disagreements: Vec<String>,
+    not_run: &'a [Value],
     runs: &'a [Value],
 }
 
@@ -69,6 +72,7 @@ impl Report {
             steps: &self.steps,
             budgets: self.judged(),
             disagreements: self.disagreements(),
+            not_run: &self.absent,
             runs: &self.lines,
         };
         // Texts and numbers alone: nothing that JSON could not hold.
@@ -77,7 +81,7 @@ impl Report {
 
     /// A table, what to know about it, and the budgets.
     pub(super) fn table(&self) -> String {
-        let Self { sheet, host, steps: Steps(steps), lines } = self;
+        let Self { sheet, host, steps: Steps(steps), lines, absent } = self;
         let mut rungs: Vec<&str> = lines.iter().filter_map(|line| line.get("rung")?.as_str()).collect();
         rungs.dedup();
         let mut text = format!(
@@ -90,12 +94,14 @@ impl Report {
         );
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        let right = |title: &str| Cell::new(title).add_attribute(Attribute::Bold).set_alignment(CellAlignment::Right);
+        let right =
+            |title: &str| Cell::new(title).add_attribute(Attribute::Bold).set_alignment(CellAlignment::Right);
         let header = sheet.columns.iter().map(|column| right(column.title));
         table.set_header(std::iter::once(Cell::new("")).chain(header));
         for step in steps {
             let cells = sheet.columns.iter().map(|column| {
-                let shown = step.figure(column.figure).map_or_else(|| "-".to_owned(), |f| shown(f, column.form));
+                let shown =
+                    step.figure(column.figure).map_or_else(|| "-".to_owned(), |f| shown(f, column.form));
                 Cell::new(shown).set_alignment(CellAlignment::Right)
             });
             table.add_row(std::iter::once(Cell::new(&step.step)).chain(cells));
@@ -106,6 +112,10 @@ impl Report {
             text.push_str(&format!("Medians of {runs} runs, with the least and the most of them.\n"));
         }
         steps.iter().for_each(|step| losses(step, &mut text));
+        let mut reasons: Vec<String> = absent.iter().map(not_run).collect();
+        reasons.sort();
+        reasons.dedup();
+        reasons.iter().for_each(|reason| text.push_str(reason));
         let (met, missed): (Vec<_>, Vec<_>) = self.judged().into_iter().partition(|judged| judged.met);
         if !met.is_empty() || !missed.is_empty() {
             text.push_str(&format!("\n{} of {} budgets are met", met.len(), met.len() + missed.len()));
@@ -140,6 +150,12 @@ impl Report {
         };
         self.lines.iter().flat_map(of).collect()
     }
+}
+
+fn not_run(line: &Value) -> String {
+    let text = |key| line.get(key).and_then(Value::as_str).unwrap_or_default();
+    let reason: String = text("not_run").chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("  not run: {}: {reason}\n", text("step"))
 }
 
 fn losses(step: &Step, text: &mut String) {
@@ -192,7 +208,7 @@ mod tests {
 
     fn report(lines: Vec<Value>) -> Report {
         let host = Host { kernel: "6.12".to_owned(), processors: 2, load_average: "0.1 0.2 0.3".to_owned() };
-        Report { sheet: &RATE, host, steps: Steps::of(&lines), lines }
+        Report { sheet: &RATE, host, steps: Steps::of(&lines), lines, absent: Vec::new() }
     }
 
     fn line(run: u32, percent: f64, disagreements: &[&str]) -> Value {
@@ -233,6 +249,14 @@ mod tests {
     fn disagreements_are_named_with_their_run() {
         let report = report(vec![line(1, 4.0, &[]), line(2, 4.0, &["opens: 8 against 7"])]);
         assert_eq!(report.disagreements(), ["  10k/s, run 2: opens: 8 against 7"]);
+    }
+
+    #[test]
+    fn what_did_not_run_is_named_once_with_its_reason() {
+        let absent = |run: u32| json!({"step": "auditd", "run": run, "not_run": "not installed:\n\u{1b}no"});
+        let report = Report { absent: vec![absent(1), absent(2)], ..report(vec![line(1, 4.0, &[])]) };
+        let table = report.table();
+        assert_eq!(table.matches("not run: auditd: not installed:  no").count(), 1, "{table}");
     }
 
     #[test]

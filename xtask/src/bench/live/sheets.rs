@@ -92,7 +92,7 @@ pub(crate) const RATE: Sheet = Sheet {
     ],
     notes: "An event is an open of a credential, or the beginning or the end of a connection (8 opens and a connect in \
             ten events; bursts: opens alone). Lost is counted in records where the kernel loses them. Agent and \
-            collector CPU are of one core while the load is offered; CPU a event until the last one has been told.",
+            collector CPU are of one core while the load is offered; CPU an event until the last one has been told.",
 };
 
 /// `bench overload`.
@@ -123,4 +123,46 @@ pub(crate) const OVERLOAD: Sheet = Sheet {
     ],
     notes: "The victim opens a credential and connects 500 times each, evenly over some seconds: 1,500 events. \
             `flood of nobody` is the victim alone.",
+};
+
+/// `bench start`.
+pub(crate) const START: Sheet = Sheet {
+    name: "start",
+    title: "Start and end of the agent",
+    columns: &[
+        measure("ready ms", "ready_ms"),
+        measure("first event ms", "first_event_ms"),
+        measure("CPU ms", "start_cpu_ms"),
+        measure("stop ms", "stop_ms"),
+        measure("resident MiB", "resident_mib"),
+        measure("peak MiB", "peak_mib"),
+        measure("maps MiB", "maps_mib"),
+        count("maps", "maps"),
+    ],
+    budgets: &[
+        budget("start and stop", "first_event_ms", 500.0, "start to first event, ms"),
+        budget("start and stop", "stop_ms", 100.0, "stop, ms"),
+        budget("start and stop", "resident_mib", 48.0, "resident memory, MiB"),
+        budget("start and stop", "peak_mib", 64.0, "peak resident memory, MiB"),
+        budget("start and stop", "maps_mib", 24.0, "maps, MiB"),
+    ],
+    notes: "Ready: from exec until the agent says that it sees. First event: until an open of a credential is told; one \
+            is opened every two milliseconds all the time. CPU: processor time until then. Maps: what the kernel charges \
+            for them (memlock of fdinfo).",
+};
+
+/// `bench ab`.
+pub(crate) const AB: Sheet = Sheet {
+    name: "ab",
+    title: "The same acts beside the agent and its peers",
+    columns: &[
+        measure("ns an act", "ns_per_act"),
+        measure("against nobody", "ratio"),
+        measure("peer's CPU µs an act", "peer_cpu_us_per_act"),
+        measure("told, bytes an act", "peer_bytes_per_act"),
+    ],
+    budgets: &[],
+    notes: "Each act at full speed by one process; the ratio is to the same act in the same turn with nobody watching. What \
+            `nobody again` differs from 1 is noise. Peers tell of different things: where it told nothing, it did not \
+            see.",
 };
