@@ -5,6 +5,7 @@
 //! catches up, so that what is offered over a second is what was asked for, if the processor can do it at all.
 
 use std::ffi::CString;
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -33,6 +34,9 @@ pub(crate) struct LoadArgs {
     /// A file to open; given more than once, one after the other.
     #[arg(long)]
     path: Vec<PathBuf>,
+    /// A directory whose files are opened, one after the other.
+    #[arg(long)]
+    directory: Option<PathBuf>,
     /// Opens in a round.
     #[arg(long, default_value_t = 0)]
     opens: u64,
@@ -91,11 +95,16 @@ pub(crate) fn boot_ns() -> u64 {
 }
 
 pub(super) fn perform(args: &LoadArgs) -> Outcome {
-    ensure(args.opens == 0 || !args.path.is_empty(), || "--opens needs a --path".to_owned())?;
     if args.own_network {
         network::leave()?;
     }
-    let paths = args.path.iter().map(|path| CString::new(path.clone().into_os_string().into_vec()));
+    let mut paths = args.path.clone();
+    for entry in args.directory.iter().map(fs::read_dir).collect::<Result<Vec<_>, _>>()?.into_iter().flatten()
+    {
+        paths.push(entry?.path());
+    }
+    ensure(args.opens == 0 || !paths.is_empty(), || "--opens needs files to open".to_owned())?;
+    let paths = paths.into_iter().map(|path| CString::new(path.into_os_string().into_vec()));
     let paths = paths.collect::<Result<Vec<_>, _>>()?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("listen")?;
     let mut generator = Generator { paths, listener, child: Child::new(), done: Loaded::default() };

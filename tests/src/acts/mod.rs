@@ -4,6 +4,7 @@
 mod alter;
 mod compat;
 mod connect;
+mod crowd;
 mod daemon;
 mod datagram;
 mod flood;
@@ -62,6 +63,8 @@ pub(crate) enum Act {
     Flood(flood::FloodArgs),
     /// Do so much a second, and count it.
     Load(load::LoadArgs),
+    /// Start many processes that do nothing.
+    Crowd(crowd::CrowdArgs),
     /// Do what the agent could make dearer, and time it.
     Measure(measure::MeasureArgs),
     /// Start very many processes, and print what became of their numbers.
@@ -85,6 +88,7 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Inherited(args) => inherited::perform(args),
         Act::Flood(args) => flood::perform(args),
         Act::Load(args) => load::perform(args),
+        Act::Crowd(args) => crowd::perform(args),
         Act::Measure(args) => measure::perform(args),
         Act::Reuse(args) => reuse::perform(args),
         Act::Touch(args) => reuse::touch(args),

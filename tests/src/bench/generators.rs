@@ -61,6 +61,15 @@ fn tiny_program(beside: &Path) -> Outcome<PathBuf> {
     Ok(path)
 }
 
+/// What is opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Opened<'a> {
+    /// One file.
+    File(&'a Path),
+    /// All files of a directory in turn.
+    Directory(&'a Path),
+}
+
 /// A process that waits for its moment, or acts.
 #[derive(Debug)]
 pub(super) struct Generator {
@@ -76,9 +85,24 @@ impl Generator {
         at_ns: u64,
         group: Option<&Group>,
     ) -> Outcome<Self> {
+        Self::start_on(program, Opened::File(credential), load, at_ns, group)
+    }
+
+    /// As [`Generator::start`], on one file or many.
+    pub(super) fn start_on(
+        program: &Path,
+        files: Opened<'_>,
+        load: &Load,
+        at_ns: u64,
+        group: Option<&Group>,
+    ) -> Outcome<Self> {
         let Load { opens, connects, forks, execs, rounds, rate, limit } = load;
         let mut command = Command::new(program);
-        command.args(["act", "load", "--own-network", "--path"]).arg(credential);
+        command.args(["act", "load", "--own-network"]);
+        match files {
+            Opened::File(path) => command.arg("--path").arg(path),
+            Opened::Directory(path) => command.arg("--directory").arg(path),
+        };
         if *execs > 0 {
             command.arg("--program").arg(tiny_program(program)?);
         }
@@ -102,6 +126,11 @@ impl Generator {
             }
         }
         Ok(Self { running: Running::start(&mut command)? })
+    }
+
+    /// Its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.running.pid()
     }
 
     /// What it did, once it has.

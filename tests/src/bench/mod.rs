@@ -20,6 +20,7 @@ mod overload;
 mod peers;
 mod rate;
 mod reader;
+mod scale;
 mod session;
 mod start;
 mod usage;
@@ -41,6 +42,8 @@ pub(crate) enum Bench {
     Overload(overload::OverloadArgs),
     /// Starts and ends of the agent.
     Start(start::StartArgs),
+    /// Few and many identities, files, rules and processes.
+    Scale(scale::ScaleArgs),
     /// The same acts with nobody watching, with the agent, with its peers.
     Ab(ab::AbArgs),
 }
@@ -82,6 +85,7 @@ pub(crate) fn run(bench: &Bench) -> Result<(), String> {
         Bench::Rate(args) => rate::run(args),
         Bench::Overload(args) => overload::run(args),
         Bench::Start(args) => start::run(args),
+        Bench::Scale(args) => scale::run(args),
         Bench::Ab(args) => ab::run(args),
     };
     done.map_err(|verdict| match verdict {

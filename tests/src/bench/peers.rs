@@ -1,14 +1,18 @@
 //! Programs that tell of what others do, ours and those to compare it with.
 
+use std::ffi::CStr;
 use std::fs;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::Signal;
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::rate::pause;
 use super::usage::Usage;
@@ -88,6 +92,7 @@ impl Peer {
                 let program = child::find(program).during("not installed")?;
                 let mut command = Command::new(program);
                 command.args(arguments);
+                with_tracing(&mut command);
                 Watcher::start(command, None)
             }
         }
@@ -173,6 +178,24 @@ fn count(
             let _ = said.try_send(());
         }
     }
+}
+
+/// Where the kernel's tracing file system is not mounted, the command sees it mounted, and nobody else does.
+fn with_tracing(command: &mut Command) {
+    const TRACING: &CStr = c"/sys/kernel/tracing";
+    if Path::new("/sys/kernel/tracing/events").exists() {
+        return;
+    }
+    let mount_it = || -> io::Result<()> {
+        // SAFETY: the child has one thread, and shares no descriptors or signals by it.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNS)? };
+        mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        // Without it the program says itself what it lacks.
+        let _ = mount(c"none", TRACING, c"tracefs", MountFlags::empty(), c"");
+        Ok(())
+    };
+    // SAFETY: system calls alone, which allocate nothing and take no lock.
+    unsafe { command.pre_exec(mount_it) };
 }
 
 /// The kernel's audit, switched on for a while.

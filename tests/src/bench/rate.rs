@@ -220,6 +220,7 @@ pub(super) fn offer(
 ) -> Outcome<Offered> {
     let at_ns = boot_ns() + LEAD.as_nanos() as u64;
     let generators = start(at_ns)?;
+    generators.iter().for_each(|generator| session.reader.expect(generator.pid()));
     pause(Duration::from_nanos(at_ns.saturating_sub(boot_ns())))?;
     let before = session.used()?;
     let finish = |generator: Generator| generator.finish(setting.limit);

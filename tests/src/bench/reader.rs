@@ -22,8 +22,8 @@ use crate::outcome::{Outcome, failed};
 const CHUNK: usize = 1 << 20;
 /// Longest line that is waited for; what is longer is counted as unreadable.
 const LONGEST_LINE: usize = 16 << 20;
-/// Processes told apart, at most; the rest is counted together.
-const PROCESSES: usize = 4096;
+/// Processes told apart that nobody has asked for, at most; the rest is counted together.
+const PROCESSES: usize = 1024;
 /// Events of the agent about itself that are kept, at most.
 const STATUSES: usize = 1024;
 /// Longest delay told apart: ten minutes.
@@ -229,6 +229,11 @@ impl Reader {
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells this process apart, however many others there are.
+    pub(super) fn expect(&self, pid: u32) {
+        self.lock().processes.entry(pid).or_default();
     }
 
     /// Looks at what was read so far.

@@ -1,5 +1,6 @@
 //! A collector and an agent that ships to it: started, watched, ended.
 
+use std::ffi::OsString;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,11 @@ impl Drop for Process {
 impl Session {
     /// Starts a pair, and waits until the collector has heard of the agent.
     pub(super) fn start(setting: &Setting) -> Outcome<Self> {
+        Self::start_with(setting, &[])
+    }
+
+    /// As [`Session::start`], the agent with further arguments.
+    pub(super) fn start_with(setting: &Setting, arguments: &[OsString]) -> Outcome<Self> {
         interrupt::check()?;
         let mut collect = Command::new(&setting.telltale);
         collect.args(["collect", "--json", "--listen", "127.0.0.1:0"]);
@@ -103,7 +109,7 @@ impl Session {
 
         let options = Options { collector: Some(port), ..Options::default() };
         let mut run = Agent::command(setting, &options);
-        run.arg("--quiet").env("RUNTIME_DIRECTORY", setting.scratch.path());
+        run.arg("--quiet").args(arguments).env("RUNTIME_DIRECTORY", setting.scratch.path());
         let mut running = Running::start(&mut run)?;
         let (_stdout, stderr) = running.outputs()?;
         let messages = Stream::reading("the agent", stderr, |line| line);
@@ -118,6 +124,11 @@ impl Session {
         })?;
         session.rung = rung_of(&start);
         Ok(session)
+    }
+
+    /// The agent's process.
+    pub(super) fn agent_pid(&self) -> u32 {
+        self.agent.pid
     }
 
     /// Processor time so far.

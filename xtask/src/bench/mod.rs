@@ -16,6 +16,8 @@ pub(crate) enum Bench {
     Overload(live::LiveArgs),
     /// Measure how long the agent takes to start and to end, and its memory
     Start(live::LiveArgs),
+    /// Measure what an act costs beside few and many identities, files, rules and processes
+    Scale(live::LiveArgs),
     /// Measure the same acts with nobody watching, with the agent, and with other programs that tell of them
     Ab(live::LiveArgs),
 }
@@ -29,6 +31,7 @@ pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<(), Box<dyn st
         Bench::Insn(args) => insn::run(workspace, args)?,
         Bench::Rate(args) => live::run(&live::RATE, args)?,
         Bench::Overload(args) => live::run(&live::OVERLOAD, args)?,
+        Bench::Scale(args) => live::run(&live::SCALE, args)?,
         Bench::Ab(args) => live::run(&live::AB, args)?,
         Bench::Start(args) => live::run(&live::START, args)?,
     }

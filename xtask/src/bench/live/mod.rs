@@ -31,7 +31,7 @@ use crate::{
 use figures::Steps;
 use report::{Host, Report};
 use sheets::Sheet;
-pub(super) use sheets::{AB, OVERLOAD, RATE, START};
+pub(super) use sheets::{AB, OVERLOAD, RATE, SCALE, START};
 
 /// A benchmark of the running agent. What it needs is root, cgroup v2, and a kernel that the agent runs on.
 #[derive(Clone, Debug, clap::Args)]

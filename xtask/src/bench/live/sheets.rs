@@ -166,3 +166,45 @@ pub(crate) const AB: Sheet = Sheet {
             `nobody again` differs from 1 is noise. Peers tell of different things: where it told nothing, it did not \
             see.",
 };
+
+const ORDINARY: &str = "against_smallest.ordinary_open";
+const CREDENTIAL: &str = "against_smallest.credential_open";
+const EVENT: &str = "against_smallest.agent_cpu";
+
+/// `bench scale`.
+pub(crate) const SCALE: Sheet = Sheet {
+    name: "scale",
+    title: "What an act costs beside few and many",
+    columns: &[
+        measure("ordinary open ns", "ordinary_open_ns"),
+        measure("ratio", ORDINARY),
+        measure("credential open ns", "credential_open_ns"),
+        measure("ratio", CREDENTIAL),
+        measure("CPU µs/event", "agent_cpu_us_per_event"),
+        measure("ratio", EVENT),
+        measure("start ms", "start_ms"),
+        measure("resident MiB", "resident_mib"),
+        measure("peak MiB", "peak_mib"),
+        measure("maps MiB", "maps_mib"),
+    ],
+    budgets: &[
+        budget("10000 rules", ORDINARY, 1.05, "ordinary open, 10,000 rules against 10"),
+        budget("10000 rules", EVENT, 1.05, "agent's CPU an event, 10,000 rules against 10"),
+        budget("10000 credential files", ORDINARY, 1.05, "ordinary open, 10,000 credential files against 10"),
+        budget(
+            "10000 credential files",
+            EVENT,
+            1.05,
+            "agent's CPU an event, 10,000 credential files against 10",
+        ),
+        budget("10000 processes", ORDINARY, 1.05, "ordinary open, 10,000 processes against 10"),
+        budget("10000 processes", EVENT, 1.05, "agent's CPU an event, 10,000 processes against 10"),
+        budget("10000 identities", ORDINARY, 1.05, "ordinary open, 10,000 identities against 10"),
+        budget("10000 identities", EVENT, 1.05, "agent's CPU an event, 10,000 identities against 10"),
+        budget("10000 identities", "resident_mib", 48.0, "resident memory with 10,000 identities, MiB"),
+        budget("10000 identities", "peak_mib", 64.0, "peak resident memory with 10,000 identities, MiB"),
+        budget("10000 identities", "maps_mib", 24.0, "maps with 10,000 identities, MiB"),
+    ],
+    notes: "Opens at full speed by one process; the agent's CPU at 5,000 opens of credentials a second. Ratios are to the \
+            smallest number in the same turn.",
+};
