@@ -6,6 +6,7 @@
 
 use std::ffi::CString;
 use std::fs;
+use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -86,6 +87,8 @@ pub(crate) struct Loaded {
     pub(crate) execs: u64,
     /// From the first act to the last, in nanoseconds.
     pub(crate) took_ns: u64,
+    /// Processor time of that, its own and that of what it ran: not lengthened by what others do meanwhile.
+    pub(crate) cpu_ns: u64,
 }
 
 /// Nanoseconds since boot, suspend included: the clock of events.
@@ -126,12 +129,13 @@ struct Generator {
 
 impl Generator {
     fn run(&mut self, args: &LoadArgs) -> Outcome {
-        let begun = boot_ns();
+        let (begun, used) = (boot_ns(), cpu_ns()?);
         let limit_ns = args.milliseconds.saturating_mul(1_000_000);
         loop {
             let elapsed_ns = boot_ns().saturating_sub(begun);
             self.done.took_ns = elapsed_ns;
             if elapsed_ns >= limit_ns || self.done.rounds >= args.rounds {
+                self.done.cpu_ns = cpu_ns()?.saturating_sub(used);
                 return Ok(());
             }
             let due = args.rate.map_or(self.done.rounds + ROUNDS_A_LOOK, |rate| due(rate, elapsed_ns));
@@ -184,6 +188,25 @@ impl Generator {
         drop(peer);
         Ok(())
     }
+}
+
+/// Processor time of this process and of those that it has waited for, in user's and kernel's code.
+fn cpu_ns() -> io::Result<u64> {
+    let mut total_us = 0;
+    for who in [libc::RUSAGE_SELF, libc::RUSAGE_CHILDREN] {
+        // SAFETY: zeros are a valid `rusage`, which lives through the call.
+        let usage = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            if libc::getrusage(who, &raw mut usage) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            usage
+        };
+        for time in [usage.ru_utime, usage.ru_stime] {
+            total_us += time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_usec.unsigned_abs();
+        }
+    }
+    Ok(total_us * 1_000)
 }
 
 /// Rounds that should have been done after so long.

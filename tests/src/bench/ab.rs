@@ -1,7 +1,7 @@
 //! The same acts with nobody watching, with the agent and with its peers, in turn.
 //!
-//! Each act is done at full speed for a moment, and its time is compared with that of the same act in the same turn with
-//! nobody watching. Nobody is measured twice a turn: how far the second lies from the first is what the figures are good
+//! Each act is done at full speed for a moment, and the processor time of who does it, which hooks lengthen and other
+//! load of the machine does not, is compared with that of the same act in the same turn with nobody watching. Nobody is measured twice a turn: how far the second lies from the first is what the figures are good
 //! for.
 
 use std::path::{Path, PathBuf};
@@ -59,7 +59,9 @@ struct Line<'a> {
     peer: &'a str,
     acts: u64,
     ns_per_act: f64,
-    /// Against nobody in the same turn.
+    /// Processor time of who acts.
+    cpu_ns_per_act: f64,
+    /// That, against nobody in the same turn.
     ratio: f64,
     peer_cpu_us_per_act: f64,
     peer_bytes_per_act: f64,
@@ -107,46 +109,54 @@ pub(super) fn run(args: &AbArgs) -> Outcome {
                     continue;
                 }
             };
+            let mut lines = Vec::new();
             for (at, act) in ACTS.iter().enumerate() {
-                let (used, told) = (watcher.used()?, watcher.told());
-                let (acts, ns) = measure(&setting, act, args, &program, &files)?;
+                let (used, told) = (watcher.used().unwrap_or_default(), watcher.told());
+                let (acts, ns, cpu_ns) = measure(&setting, act, args, &program, &files)?;
                 // What it still has to do with these acts is theirs.
                 pause(LEAD)?;
-                let ns_per_act = ns as f64 / acts.max(1) as f64;
-                if position == 0 {
-                    alone.push(ns_per_act);
-                }
-                let nobody = alone.get(at).copied().unwrap_or(ns_per_act);
                 let each = |value: f64| value / acts.max(1) as f64;
-                tell(&Line {
+                let cpu_ns_per_act = each(cpu_ns as f64);
+                if position == 0 {
+                    alone.push(cpu_ns_per_act);
+                }
+                let nobody = alone.get(at).copied().unwrap_or(cpu_ns_per_act);
+                lines.push(Line {
                     bench: "ab",
                     step: format!("{}, {name}", act.name),
                     run,
                     act: act.name,
                     peer: name,
                     acts,
-                    ns_per_act,
-                    ratio: ns_per_act / nobody,
-                    peer_cpu_us_per_act: each(watcher.used()?.since(used) as f64 / 1e3),
+                    ns_per_act: each(ns as f64),
+                    cpu_ns_per_act,
+                    ratio: cpu_ns_per_act / nobody,
+                    peer_cpu_us_per_act: each(watcher.used().unwrap_or_default().since(used) as f64 / 1e3),
                     peer_bytes_per_act: each(watcher.told().saturating_sub(told) as f64),
-                })?;
+                });
             }
+            // One that took long to fail has measured nobody.
+            if let Some(reason) = watcher.end() {
+                tell(&Absent { bench: "ab", step: name, run, peer: name, not_run: &reason })?;
+                continue;
+            }
+            lines.iter().try_for_each(tell)?;
         }
     }
     Ok(())
 }
 
-/// How many acts, and how long they took.
+/// How many acts, how long they took, and how much processor time of their process.
 fn measure(
     setting: &Setting,
     act: &Act,
     args: &AbArgs,
     program: &Path,
     files: &(PathBuf, PathBuf),
-) -> Outcome<(u64, u64)> {
+) -> Outcome<(u64, u64, u64)> {
     let load = Load { limit: Duration::from_millis(args.milliseconds), ..act.load };
     let file = if act.is_credential { &files.1 } else { &files.0 };
     let at_ns = boot_ns() + LEAD.as_nanos() as u64;
     let done = Generator::start(program, file, &load, at_ns, None)?.finish(setting.limit)?;
-    Ok((done.opens + done.connects + done.execs, done.took_ns))
+    Ok((done.opens + done.connects + done.execs, done.took_ns, done.cpu_ns))
 }

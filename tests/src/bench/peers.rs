@@ -105,6 +105,7 @@ pub(super) struct Watcher {
     process: Option<Running>,
     told: Arc<AtomicU64>,
     audit: Option<Audit>,
+    messages: Option<Stream<String>>,
 }
 
 impl Watcher {
@@ -117,19 +118,24 @@ impl Watcher {
         let ready = ready.map(str::to_owned);
         let (said, is_ready) = std::sync::mpsc::sync_channel(1);
         std::thread::spawn(move || count(stdout, &counted, ready.as_deref(), &said));
-        let running = Self { process: Some(process), told, audit: None };
+        let running = Self { process: Some(process), told, audit: None, messages: Some(messages) };
         // One that says when it sees is believed, the others get time.
         if is_ready.recv_timeout(ATTACH).is_err() {
             pause(Duration::ZERO)?;
         }
-        match &running.process {
-            Some(process) if process.wait_exit(Duration::ZERO).is_ok() => {
-                // Its last words; where it closes nothing they are few.
-                let _ = messages.wait_end(LIMIT / 30);
-                failed(format!("it ended: {}", messages.all().join(" ").trim()))
-            }
-            _ => Ok(running),
+        match running.end() {
+            Some(reason) => failed(reason),
+            None => Ok(running),
         }
+    }
+
+    /// Why it has ended by itself, if it has.
+    pub(super) fn end(&self) -> Option<String> {
+        let (process, messages) = (self.process.as_ref()?, self.messages.as_ref()?);
+        process.wait_exit(Duration::ZERO).ok()?;
+        // Its last words; where it closes nothing they are few.
+        let _ = messages.wait_end(LIMIT / 30);
+        Some(format!("it ended: {}", messages.all().join(" ").trim()))
     }
 
     /// Bytes that it printed so far.

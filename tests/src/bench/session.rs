@@ -23,6 +23,8 @@ use crate::outcome::{During, Outcome, ensure, failed};
 const QUIET: Duration = Duration::from_secs(2);
 /// How often the pair is looked at.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often an agent that starts is looked at, whether it has ended instead.
+const START_LOOK: Duration = Duration::from_millis(250);
 /// How long an agent may take to end before it is killed.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
@@ -66,6 +68,10 @@ struct Process {
 }
 
 impl Process {
+    fn has_ended(&self) -> bool {
+        self.running.as_ref().is_none_or(|running| running.wait_exit(Duration::ZERO).is_ok())
+    }
+
     fn end(&mut self, limit: Duration) -> Outcome<String> {
         let Some(mut running) = self.running.take() else { return failed("it has ended before") };
         running.signal(Signal::TERM)?;
@@ -115,13 +121,19 @@ impl Session {
         let messages = Stream::reading("the agent", stderr, |line| line);
         let agent = Process { pid: running.pid(), running: Some(running), messages };
         let mut session = Self { agent, collector, port, reader, rung: None };
-        let started = session.reader.wait("the agent's start", setting.limit, |seen| {
-            seen.statuses.iter().find(|event| event.is_phase("start")).cloned()
-        });
-        let start = started.map_err(|verdict| {
-            let said = session.agent.messages.all().join("\n");
-            verdict.during(format!("start the agent ({said})"))
-        })?;
+        let deadline = Instant::now() + setting.limit;
+        let is_start = |seen: &Seen| seen.statuses.iter().find(|event| event.is_phase("start")).cloned();
+        let start = loop {
+            let verdict = match session.reader.wait("the agent's start", START_LOOK, is_start) {
+                Ok(start) => break start,
+                Err(verdict) => verdict,
+            };
+            if session.agent.has_ended() || Instant::now() >= deadline {
+                let said = session.agent.messages.all().join("\n");
+                return Err(verdict.during(format!("start the agent ({said})")));
+            }
+            interrupt::check()?;
+        };
         session.rung = rung_of(&start);
         Ok(session)
     }

@@ -157,12 +157,13 @@ pub(crate) const AB: Sheet = Sheet {
     title: "The same acts beside the agent and its peers",
     columns: &[
         measure("ns an act", "ns_per_act"),
+        measure("CPU ns an act", "cpu_ns_per_act"),
         measure("against nobody", "ratio"),
         measure("peer's CPU µs an act", "peer_cpu_us_per_act"),
         measure("told, bytes an act", "peer_bytes_per_act"),
     ],
     budgets: &[],
-    notes: "Each act at full speed by one process; the ratio is to the same act in the same turn with nobody watching. What \
+    notes: "Each act at full speed by one process; the ratio is of its processor time to that of the same act in the same turn with nobody watching. What \
             `nobody again` differs from 1 is noise. Peers tell of different things: where it told nothing, it did not \
             see.",
 };
@@ -205,6 +206,6 @@ pub(crate) const SCALE: Sheet = Sheet {
         budget("10000 identities", "peak_mib", 64.0, "peak resident memory with 10,000 identities, MiB"),
         budget("10000 identities", "maps_mib", 24.0, "maps with 10,000 identities, MiB"),
     ],
-    notes: "Opens at full speed by one process; the agent's CPU at 5,000 opens of credentials a second. Ratios are to the \
+    notes: "Processor time of opens at full speed by one process; the agent's CPU at 5,000 opens of credentials a second. Ratios are to the \
             smallest number in the same turn.",
 };
