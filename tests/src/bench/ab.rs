@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::generators::{Generator, Load, credential, program};
 use super::peers::{Peer, known};
 use super::rate::{LEAD, pause};
-use super::{Common, progress, tell};
+use super::{Common, NotRun, progress, tell};
 use crate::acts::boot_ns;
 use crate::harness::places;
 use crate::harness::setting::Setting;
@@ -67,16 +67,6 @@ struct Line<'a> {
     peer_bytes_per_act: f64,
 }
 
-/// A peer that did not run.
-#[derive(Serialize)]
-struct Absent<'a> {
-    bench: &'static str,
-    step: &'a str,
-    run: u32,
-    peer: &'a str,
-    not_run: &'a str,
-}
-
 pub(super) fn run(args: &AbArgs) -> Outcome {
     let setting = args.common.prepare()?;
     let ordinary = setting.path("ordinary");
@@ -104,8 +94,7 @@ pub(super) fn run(args: &AbArgs) -> Outcome {
                 Ok(watcher) => watcher,
                 Err(Verdict::Failed(reason) | Verdict::Skipped(reason)) => {
                     super::interrupt::check()?;
-                    let reason = reason.trim();
-                    tell(&Absent { bench: "ab", step: name, run, peer: name, not_run: reason })?;
+                    tell(&NotRun::new("ab", name, run, &reason))?;
                     continue;
                 }
             };
@@ -137,7 +126,7 @@ pub(super) fn run(args: &AbArgs) -> Outcome {
             }
             // One that took long to fail has measured nobody.
             if let Some(reason) = watcher.end() {
-                tell(&Absent { bench: "ab", step: name, run, peer: name, not_run: &reason })?;
+                tell(&NotRun::new("ab", name, run, &reason))?;
                 continue;
             }
             lines.iter().try_for_each(tell)?;

@@ -93,6 +93,21 @@ pub(crate) fn run(bench: &Bench) -> Result<(), String> {
     })
 }
 
+/// A line about what could not be measured.
+#[derive(Serialize)]
+struct NotRun<'a> {
+    bench: &'static str,
+    step: &'a str,
+    run: u32,
+    not_run: &'a str,
+}
+
+impl<'a> NotRun<'a> {
+    fn new(bench: &'static str, step: &'a str, run: u32, reason: &'a str) -> Self {
+        Self { bench, step, run, not_run: reason.trim() }
+    }
+}
+
 /// Prints a step.
 fn tell(step: &impl Serialize) -> Outcome {
     println!("{}", serde_json::to_string(step)?);

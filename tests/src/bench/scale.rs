@@ -20,15 +20,17 @@ use super::generators::{Generator, Load, Opened, credential, program};
 use super::rate::{LEAD, mib, offer};
 use super::session::Session;
 use super::usage::map_bytes;
-use super::{Common, interrupt, progress, tell};
+use super::{Common, NotRun, interrupt, progress, tell};
 use crate::acts::{Loaded, boot_ns};
 use crate::harness::child::{self, Running};
 use crate::harness::places;
 use crate::harness::setting::{CREDENTIALS, Setting};
-use crate::outcome::{During, Outcome, failed};
+use crate::outcome::{During, Outcome, Verdict, failed};
 
 /// How long each kind of open is done at full speed.
 const MOMENT: Duration = Duration::from_millis(400);
+/// Last names that the rules share: the agent's kernel filter holds four thousand.
+const NAMES: u32 = 1_000;
 /// Rules in a file: far below what a catalogue's file may have (1 MiB).
 const RULES_A_FILE: u32 = 2_500;
 /// Of the modest load: opens in a round, rounds a second, rounds.
@@ -109,8 +111,13 @@ pub(super) fn run(args: &ScaleArgs) -> Outcome {
                     continue;
                 }
                 progress(&format!("run {run} of {}: {step}", args.common.runs));
-                let line = measuring.step(thing, *size, (step, run), &mut smallest)?;
-                tell(&line)?;
+                match measuring.step(thing, *size, (step.clone(), run), &mut smallest) {
+                    Ok(line) => tell(&line)?,
+                    Err(Verdict::Failed(reason) | Verdict::Skipped(reason)) => {
+                        interrupt::check()?;
+                        tell(&NotRun::new("scale", &step, run, &reason))?;
+                    }
+                }
             }
         }
     }
@@ -257,7 +264,8 @@ fn rules(numbers: Range<u32>) -> String {
     let rule = |number| {
         format!(
             "[[credential]]\nname = \"bench-{number}\"\nkind = \"test\"\nsensitivity = 1\n\
-             paths = [\"/nonexistent-{number:06}/bench/key-{number:06}\"]\ncomment = \"A rule among many.\"\n\n"
+             paths = [\"/nonexistent-{number:06}/bench/key-{:03}\"]\ncomment = \"A rule among many.\"\n\n",
+            number % NAMES
         )
     };
     std::iter::once("version = 1\n\n".to_owned()).chain(numbers.map(rule)).collect()
