@@ -127,7 +127,7 @@ fn sustained(rate: u64, length: Duration) -> Step {
         limit: length * SLOWNESS,
         ..Load::default()
     };
-    let name = if rate % 1_000 == 0 { format!("{}k/s", rate / 1_000) } else { format!("{rate}/s") };
+    let name = if rate.is_multiple_of(1_000) { format!("{}k/s", rate / 1_000) } else { format!("{rate}/s") };
     Step { name, rate, loads: vec![load; processes as usize] }
 }
 

@@ -34,6 +34,9 @@ impl Step {
     }
 }
 
+/// Figures of a run by name.
+type Leaves = Vec<(String, f64)>;
+
 /// All steps, in the order in which they were first measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
@@ -42,7 +45,7 @@ pub(super) struct Steps(pub(super) Vec<Step>);
 impl Steps {
     /// Of the lines of all runs.
     pub(super) fn of(lines: &[Value]) -> Self {
-        let mut steps: Vec<(String, Vec<Vec<(String, f64)>>)> = Vec::new();
+        let mut steps: Vec<(String, Vec<Leaves>)> = Vec::new();
         for line in lines {
             let name = line.get("step").and_then(Value::as_str).unwrap_or_default();
             let mut leaves = Vec::new();
@@ -56,7 +59,7 @@ impl Steps {
     }
 }
 
-fn of_runs(step: String, runs: &[Vec<(String, f64)>]) -> Step {
+fn of_runs(step: String, runs: &[Leaves]) -> Step {
     let mut values: Vec<(String, Vec<f64>)> = Vec::new();
     for (name, value) in runs.iter().flatten() {
         match values.iter_mut().find(|(known, _)| known == name) {
@@ -86,7 +89,7 @@ fn median(sorted: &[f64]) -> Option<f64> {
     Some(f64::midpoint(lower, upper))
 }
 
-fn flatten(name: String, value: &Value, into: &mut Vec<(String, f64)>) {
+fn flatten(name: String, value: &Value, into: &mut Leaves) {
     let below = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
     match value {
         Value::Number(number) if name != "run" => into.extend(number.as_f64().map(|number| (name, number))),

@@ -92,7 +92,8 @@ pub(crate) const RATE: Sheet = Sheet {
     ],
     notes: "An event is an open of a credential, or the beginning or the end of a connection (8 opens and a connect in \
             ten events; bursts: opens alone). Lost is counted in records where the kernel loses them. Agent and \
-            collector CPU are of one core while the load is offered; CPU an event until the last one has been told.",
+            collector CPU are of one core while the load is offered. CPU an event is for each that was told, until \
+            the last one was; what was spent on those that were lost is in it.",
 };
 
 /// `bench overload`.
