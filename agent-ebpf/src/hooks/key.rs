@@ -8,6 +8,7 @@
 use agent_common::counters::{Counter, Family};
 use agent_common::limits::{KEY_DESCRIPTION_BYTES, KEY_TYPE_BYTES, PENDING_KEY_BYTES};
 use agent_common::records::{KeyRecord, hook, key_flag, kind};
+use agent_common::rings::Ring;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
@@ -18,7 +19,7 @@ use crate::kstruct::{
     Access, Key, Probed, Task, Typed, eight_bytes, first_argument, fourth_argument, second_argument,
     third_argument,
 };
-use crate::{current, emit, maps};
+use crate::{budget, current, emit, maps};
 
 /// `KEY_NEED_READ`: the same number as of the mask that it was before 5.8.
 const NEED_READ: u32 = 2;
@@ -150,7 +151,7 @@ fn tell(record: &mut KeyRecord, bytes: *const u8, errno: u32, hook: u16) -> Opti
     if current::is_own(Task::<Typed>::current().tgid()?) {
         return None;
     }
-    let ticket = emit::attempt(Family::Key)?;
+    let ticket = emit::attempt(Family::Key, budget::ring(Ring::Credential))?;
     record.errno = errno;
     record.reserved = 0;
     if current::fill(&mut record.actor).is_none() {

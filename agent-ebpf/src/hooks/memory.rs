@@ -9,6 +9,7 @@
 use agent_common::counters::{Counter, Family};
 use agent_common::keys::{FlowCount, MemoryKey};
 use agent_common::records::{MemoryRecord, hook, kind, memory};
+use agent_common::rings::Ring;
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::fexit;
 use aya_ebpf::programs::FExitContext;
@@ -18,7 +19,7 @@ use crate::kstruct::{
     Access, Dentry, Inode, Probed, Task, Typed, eight_bytes, first_argument, is_32_bit, second_argument,
     syscall_number,
 };
-use crate::{current, emit, maps};
+use crate::{budget, current, emit, maps};
 
 /// `PTRACE_MODE_ATTACH` and `PTRACE_MODE_REALCREDS` of `linux/ptrace.h`: what the calls ask for. The opens ask with the
 /// ids of the file system.
@@ -184,7 +185,7 @@ fn reached<A: Access>(target: Task<A>, way: u32, errno: u32, hook: u16) -> Optio
     {
         return None;
     }
-    let ticket = emit::attempt(Family::Memory)?;
+    let ticket = emit::attempt(Family::Memory, budget::ring(Ring::Credential))?;
     let mut entry = ticket.reserve::<MemoryRecord>()?;
     // SAFETY: the ring gave room for a whole record; every field is written before it is submitted.
     let record = unsafe { &mut *entry.as_mut_ptr() };
@@ -207,7 +208,7 @@ fn traceme(parent: Task<Typed>, errno: u32, hook: u16) -> Option<()> {
     if current::is_own(parent.tgid()?) || is_folded(parent, target, memory::TRACEME, errno)? {
         return None;
     }
-    let ticket = emit::attempt(Family::Memory)?;
+    let ticket = emit::attempt(Family::Memory, budget::ring(Ring::Credential))?;
     let mut entry = ticket.reserve::<MemoryRecord>()?;
     // SAFETY: as in `reached`.
     let record = unsafe { &mut *entry.as_mut_ptr() };

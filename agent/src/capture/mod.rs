@@ -14,6 +14,7 @@ mod key;
 pub mod ledger;
 pub mod live;
 pub mod memory;
+pub mod merge;
 pub(crate) mod recent;
 pub mod record;
 mod refused;
