@@ -20,11 +20,14 @@ use crate::maps;
 pub struct Ticket {
     state: *mut CpuState,
     family: Family,
-    ring: Ring,
+    /// The ring's number, and above its two bits the flags with which the record is handed over. In one: what is kept
+    /// while a record is filled lies on the stack, of which `sys_exit` has none to spare.
+    lane: u64,
     sequence: u64,
-    /// For the ring, when the record is handed over.
-    flags: u64,
 }
+
+/// Bits of a ring's number.
+const RING_BITS: u32 = 2;
 
 /// The ring wakes nobody.
 const BPF_RB_NO_WAKEUP: u64 = 1;
@@ -97,7 +100,7 @@ pub fn attempt(family: Family, ring: Ring) -> Option<Ticket> {
         return None;
     }
     let flags = if wake != 0 { WAKE_IF_WAITING } else { BPF_RB_NO_WAKEUP };
-    Some(Ticket { state, family, ring, sequence, flags })
+    Some(Ticket { state, family, lane: flags << RING_BITS | ring as u64, sequence })
 }
 
 /// The ring's map.
@@ -119,10 +122,25 @@ pub fn unread(ring: Ring) -> u64 {
 }
 
 impl Ticket {
+    #[inline(always)]
+    fn ring(self) -> Ring {
+        match self.lane & ((1 << RING_BITS) - 1) {
+            0 => Ring::Process,
+            1 => Ring::Credential,
+            2 => Ring::Connection,
+            _ => Ring::Bulk,
+        }
+    }
+
+    #[inline(always)]
+    fn flags(self) -> u64 {
+        self.lane >> RING_BITS
+    }
+
     /// Room in the ring for a `T`, counted as dropped where there is none.
     #[inline(always)]
     pub fn reserve<T: 'static>(self) -> Option<RingBufEntry<T>> {
-        let entry = map_of(self.ring).reserve::<T>(0);
+        let entry = map_of(self.ring()).reserve::<T>(0);
         if entry.is_none() {
             self.lost(Counter::DroppedRingFull);
         }
@@ -141,21 +159,21 @@ impl Ticket {
             time_boot_ns: unsafe { bpf_ktime_get_boot_ns() },
             // SAFETY: no arguments.
             cpu: unsafe { bpf_get_smp_processor_id() } as u32,
-            ring: self.ring as u32,
+            ring: self.ring() as u32,
         }
     }
 
     /// Hands a filled entry over.
     #[inline(always)]
     pub fn submit<T>(self, entry: RingBufEntry<T>) {
-        entry.submit(self.flags);
+        entry.submit(self.flags());
         add(self.state, self.family, Counter::Submitted);
     }
 
     /// Gives an entry back: what it needed could not be read.
     #[inline(always)]
     pub fn discard<T>(self, entry: RingBufEntry<T>) {
-        entry.discard(self.flags);
+        entry.discard(self.flags());
         self.lost(Counter::DroppedRead);
     }
 
@@ -168,10 +186,10 @@ impl Ticket {
         // SAFETY: as the caller promises.
         let result = unsafe {
             bpf_ringbuf_output(
-                core::ptr::from_ref(map_of(self.ring)).cast_mut().cast(),
+                core::ptr::from_ref(map_of(self.ring())).cast_mut().cast(),
                 data.cast_mut().cast(),
                 u64::from(length),
-                self.flags,
+                self.flags(),
             )
         };
         if result == 0 {
