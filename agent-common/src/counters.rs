@@ -5,6 +5,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::rings::Ring;
+
 /// Hook families whose acts are counted apart.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +61,14 @@ pub enum Counter {
     Folded = 7,
     /// A map was full, so that state was not kept (the act itself was still sent).
     MapFull = 8,
+    /// Put into the bulk ring: whoever acted was beyond its budget, or it can wait. It is counted as submitted or dropped
+    /// as well.
+    Bulk = 9,
 }
 
 impl Counter {
     /// All counters, in the order of their slots.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Attempted,
         Self::Submitted,
         Self::DroppedRingFull,
@@ -73,6 +78,7 @@ impl Counter {
         Self::Throttled,
         Self::Folded,
         Self::MapFull,
+        Self::Bulk,
     ];
 
     /// Stable name for metrics and heartbeats.
@@ -87,6 +93,7 @@ impl Counter {
             Self::Throttled => "throttled",
             Self::Folded => "folded",
             Self::MapFull => "map_full",
+            Self::Bulk => "bulk",
         }
     }
 
@@ -113,8 +120,8 @@ pub const fn slot(family: Family, counter: Counter) -> u32 {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 pub struct CpuState {
-    /// Next sequence number of this CPU.
-    pub sequence: u64,
+    /// Next sequence number of this CPU, for each ring.
+    pub sequence: [u64; Ring::ALL.len()],
     /// By [`slot`].
     pub counters: [u64; SLOTS as usize],
 }

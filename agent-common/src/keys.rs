@@ -137,12 +137,14 @@ pub struct Control {
     pub catalogue_generation: u32,
     /// The agent's own process: its acts are not recorded (it would report on its own reporting). 0 is none.
     pub own_tgid: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Whether a record that finds the agent waiting wakes it; else the agent comes by itself, soon. 0 is no.
+    pub wake: u32,
     /// A connection that was told of so long ago, in milliseconds, is told of again, if it has carried something since.
     pub update_interval_ms: u32,
     /// Zero.
-    pub reserved_too: u32,
+    pub reserved: u32,
+    /// Chooses the cells of each actor's budgets: not to be foretold.
+    pub seed: u64,
 }
 
 const _: () = assert!(DATAGRAM_FLOWS.is_power_of_two());

@@ -9,6 +9,7 @@ pub mod keys;
 pub mod limits;
 pub mod offsets;
 pub mod records;
+pub mod rings;
 
 /// Version of this contract. A recorded stream or a pinned map of another version is refused.
 pub const CONTRACT_VERSION: u16 = 1;

@@ -1,7 +1,34 @@
 //! Every size of the kernel side, each with its reason.
 
-/// Bytes of the ring: a burst of 90,000 records of 90 bytes fits; resident only as far as it was ever filled.
-pub const RING_BYTES: u32 = 8 << 20;
+/// Bytes of the ring of processes: 1,500 execs with command lines of a common length, or 20,000 forks.
+pub const PROCESS_RING_BYTES: u32 = 4 << 20;
+/// Bytes of the ring of credentials: some 7,000 records. More than the budgets let anybody write in a second.
+pub const CREDENTIAL_RING_BYTES: u32 = 2 << 20;
+/// Bytes of the ring of connections: some 12,000 connections from their attempt to their end, as long as the agent does not
+/// read at all.
+pub const CONNECTION_RING_BYTES: u32 = 4 << 20;
+/// Bytes of the ring of what is beyond budgets: a burst of 20,000 connections within 50 ms fits.
+pub const BULK_RING_BYTES: u32 = 8 << 20;
+
+/// Acts a second that a process may do, and how many at once, before what it does goes to the bulk ring: a build, a
+/// crawler and a busy server stay below it.
+pub const PROCESS_BUDGET: Budget = Budget { a_second: 1_000, at_once: 2_000 };
+/// The same for all of a cgroup: a process that forks has no more for it.
+pub const CGROUP_BUDGET: Budget = Budget { a_second: 4_000, at_once: 8_000 };
+/// The same for all of a user other than root, who may make cgroups of its own.
+pub const USER_BUDGET: Budget = Budget { a_second: 8_000, at_once: 16_000 };
+/// Cells that keep account of a level's budgets; a power of two. Each actor has two of them, chosen by a hash with a secret
+/// seed, and is beyond its budget when both say so: where 50 flood, one in 6,700 others shares both with some of them.
+pub const BUDGET_CELLS: u32 = 8_192;
+
+/// How often something may be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// In the long run.
+    pub a_second: u64,
+    /// After a pause.
+    pub at_once: u64,
+}
 
 /// Bytes of argv kept at exec, NUL separators included; what is beyond is marked as truncated. Most command
 /// lines are below 1 KiB; `ARG_MAX` (2 MiB) cannot be carried.

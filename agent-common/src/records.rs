@@ -118,14 +118,14 @@ pub struct Header {
     pub kind: u16,
     /// One of [`hook`].
     pub hook: u16,
-    /// Counts this CPU's records from 0, taken before the ring is asked: a hole is a loss.
+    /// Counts this CPU's records for the ring from 0, taken before the ring is asked: a hole is a loss.
     pub sequence: u64,
     /// Boot time (suspend included) in ns.
     pub time_boot_ns: u64,
     /// CPU that wrote the record.
     pub cpu: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Number of the [`crate::rings::Ring`] that it was written to.
+    pub ring: u32,
 }
 
 /// Who acted, as it was at the moment of the act.

@@ -1,13 +1,16 @@
-//! The only writer of the ring, and the only keeper of counters.
+//! The only writer of the rings, and the only keeper of counters.
 //!
 //! The sequence number is taken before the ring is asked: a reserve that fails leaves a hole which userspace sees.
+//! A record wakes the agent only where that has said that it sleeps: otherwise it comes by itself.
 //! Counters are added to atomically: a program may be preempted by another on the same CPU.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use agent_common::counters::{Counter, CpuState, Family, slot};
 use agent_common::records::Header;
+use agent_common::rings::Ring;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_output};
+use aya_ebpf::maps::RingBuf;
 use aya_ebpf::maps::ring_buf::RingBufEntry;
 
 use crate::maps;
@@ -17,8 +20,16 @@ use crate::maps;
 pub struct Ticket {
     state: *mut CpuState,
     family: Family,
+    ring: Ring,
     sequence: u64,
+    /// For the ring, when the record is handed over.
+    flags: u64,
 }
+
+/// The ring wakes nobody.
+const BPF_RB_NO_WAKEUP: u64 = 1;
+/// The ring wakes whoever has read all before.
+const WAKE_IF_WAITING: u64 = 0;
 
 /// Adds one to a counter of this CPU.
 #[inline(always)]
@@ -68,26 +79,50 @@ pub fn folded(family: Family) {
     count(family, Counter::Folded);
 }
 
-/// Begins to tell an act: takes the sequence number. `None` where it is dropped on purpose (a drill), which is counted.
+/// Begins to tell an act by a ring: takes the sequence number. `None` where it is dropped on purpose (a drill), which is
+/// counted.
 #[inline(always)]
-pub fn attempt(family: Family) -> Option<Ticket> {
+pub fn attempt(family: Family, ring: Ring) -> Option<Ticket> {
     let state = maps::CPU_STATE.get_ptr_mut(0)?;
     add(state, family, Counter::Attempted);
-    // SAFETY: as in `add`.
-    let sequence = unsafe { take_one(&raw mut (*state).sequence) };
-    let drop_every = maps::CONTROL.get(0).map_or(0, |control| control.drop_every);
+    if ring == Ring::Bulk {
+        add(state, family, Counter::Bulk);
+    }
+    // SAFETY: as in `add`; there is a number for each ring.
+    let sequence = unsafe { take_one((&raw mut (*state).sequence).cast::<u64>().add(ring as usize)) };
+    let (drop_every, wake) =
+        maps::CONTROL.get(0).map_or((0, 1), |control| (control.drop_every, control.wake));
     if drop_every != 0 && sequence % u64::from(drop_every) == 0 {
         add(state, family, Counter::DroppedSimulated);
         return None;
     }
-    Some(Ticket { state, family, sequence })
+    let flags = if wake != 0 { WAKE_IF_WAITING } else { BPF_RB_NO_WAKEUP };
+    Some(Ticket { state, family, ring, sequence, flags })
+}
+
+/// The ring's map.
+#[inline(always)]
+fn map_of(ring: Ring) -> &'static RingBuf {
+    match ring {
+        Ring::Process => &maps::PROCESS_RING,
+        Ring::Credential => &maps::CREDENTIAL_RING,
+        Ring::Connection => &maps::CONNECTION_RING,
+        Ring::Bulk => &maps::BULK_RING,
+    }
+}
+
+/// Bytes of a ring that were not read yet.
+#[inline(always)]
+pub fn unread(ring: Ring) -> u64 {
+    const BPF_RB_AVAIL_DATA: u64 = 0;
+    map_of(ring).query(BPF_RB_AVAIL_DATA)
 }
 
 impl Ticket {
     /// Room in the ring for a `T`, counted as dropped where there is none.
     #[inline(always)]
     pub fn reserve<T: 'static>(self) -> Option<RingBufEntry<T>> {
-        let entry = maps::EVENTS.reserve::<T>(0);
+        let entry = map_of(self.ring).reserve::<T>(0);
         if entry.is_none() {
             self.lost(Counter::DroppedRingFull);
         }
@@ -106,21 +141,21 @@ impl Ticket {
             time_boot_ns: unsafe { bpf_ktime_get_boot_ns() },
             // SAFETY: no arguments.
             cpu: unsafe { bpf_get_smp_processor_id() } as u32,
-            reserved: 0,
+            ring: self.ring as u32,
         }
     }
 
     /// Hands a filled entry over.
     #[inline(always)]
     pub fn submit<T>(self, entry: RingBufEntry<T>) {
-        entry.submit(0);
+        entry.submit(self.flags);
         add(self.state, self.family, Counter::Submitted);
     }
 
     /// Gives an entry back: what it needed could not be read.
     #[inline(always)]
     pub fn discard<T>(self, entry: RingBufEntry<T>) {
-        entry.discard(0);
+        entry.discard(self.flags);
         self.lost(Counter::DroppedRead);
     }
 
@@ -133,10 +168,10 @@ impl Ticket {
         // SAFETY: as the caller promises.
         let result = unsafe {
             bpf_ringbuf_output(
-                (&raw const maps::EVENTS).cast_mut().cast(),
+                core::ptr::from_ref(map_of(self.ring)).cast_mut().cast(),
                 data.cast_mut().cast(),
                 u64::from(length),
-                0,
+                self.flags,
             )
         };
         if result == 0 {

@@ -8,6 +8,7 @@
 #![feature(core_intrinsics)]
 #![allow(internal_features, reason = "atomic additions: see emit::add_one")]
 
+mod budget;
 mod current;
 mod emit;
 mod hooks;

@@ -5,17 +5,37 @@ use agent_common::keys::{
     Control, FlowCount, FlowKey, InodeKey, MarkerName, NameFilter, RuleName, RuleSuffix,
 };
 use agent_common::limits::{
-    CREDENTIAL_INODES, DATAGRAM_FLOWS, EXEC_SCRATCH_BYTES, MARKERS, PENDING_BYTES, PENDING_CHANGES,
-    RING_BYTES, RULE_NAMES, RULE_SUFFIXES, SOCKET_NAMES as SOCKET_NAME_ENTRIES,
+    BUDGET_CELLS, BULK_RING_BYTES, CONNECTION_RING_BYTES, CREDENTIAL_INODES, CREDENTIAL_RING_BYTES,
+    DATAGRAM_FLOWS, EXEC_SCRATCH_BYTES, MARKERS, PENDING_BYTES, PENDING_CHANGES, PROCESS_RING_BYTES,
+    RULE_NAMES, RULE_SUFFIXES, SOCKET_NAMES as SOCKET_NAME_ENTRIES,
 };
 use agent_common::records::Actor;
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 
-/// Everything that userspace is told.
+/// Processes, cgroups, users.
+pub const BUDGET_LEVELS: u32 = 3;
+
+/// Life of processes.
 #[map]
-pub static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+pub static PROCESS_RING: RingBuf = RingBuf::with_byte_size(PROCESS_RING_BYTES, 0);
+
+/// Acts on credentials.
+#[map]
+pub static CREDENTIAL_RING: RingBuf = RingBuf::with_byte_size(CREDENTIAL_RING_BYTES, 0);
+
+/// Connections, and what names them.
+#[map]
+pub static CONNECTION_RING: RingBuf = RingBuf::with_byte_size(CONNECTION_RING_BYTES, 0);
+
+/// What is beyond somebody's budget, or can wait.
+#[map]
+pub static BULK_RING: RingBuf = RingBuf::with_byte_size(BULK_RING_BYTES, 0);
+
+/// Until when each budget is spent, boot time in ns: the cells of processes, of cgroups, of users.
+#[map]
+pub static BUDGETS: Array<u64> = Array::with_max_entries(BUDGET_LEVELS * BUDGET_CELLS, 0);
 
 /// One [`CpuState`] a CPU.
 #[map]
@@ -113,8 +133,8 @@ pub struct SocketState {
     pub hello_next: u32,
     /// How many are to be looked at.
     pub hello_until: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Whether who connected was beyond its budget: what follows goes where the attempt went. 0 is no.
+    pub beyond_budget: u32,
 }
 
 /// What a connection begins with is no ClientHello, or all of it was told.
@@ -141,6 +161,8 @@ pub struct Asker {
     pub actor: Actor,
     /// Cookie of the socket's network namespace.
     pub network_cookie: u64,
+    /// Whether it was beyond its budget. 0 is no.
+    pub beyond_budget: u64,
 }
 
 /// By the UDP socket that was used: answers to other sockets are not looked at.

@@ -1,5 +1,6 @@
 //! The composition root of the running agent: what is needed is made here once, and handed on.
 
+mod attention;
 pub mod facts;
 mod live;
 mod lock;

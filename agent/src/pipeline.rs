@@ -13,7 +13,7 @@ use crate::capture::decode;
 use crate::capture::join::{Ended, Join, OUTCOME_TIMEOUT};
 use crate::capture::ledger::{GapReporter, KernelCounters, Ledger};
 use crate::capture::live::Live;
-use crate::capture::sequence::{Seen, SequenceTracker, Start};
+use crate::capture::sequence::{Seen, SequenceTracker, Series, Start};
 use crate::capture::tally::Tally;
 use crate::catalogue::Catalogue;
 use crate::catalogue::enumerate::KnownFiles;
@@ -155,7 +155,7 @@ impl Pipeline {
     /// Takes one record of the ring; what it leads to goes to `emit`.
     pub fn record(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Event)) {
         let seen = match decode::meta(bytes) {
-            Ok(meta) => self.tracker.observe(meta.cpu, meta.sequence, meta.time),
+            Ok(meta) => self.tracker.observe(meta.series, meta.sequence, meta.time),
             Err(_) => {
                 self.ledger.add(Tally::Unnumbered, 1);
                 Seen::New
@@ -599,7 +599,7 @@ impl Pipeline {
         &mut self,
         now: BootTime,
         counters: Option<&KernelCounters>,
-        next: &[(u32, u64)],
+        next: &[(Series, u64)],
         emit: &mut dyn FnMut(Event),
     ) {
         for ended in self.join.drain() {

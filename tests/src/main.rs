@@ -5,6 +5,7 @@
 //! for each act, with the right process, identity, target, outcome and lineage, and nothing else of its processes.
 
 mod acts;
+mod bench;
 mod cases;
 mod harness;
 mod measure;
@@ -30,6 +31,9 @@ enum Command {
     List,
     /// Time what the agent could make dearer, without it and with it, and print the times as JSON.
     Measure(measure::MeasureArgs),
+    /// Measure the agent on this kernel, and print figures as JSON.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Do something, and print what was done: what tests have others do.
     #[command(subcommand)]
     Act(acts::Act),
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Measure(args) => status(measure::run(&args)),
+        Command::Bench(bench) => status(bench::run(&bench)),
         Command::Act(act) => status(acts::perform(&act)),
     }
 }

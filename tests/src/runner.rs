@@ -140,7 +140,10 @@ fn on_rung(setting: &Setting, cases: &[&Case], rung: Option<Rung>, tally: &mut T
         Ok(pair) => pair,
         Err(verdict) => {
             // Rungs that nobody asked for may be missing.
-            let verdict = if rung.is_some() { no_such_rung(verdict) } else { verdict };
+            let verdict = match rung {
+                Some(rung) => no_such_rung(rung, verdict),
+                None => verdict,
+            };
             tally.count(&format!("session[{}]", label(rung)), begun, Err(verdict));
             return None;
         }

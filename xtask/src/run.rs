@@ -77,7 +77,7 @@ pub(crate) fn run(workspace: &Workspace, args: RunArgs) -> Result<(), Error> {
 }
 
 /// The agent as root, by sudo where this is not root already. `-E`: the terminal's settings decide about colours.
-fn privileged(telltale: PathBuf) -> Result<Command, Error> {
+pub(crate) fn privileged(telltale: PathBuf) -> Result<Command, Error> {
     if rustix::process::geteuid().is_root() {
         return Ok(Command::new(telltale));
     }

@@ -11,13 +11,14 @@
 use agent_common::counters::{Counter, Family};
 use agent_common::limits::PENDING_BYTES;
 use agent_common::records::{ChangeRecord, change, file_flag, hook, kind};
+use agent_common::rings::Ring;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::fexit;
 use aya_ebpf::programs::FExitContext;
 
 use crate::kstruct::{Dentry, Inode, Mount, Path, Probed, Rename, Task, Typed};
 use crate::path::{self, OFFSET_MASK};
-use crate::{current, emit, maps, verdict};
+use crate::{budget, current, emit, maps, verdict};
 
 const S_IFMT: u16 = 0o170_000;
 const S_IFREG: u16 = 0o100_000;
@@ -223,7 +224,7 @@ fn tell_now(name: Name, what: u32, errno: u32, place: u32, hook: u16) -> Option<
     if flags == 0 || Task::<Typed>::current().tgid().is_some_and(current::is_own) {
         return None;
     }
-    let ticket = emit::attempt(Family::File)?;
+    let ticket = emit::attempt(Family::File, budget::ring(Ring::Credential))?;
     let Some(scratch) = maps::CHANGE_SCRATCH.get_ptr_mut(place) else {
         ticket.lost(Counter::DroppedScratch);
         return None;
@@ -353,7 +354,7 @@ fn remember(record: &mut ChangeRecord, dentry: u64) {
 
 #[inline(always)]
 fn output(record: &mut ChangeRecord, bytes: *const u8, errno: u32, hook: u16) {
-    let Some(ticket) = emit::attempt(Family::File) else { return };
+    let Some(ticket) = emit::attempt(Family::File, budget::ring(Ring::Credential)) else { return };
     record.errno = errno;
     let length = record.header.length & (PENDING_BYTES as u32 - 1);
     record.header = ticket.header(kind::CHANGE, hook, length);

@@ -6,6 +6,7 @@
 
 use agent_common::counters::{Counter, Family};
 use agent_common::records::{Actor, ConnectRecord, hook, kind};
+use agent_common::rings::Ring;
 use aya_ebpf::helpers::generated::{
     bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_skc_to_tcp_sock,
 };
@@ -15,7 +16,7 @@ use aya_ebpf::programs::SockAddrContext;
 use super::names;
 use crate::kstruct::{Task, TcpSock, Typed};
 use crate::maps::{self, SOCKET_IDLE, SOCKET_TCP_PENDING, SOCKET_UDP_CONNECTED, SocketState};
-use crate::{current, emit};
+use crate::{budget, current, emit};
 
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
@@ -109,10 +110,12 @@ fn attempt(ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
         return None;
     }
     let by_protocol = if mptcp { IPPROTO_MPTCP } else { IPPROTO_TCP };
+    let is_beyond = budget::is_spent();
+    let ring = budget::of(Ring::Connection, is_beyond);
     // SAFETY: the storage belongs to the context's socket.
     let Some(state) = (unsafe { maps::SOCKETS.get_or_insert_ptr_mut(ctx, None).as_mut() }) else {
         emit::count(Family::Connection, Counter::MapFull);
-        emit_connect_by(Family::Connection, kind::CONNECT, ctx, asked, hook, None, by_protocol)?;
+        emit_connect_by(ring, kind::CONNECT, ctx, asked, hook, None, by_protocol)?;
         return Some(());
     };
     let SocketState {
@@ -130,8 +133,9 @@ fn attempt(ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
         protocol,
         hello_next,
         hello_until,
-        reserved: _,
+        beyond_budget,
     } = state;
+    *beyond_budget = u32::from(is_beyond);
     *hello_next = 0;
     *hello_until = 0;
     *state = SOCKET_TCP_PENDING;
@@ -145,7 +149,7 @@ fn attempt(ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
         *state = SOCKET_IDLE;
         None
     };
-    let told = emit_connect_by(Family::Connection, kind::CONNECT, ctx, asked, hook, actor, by_protocol);
+    let told = emit_connect_by(ring, kind::CONNECT, ctx, asked, hook, actor, by_protocol);
     // SAFETY: no arguments.
     *asked_boot_ns = told.unwrap_or_else(|| unsafe { bpf_ktime_get_boot_ns() });
     Some(())
@@ -168,22 +172,16 @@ pub fn network_cookie(ctx: &SockAddrContext) -> u64 {
 
 /// Tells of an attempt or of a datagram, made by the running process.
 #[inline(always)]
-pub fn emit_connect(
-    family: Family,
-    kind: u16,
-    ctx: &SockAddrContext,
-    asked: &Asked,
-    hook: u16,
-) -> Option<()> {
+pub fn emit_connect(ring: Ring, kind: u16, ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
     // SAFETY: the context is valid while the program runs.
     let protocol = unsafe { (*ctx.sock_addr).protocol };
-    emit_connect_by(family, kind, ctx, asked, hook, None, protocol).map(|_| ())
+    emit_connect_by(ring, kind, ctx, asked, hook, None, protocol).map(|_| ())
 }
 
 /// The same, where it may be known already who that is; when it was told.
 #[inline(always)]
 fn emit_connect_by(
-    family: Family,
+    ring: Ring,
     kind: u16,
     ctx: &SockAddrContext,
     asked: &Asked,
@@ -195,7 +193,8 @@ fn emit_connect_by(
     // the attempt is lost.
     // SAFETY: the context is valid while the program runs.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.sock_addr.cast()) };
-    let ticket = emit::attempt(family)?;
+    let family = if kind == kind::DATAGRAM { Family::Datagram } else { Family::Connection };
+    let ticket = emit::attempt(family, ring)?;
     let mut entry = ticket.reserve::<ConnectRecord>()?;
     // SAFETY: the ring gave room for a whole record; every field is written before it is submitted.
     let record = unsafe { &mut *entry.as_mut_ptr() };
@@ -227,7 +226,10 @@ fn remember_datagram_peer(ctx: &SockAddrContext, asked: &Asked) {
         emit::count(Family::Datagram, Counter::MapFull);
         return;
     };
-    let SocketState { state, port, family, address_be, actor, network_cookie: network, .. } = state;
+    let SocketState {
+        state, port, family, address_be, actor, network_cookie: network, beyond_budget, ..
+    } = state;
+    *beyond_budget = u32::from(budget::is_spent());
     *network = network_cookie(ctx);
     *port = asked.port;
     *family = asked.family;

@@ -7,6 +7,7 @@
 use agent_common::counters::{Counter, Family};
 use agent_common::keys::{FlowCount, FlowKey};
 use agent_common::records::{ConnectRecord, hook, kind};
+use agent_common::rings::Ring;
 use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_sk_fullsock, bpf_sk_storage_get,
 };
@@ -15,9 +16,10 @@ use aya_ebpf::programs::{SkBuffContext, SockAddrContext};
 
 use super::connect::{AF_INET, AF_INET6, Asked, IPPROTO_UDP, asked_v4, asked_v6, emit_connect};
 use super::names;
+use super::outcome::ring_of;
 use crate::kstruct::{Task, Typed};
 use crate::maps::{self, SOCKET_IDLE, SOCKET_UDP_CONNECTED, SocketState};
-use crate::{current, emit};
+use crate::{budget, current, emit};
 
 /// The verdict of a cgroup hook that lets the call or packet go on.
 const ALLOW: i32 = 1;
@@ -72,7 +74,8 @@ fn send(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
     if maps::FLOWS.insert(key, FlowCount { folded: 0, last_boot_ns: 0 }, BPF_NOEXIST).is_err() {
         emit::count(Family::Datagram, Counter::MapFull);
     }
-    let _ = emit_connect(Family::Datagram, kind::DATAGRAM, ctx, asked, hook);
+    let ring = budget::ring(Ring::Connection);
+    let _ = emit_connect(ring, kind::DATAGRAM, ctx, asked, hook);
 }
 
 /// Whether an IPv6 socket sends to the v4-mapped peer that it is connected to: the kernel then asks here for each
@@ -123,7 +126,7 @@ fn try_egress(ctx: &SkBuffContext) -> Option<()> {
     state.state = SOCKET_IDLE;
     // SAFETY: the context is valid while the program runs.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.skb.skb.cast()) };
-    let ticket = emit::attempt(Family::Datagram)?;
+    let ticket = emit::attempt(Family::Datagram, ring_of(state))?;
     let mut entry = ticket.reserve::<ConnectRecord>()?;
     // SAFETY: the ring gave room for a whole record; every field is written.
     let record = unsafe { &mut *entry.as_mut_ptr() };

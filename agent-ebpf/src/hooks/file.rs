@@ -7,12 +7,13 @@
 use agent_common::counters::Family;
 use agent_common::limits::{PATH_BYTES, SHORT_PATH_BYTES};
 use agent_common::records::{FileRecord, file_flag, hook, kind};
+use agent_common::rings::Ring;
 use aya_ebpf::helpers::generated::bpf_d_path;
 use aya_ebpf::macros::fentry;
 use aya_ebpf::programs::FEntryContext;
 
 use crate::kstruct::{Dentry, File, Inode, Mount, Probed, Task, Typed};
-use crate::{current, emit, verdict};
+use crate::{budget, current, emit, verdict};
 
 const S_IFMT: u16 = 0o170_000;
 const S_IFREG: u16 = 0o100_000;
@@ -66,7 +67,7 @@ pub fn opened(file: File<Typed>, inode: Inode<Typed>, flags: u32, hook: u16) -> 
     if Task::<Typed>::current().tgid().is_some_and(current::is_own) || is_inner_open(file, inode) {
         return None;
     }
-    let ticket = emit::attempt(Family::File)?;
+    let ticket = emit::attempt(Family::File, budget::ring(Ring::Credential))?;
     let mut entry = ticket.reserve::<ShortRecord>()?;
     let record = entry.as_mut_ptr();
     // SAFETY: the ring gave room for the whole record.

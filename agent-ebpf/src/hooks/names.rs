@@ -12,6 +12,7 @@
 use agent_common::counters::{Counter, Family};
 use agent_common::limits::PAYLOAD_BYTES;
 use agent_common::records::{AnswerRecord, HelloRecord, hook, kind};
+use agent_common::rings::Ring;
 use aya_ebpf::bindings::bpf_sock;
 use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_sk_fullsock, bpf_sk_storage_get, bpf_skb_load_bytes, bpf_tcp_sock,
@@ -21,10 +22,11 @@ use aya_ebpf::maps::ring_buf::RingBufEntry;
 use aya_ebpf::programs::{SkBuffContext, SockAddrContext};
 
 use super::connect::{AF_INET, AF_INET6, network_cookie};
-use crate::current;
+use super::outcome::ring_of;
 use crate::emit::{self, Ticket};
 use crate::kstruct::network_namespace;
 use crate::maps::{self, Asker, HELLO_DONE, SOCKET_TCP_ESTABLISHED, SOCKET_TCP_PENDING, SocketState};
+use crate::{budget, current};
 
 /// The port of DNS servers.
 pub const DNS: u16 = 53;
@@ -49,6 +51,7 @@ pub fn asked(ctx: &SockAddrContext) {
         Some(asker) => {
             let _ = current::fill(&mut asker.actor);
             asker.network_cookie = network_cookie(ctx);
+            asker.beyond_budget = u64::from(budget::is_spent());
         }
         None => emit::count(Family::Name, Counter::MapFull),
     }
@@ -118,7 +121,7 @@ fn answer(ctx: &SkBuffContext) -> Option<()> {
         return None;
     }
     let told = Answer { ctx, payload: payload as u32, is_v4, socket };
-    let ticket = emit::attempt(Family::Name)?;
+    let ticket = emit::attempt(Family::Name, budget::of(Ring::Connection, asker.beyond_budget != 0))?;
     match length {
         0..=SMALL => told.tell::<{ SMALL as usize }>(ticket, asker, length),
         _ => told.tell::<PAYLOAD_BYTES>(ticket, asker, length),
@@ -302,7 +305,7 @@ pub fn hello(ctx: &SkBuffContext) -> Option<()> {
         return None;
     }
     let piece = Piece { ctx, payload, offset };
-    let ticket = emit::attempt(Family::Name)?;
+    let ticket = emit::attempt(Family::Name, ring_of(state))?;
     if length <= SMALL {
         piece.tell::<{ SMALL as usize }>(ticket, length);
     } else if length <= MIDDLE {

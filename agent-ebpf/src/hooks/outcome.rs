@@ -7,6 +7,7 @@
 
 use agent_common::counters::Family;
 use agent_common::records::{OutcomeRecord, hook, kind, outcome};
+use agent_common::rings::Ring;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_sk_storage_get};
 use aya_ebpf::macros::{btf_tracepoint, fexit};
@@ -14,9 +15,9 @@ use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 
 use super::connect::{AF_INET, AF_INET6, words_to_bytes};
 use super::traffic;
-use crate::emit;
 use crate::kstruct::{Access, Sock, Typed};
 use crate::maps::{self, SOCKET_IDLE, SOCKET_TCP_ESTABLISHED, SOCKET_TCP_PENDING, SocketState};
+use crate::{budget, emit};
 
 const TCP_ESTABLISHED: i32 = 1;
 const TCP_SYN_SENT: i32 = 2;
@@ -68,7 +69,7 @@ fn handshake_ended(sock: Sock<Typed>, new: i32) {
         outcome::ABORTED => {}
         _ => state.state = SOCKET_IDLE,
     }
-    let _ = tell(sock, hook::INET_SOCK_SET_STATE, result, errno);
+    let _ = tell(ring_of(state), sock, hook::INET_SOCK_SET_STATE, result, errno);
 }
 
 /// `tcp_v4_connect(sk, uaddr, addr_len) -> errno`.
@@ -97,8 +98,14 @@ fn connect_exit(ctx: &FExitContext, hook: u16) {
         && state.state == SOCKET_TCP_PENDING
     {
         state.state = SOCKET_IDLE;
-        let _ = tell(sock, hook, outcome::FAILED, returned.unsigned_abs());
+        let _ = tell(ring_of(state), sock, hook, outcome::FAILED, returned.unsigned_abs());
     }
+}
+
+/// Where the socket's attempt was told.
+#[inline(always)]
+pub fn ring_of(state: &SocketState) -> Ring {
+    budget::of(Ring::Connection, state.beyond_budget != 0)
 }
 
 /// What is remembered of a socket.
@@ -113,8 +120,8 @@ pub fn state_of<'a>(sock: Sock<Typed>) -> Option<&'a mut SocketState> {
 
 /// Tells of an outcome.
 #[inline(always)]
-pub fn tell<A: Access>(sock: Sock<A>, hook: u16, result: u16, errno: u32) -> Option<()> {
-    let ticket = emit::attempt(Family::Connection)?;
+pub fn tell<A: Access>(ring: Ring, sock: Sock<A>, hook: u16, result: u16, errno: u32) -> Option<()> {
+    let ticket = emit::attempt(Family::Connection, ring)?;
     let mut entry = ticket.reserve::<OutcomeRecord>()?;
     // SAFETY: the ring gave room for a whole record; every field is written before it is submitted.
     let record = unsafe { &mut *entry.as_mut_ptr() };

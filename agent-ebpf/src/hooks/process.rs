@@ -10,6 +10,7 @@ use agent_common::limits::{
     ARGV_BYTES, ENVIRONMENT_CHUNKS, EXEC_NAME_BYTES, MARKER_BYTES, MARKER_NAME_BYTES, MARKER_VALUE_BYTES,
 };
 use agent_common::records::{ExecRecord, ExitRecord, ForkRecord, StdioIdentity, exec_flag, hook, kind};
+use agent_common::rings::Ring;
 use aya_ebpf::helpers::generated::{
     bpf_loop, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
 };
@@ -44,7 +45,7 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_fork(child: Task<Typed>) -> Option<()> {
-    let ticket = emit::attempt(Family::Process)?;
+    let ticket = emit::attempt(Family::Process, Ring::Process)?;
     let mut entry = ticket.reserve::<ForkRecord>()?;
     // SAFETY: the ring gave room for a whole record; every field is written before it is submitted.
     let record = unsafe { &mut *entry.as_mut_ptr() };
@@ -82,7 +83,7 @@ pub fn process_exit(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_exit(task: Task<Typed>) -> Option<()> {
-    let ticket = emit::attempt(Family::Process)?;
+    let ticket = emit::attempt(Family::Process, Ring::Process)?;
     let mut entry = ticket.reserve::<ExitRecord>()?;
     // SAFETY: as in `try_fork`.
     let record = unsafe { &mut *entry.as_mut_ptr() };
@@ -109,7 +110,7 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_exec(task: Task<Typed>, parameters: BinaryParameters<Typed>) -> Option<()> {
-    let ticket = emit::attempt(Family::Process)?;
+    let ticket = emit::attempt(Family::Process, Ring::Process)?;
     let Some(scratch) = maps::EXEC_SCRATCH.get_ptr_mut(0) else {
         ticket.lost(Counter::DroppedScratch);
         return None;

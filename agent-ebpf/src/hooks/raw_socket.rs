@@ -10,12 +10,13 @@
 
 use agent_common::counters::Family;
 use agent_common::records::{RawSocketRecord, TUN_FAMILY, hook, kind};
+use agent_common::rings::Ring;
 use aya_ebpf::macros::{cgroup_sock, fentry};
 use aya_ebpf::programs::{FEntryContext, SockContext};
 
 use super::connect::{AF_INET, AF_INET6};
 use crate::kstruct::{Task, Typed, first_argument, second_argument, third_argument};
-use crate::{current, emit};
+use crate::{budget, current, emit};
 
 const AF_UNIX: u16 = 1;
 /// Keys of IPsec, asked of the kernel.
@@ -119,7 +120,7 @@ fn tell(family: u16, socket_type: u16, protocol: u16, hook: u16) {
 
 #[inline(always)]
 fn try_tell(family: u16, socket_type: u16, protocol: u16, hook: u16) -> Option<()> {
-    let ticket = emit::attempt(Family::Connection)?;
+    let ticket = emit::attempt(Family::Connection, budget::ring(Ring::Connection))?;
     let mut entry = ticket.reserve::<RawSocketRecord>()?;
     // SAFETY: the ring gave room for a whole record; every field is written before it is submitted.
     let record = unsafe { &mut *entry.as_mut_ptr() };

@@ -8,6 +8,7 @@ use agent_common::counters::{Counter, Family};
 use agent_common::keys::InodeKey;
 use agent_common::limits::PATH_BYTES;
 use agent_common::records::{FileIdentity, RefusedRecord, file_flag, hook, kind};
+use agent_common::rings::Ring;
 use aya_ebpf::helpers::bpf_probe_read_user;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user_str};
 use aya_ebpf::macros::fexit;
@@ -19,7 +20,7 @@ use crate::kstruct::{
     syscall_number, third_argument,
 };
 use crate::path::{self, OFFSET_MASK};
-use crate::{current, emit, maps, verdict};
+use crate::{budget, current, emit, maps, verdict};
 
 /// The last capability that is asked for when a mode refuses; the one before it is asked for some acts alone.
 const CAP_DAC_OVERRIDE: u32 = 1;
@@ -118,7 +119,7 @@ enum Refused {
 
 #[inline(always)]
 fn tell(what: Refused) -> Option<()> {
-    let ticket = emit::attempt(Family::File)?;
+    let ticket = emit::attempt(Family::File, budget::ring(Ring::Credential))?;
     let Some(scratch) = maps::REFUSED_SCRATCH.get_ptr_mut(0) else {
         ticket.lost(Counter::DroppedScratch);
         return None;

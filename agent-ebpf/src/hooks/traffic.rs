@@ -11,18 +11,17 @@
 //! `SOCK_DONE` is set where one was received. SYNs count nowhere, nor does a FIN that is sent.
 
 use agent_common::counters::Family;
-use agent_common::limits::RING_BYTES;
+use agent_common::limits::BULK_RING_BYTES;
 use agent_common::records::{TrafficRecord, hook, kind};
+use agent_common::rings::Ring;
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 
-use super::outcome::{TCP_CLOSE, state_of};
+use super::outcome::{TCP_CLOSE, ring_of, state_of};
 use crate::emit;
 use crate::kstruct::{Sock, Typed};
 use crate::maps::{self, SOCKET_IDLE, SOCKET_TCP_ESTABLISHED, SocketState};
 
-/// What `bpf_ringbuf_query` is asked for: bytes not yet read.
-const BPF_RB_AVAIL_DATA: u64 = 0;
 /// `SOCK_DONE` of `enum sock_flags`: the other end sends no more.
 const PEER_IS_DONE: u64 = 1 << 1;
 
@@ -36,7 +35,15 @@ pub fn closed(sock: Sock<Typed>) {
     state.state = SOCKET_IDLE;
     if let Some(carried) = Carried::by(sock) {
         let errno = sock.error().unwrap_or(0);
-        let _ = tell(sock, state, carried, kind::CONNECTION_END, hook::INET_SOCK_SET_STATE, errno);
+        let _ = tell(
+            ring_of(state),
+            sock,
+            state,
+            carried,
+            kind::CONNECTION_END,
+            hook::INET_SOCK_SET_STATE,
+            errno,
+        );
     }
 }
 
@@ -77,10 +84,10 @@ fn update(sock: Sock<Typed>, state: &mut SocketState) -> Option<()> {
     let bytes = carried.sent + carried.received;
     // An idle connection has nothing new; and a walk over many must leave room in the ring for those who act: what is
     // passed over now is told by the next walk.
-    if bytes == state.told_bytes || maps::EVENTS.query(BPF_RB_AVAIL_DATA) > u64::from(RING_BYTES / 2) {
+    if bytes == state.told_bytes || emit::unread(Ring::Bulk) > u64::from(BULK_RING_BYTES / 2) {
         return None;
     }
-    tell(sock, state, carried, kind::CONNECTION_UPDATE, hook::SOCKET_ITERATOR, 0)?;
+    tell(Ring::Bulk, sock, state, carried, kind::CONNECTION_UPDATE, hook::SOCKET_ITERATOR, 0)?;
     state.told_boot_ns = now;
     state.told_bytes = bytes;
     Some(())
@@ -107,6 +114,7 @@ impl Carried {
 
 #[inline(always)]
 fn tell(
+    ring: Ring,
     sock: Sock<Typed>,
     state: &SocketState,
     carried: Carried,
@@ -114,7 +122,7 @@ fn tell(
     hook: u16,
     errno: u32,
 ) -> Option<()> {
-    let ticket = emit::attempt(Family::Connection)?;
+    let ticket = emit::attempt(Family::Connection, ring)?;
     let mut entry = ticket.reserve::<TrafficRecord>()?;
     // SAFETY: the ring gave room for a whole record; every field is written before it is submitted.
     let record = unsafe { &mut *entry.as_mut_ptr() };

@@ -9,6 +9,7 @@ use agent_common::counters::{Counter, Family};
 use agent_common::keys::{RuleName, rule_name};
 use agent_common::limits::{RULE_NAME_BYTES, SOCKET_ANCESTORS, SOCKET_PREFIX_BYTES, UNIX_ADDRESS_BYTES};
 use agent_common::records::{FileIdentity, FileRecord, file_flag, hook, kind};
+use agent_common::rings::Ring;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_sk_storage_get};
 use aya_ebpf::macros::fentry;
 use aya_ebpf::programs::FEntryContext;
@@ -16,7 +17,7 @@ use aya_ebpf::programs::FEntryContext;
 use crate::kstruct::{Dentry, Probed, Sock, Task, Typed, UnixSock, sock_of};
 use crate::maps::{self, SocketState};
 use crate::path::{self, OFFSET_MASK};
-use crate::{current, emit};
+use crate::{budget, current, emit};
 
 /// `BPF_SK_STORAGE_GET_F_CREATE`.
 const CREATE: u64 = 1;
@@ -135,7 +136,7 @@ fn tell(socket: UnixSock<Probed>, place: u32, hook: u16) -> Option<()> {
     if Task::<Typed>::current().tgid().is_some_and(current::is_own) {
         return None;
     }
-    let ticket = emit::attempt(Family::File)?;
+    let ticket = emit::attempt(Family::File, budget::ring(Ring::Credential))?;
     let Some(scratch) = maps::UNIX_SCRATCH.get_ptr_mut(place) else {
         ticket.lost(Counter::DroppedScratch);
         return None;

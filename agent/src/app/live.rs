@@ -4,18 +4,22 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use agent_common::rings::Ring;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::app::attention::{Ask, Attention, LOOK_EVERY};
 use crate::app::facts;
 use crate::app::output::Output;
 use crate::app::privileges;
 use crate::app::recording::{self, Recording};
 use crate::app::start::{StartError, StartOptions, Started, start};
 use crate::capture::inventory::Host as RecordedHost;
+use crate::capture::merge::Turn;
 use crate::capture::record::{RecordError, Recorder};
+use crate::capture::sequence::Series;
 use crate::capture::tally::Tally;
 use crate::cli::print::Format;
 use crate::kernel::ladder::Chosen;
@@ -23,7 +27,7 @@ use crate::model::time::{BootTime, ClockPair, WallTime};
 use crate::process::redact::redact_argv;
 use crate::ship::http::{HttpSink, HttpTimeouts};
 use crate::ship::wire::Origin;
-use crate::ship::{Limits, Pace, Shipping, host};
+use crate::ship::{Lane, Limits, Pace, Shipping, host};
 
 /// Records taken from the ring before time, signals and delivery have their turn.
 const RECORDS_A_TURN: usize = 2_048;
@@ -87,7 +91,18 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
         // Often enough that what is told is at most a twelfth of the interval late.
         let interval = u32::try_from(options.update_interval.as_secs()).unwrap_or(u32::MAX);
         let walk_ticks = (interval > 0).then(|| (interval / 12).max(1));
-        Agent { started, output, recording, ticks: 0, walk_ticks, record: Vec::new() }.run(begun).await
+        let attention = Attention::new(Instant::now());
+        let agent = Agent {
+            started,
+            output,
+            recording,
+            ticks: 0,
+            walk_ticks,
+            record: Vec::new(),
+            is_behind: false,
+            attention,
+        };
+        agent.run(begun).await
     })
 }
 
@@ -144,6 +159,9 @@ struct Agent {
     /// Ticks between walks over connections; `None`: there are none.
     walk_ticks: Option<u32>,
     record: Vec<u8>,
+    /// Whether the last turn ended before the rings did.
+    is_behind: bool,
+    attention: Attention,
 }
 
 impl Agent {
@@ -154,12 +172,14 @@ impl Agent {
         // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, until it is dropped with the `AsyncFd`.
         let readiness = unsafe { AsyncFd::register_with_interest(readiness, Interest::READABLE) }
             .map_err(|error| StartError::Loop(error.into()))?;
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
 
         self.status("start");
-        for waiting in std::mem::take(&mut self.started.waiting) {
-            self.take(&waiting);
+        for (ring, waiting) in std::mem::take(&mut self.started.waiting) {
+            self.take(ring, &waiting);
         }
         self.output.flush();
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -170,11 +190,20 @@ impl Agent {
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
                 _ = tick.tick() => self.tick(),
-                ready = readiness.readable() => {
-                    let mut ready = ready.map_err(StartError::Loop)?;
-                    if self.turn() {
-                        ready.clear_ready();
-                    }
+                // What a turn has left is for the next.
+                () = std::future::ready(()), if self.is_behind => {
+                    self.turn();
+                }
+                ready = readiness.readable(), if self.attention.is_woken() => {
+                    ready.map_err(StartError::Loop)?.clear_ready();
+                    self.turn();
+                    let ask = self.attention.woken(Instant::now());
+                    self.ask(ask);
+                }
+                _ = look.tick(), if !self.attention.is_woken() => {
+                    let found = self.turn() > 0;
+                    let ask = self.attention.looked(Instant::now(), found);
+                    self.ask(ask);
                 }
             }
             self.output.flush();
@@ -186,17 +215,18 @@ impl Agent {
         unwritable.map_or(Ok(()), |error| Err(StartError::Output(error)))
     }
 
-    /// Takes a bounded number of records; whether the ring is empty now.
-    fn turn(&mut self) -> bool {
+    /// Takes a bounded number of records; how many.
+    fn turn(&mut self) -> usize {
         let mut record = std::mem::take(&mut self.record);
-        let mut empty = false;
-        for _ in 0..RECORDS_A_TURN {
-            if !self.started.sensor.next_record(&mut record) {
-                empty = true;
-                break;
-            }
-            self.take(&record);
+        let mut turn = Turn::new();
+        let mut taken = 0;
+        while taken < RECORDS_A_TURN
+            && let Some(ring) = self.started.sensor.next_record(&mut turn, &mut record)
+        {
+            self.take(ring, &record);
+            taken += 1;
         }
+        self.is_behind = taken == RECORDS_A_TURN;
         self.record = record;
         for file in self.started.pipeline.take_mistaken() {
             // Where its last name is gone, the kernel has forgotten it by itself.
@@ -204,15 +234,23 @@ impl Agent {
                 tracing::debug!(%error, "a file that is no credential");
             }
         }
-        empty
+        taken
     }
 
-    fn take(&mut self, record: &[u8]) {
+    fn ask(&mut self, ask: Option<Ask>) {
+        let Some(ask) = ask else { return };
+        if let Err(error) = self.started.sensor.set_wake(ask == Ask::Wake) {
+            tracing::error!(%error, "the kernel cannot be told whether to wake the agent");
+        }
+    }
+
+    fn take(&mut self, ring: Ring, record: &[u8]) {
         if let Some(recording) = &mut self.recording {
             recording.record(record);
         }
         let output = &mut self.output;
-        self.started.pipeline.record(record, &mut |event| output.event(event));
+        let lane = if ring == Ring::Bulk { Lane::Bulk } else { Lane::First };
+        self.started.pipeline.record(record, &mut |event| output.event_in(lane, event));
     }
 
     fn tick(&mut self) {
@@ -276,7 +314,7 @@ impl Agent {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         self.take_skipped();
         self.started.sensor.detach();
-        while !self.turn() {}
+        while self.turn() > 0 {}
         self.tick_flows();
         let counted = self.started.sensor.counted().ok();
         let (counters, next) =
@@ -306,7 +344,7 @@ impl Agent {
     fn finish_recording(
         &mut self,
         counters: Option<&crate::capture::ledger::KernelCounters>,
-        next: &[(u32, u64)],
+        next: &[(Series, u64)],
     ) -> Result<(), RecordError> {
         let Some(mut recording) = self.recording.take() else { return Ok(()) };
         let ledger = &self.started.ledger;

@@ -11,7 +11,7 @@ use crate::cli::summary::Summary;
 use crate::model::event::{Event, EventKind};
 use crate::model::time::BootTime;
 use crate::ship::wire::Origin;
-use crate::ship::{Offered, ReadClocks, Shipping};
+use crate::ship::{Lane, Offered, ReadClocks, Shipping};
 
 /// All ways out of the agent.
 pub(super) struct Output {
@@ -54,8 +54,13 @@ impl Output {
         }
     }
 
-    /// Sends an event every way.
+    /// Sends an event every way, before what is in the bulk lane.
     pub(super) fn event(&mut self, event: Event) {
+        self.event_in(Lane::First, event);
+    }
+
+    /// Sends an event every way.
+    pub(super) fn event_in(&mut self, lane: Lane, event: Event) {
         self.summary.event(&event);
         if matches!(event.kind, EventKind::Activity(_)) {
             self.summary.encoded_after((self.now)().since_ns(event.time));
@@ -64,7 +69,7 @@ impl Output {
             Some(shipping) => {
                 let printed = self.printer.is_some().then(|| event.clone());
                 self.offered += 1;
-                match shipping.offer(event) {
+                match shipping.offer(lane, event) {
                     Offered::Accepted(seq) => (seq, printed),
                     Offered::Full => (self.next_seq, printed),
                 }
@@ -119,14 +124,16 @@ impl Output {
             (Tally::Abandoned, value(&counters.abandoned)),
         ];
         let (queued, full) = (value(&counters.queued), value(&counters.dropped_queue_full));
+        let bulk_full = value(&counters.dropped_bulk_full);
         let settled: u64 = fates.iter().map(|(_, value)| value).sum();
         for (tally, value) in fates {
             self.ledger.set(tally, value);
         }
         self.ledger.set(Tally::Queued, queued);
         self.ledger.set(Tally::QueueFull, full);
+        self.ledger.set(Tally::BulkFull, bulk_full);
         self.ledger.set(Tally::Waiting, queued.saturating_sub(settled));
-        let gaps = (queued + full).saturating_sub(self.offered);
+        let gaps = (queued + full + bulk_full).saturating_sub(self.offered);
         self.ledger.add(Tally::Gap, gaps.saturating_sub(self.queue_gaps));
         self.queue_gaps = gaps;
     }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use crate::capture::ledger::{KernelCounters, Ledger};
 use crate::capture::record::{RecordCounts, RecordError, Recorder};
+use crate::capture::sequence::Series;
 use crate::capture::tally::Tally;
 use crate::cli::summary::Summary;
 use crate::model::time::BootTime;
@@ -38,7 +39,7 @@ impl Recording {
         &mut self,
         now: BootTime,
         counters: &KernelCounters,
-        next: &[(u32, u64)],
+        next: &[(Series, u64)],
         ledger: &Ledger,
     ) {
         let written = self.recorder.counters(now, counters, next.iter().copied());

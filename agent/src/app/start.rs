@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_common::rings::Ring;
+
 use crate::app::lock::{InstanceLock, LockError};
 use crate::attribute::Attributor;
 use crate::attribute::users::{PasswdFile, Users};
 use crate::capture::decode;
 use crate::capture::ledger::Ledger;
+use crate::capture::merge::Turn;
 use crate::capture::record::RecordError;
 use crate::capture::sequence;
 use crate::catalogue::enumerate::{KnownFiles, enumerate, homes};
@@ -152,7 +155,7 @@ pub(super) struct Started {
     pub(super) sensor: Sensor,
     pub(super) pipeline: Pipeline,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) waiting: Vec<Vec<u8>>,
+    pub(super) waiting: Vec<(Ring, Vec<u8>)>,
     pub(super) passwd: PasswdFile,
     pub(super) users: Users,
     pub(super) catalogue_digest: String,
@@ -247,10 +250,16 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
     pipeline.processes().seed(found);
     let mut waiting = Vec::new();
     let mut record = Vec::new();
-    while sensor.next_record(&mut record) {
-        waiting.push(record.clone());
+    // Up to here: on a busy host there is always one more.
+    let until = now();
+    while let Some(ring) = sensor.next_record(&mut Turn::new(), &mut record) {
+        let is_later = decode::meta(&record).is_ok_and(|meta| meta.time > until);
+        waiting.push((ring, record.clone()));
+        if is_later {
+            break;
+        }
     }
-    let acts: Vec<_> = waiting.iter().filter_map(|bytes| decode::decode(bytes).ok()).collect();
+    let acts: Vec<_> = waiting.iter().filter_map(|(_, bytes)| decode::decode(bytes).ok()).collect();
     pipeline.processes().foresee(&acts);
     let inventoried = pipeline.processes().snapshot();
     Ok(Started {

@@ -15,9 +15,11 @@ use agent_common::records::{
     self, AnswerRecord, ConnectRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header, HelloRecord,
     OutcomeRecord, RawSocketRecord, TUN_FAMILY, TrafficRecord, file_flag, hook, kind, outcome,
 };
+use agent_common::rings::Ring;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::sections::{Tail, plain, reversed_path};
+use super::sequence::Series;
 use super::{change, refused};
 use crate::model::act::{
     Access, Act, Actor, ConnectAttempt, ConnectOutcome, Deed, DnsAnswer, Endpoint, Exit, FileOpen, Fork,
@@ -71,6 +73,9 @@ pub enum DecodeError {
     /// `header.cpu` is not below [`MAX_CPUS`].
     #[error("record of CPU {0}, of at most {MAX_CPUS}")]
     Cpu(u32),
+    /// `header.ring` is none of [`Ring`].
+    #[error("record of unknown ring {0}: kernel programs and agent are of different versions")]
+    Ring(u32),
     /// A section is longer than its limit.
     #[error("{part} has {length} bytes, of at most {limit}")]
     Limit {
@@ -112,12 +117,13 @@ pub enum DecodeError {
 
 impl DecodeError {
     /// All causes, as [`DecodeError::cause`] gives them: names for metrics and heartbeats.
-    pub const CAUSES: [&str; 11] = [
+    pub const CAUSES: [&str; 12] = [
         "short",
         "length",
         "kind",
         "hook",
         "cpu",
+        "ring",
         "limit",
         "section",
         "terminator",
@@ -134,6 +140,7 @@ impl DecodeError {
             Self::Change(_) | Self::Kind(_) => "kind",
             Self::Hook(_) => "hook",
             Self::Cpu(_) => "cpu",
+            Self::Ring(_) => "ring",
             Self::Limit { .. } => "limit",
             Self::Section { .. } => "section",
             Self::Terminator(_) => "terminator",
@@ -147,9 +154,9 @@ impl DecodeError {
 /// What every record says of itself; enough to follow the sequences, also where the rest cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
-    /// CPU that wrote it; below [`MAX_CPUS`].
-    pub cpu: u32,
-    /// Its number on that CPU.
+    /// Ring, and CPU that wrote it; below [`MAX_CPUS`].
+    pub series: Series,
+    /// Its number in that series.
     pub sequence: u64,
     /// When.
     pub time: BootTime,
@@ -187,8 +194,10 @@ pub fn meta(bytes: &[u8]) -> Result<Meta, DecodeError> {
     if header.cpu >= MAX_CPUS {
         return Err(DecodeError::Cpu(header.cpu));
     }
+    let ring = Ring::from_number(header.ring).ok_or(DecodeError::Ring(header.ring))?;
+    let series = Series { ring, cpu: header.cpu };
     let time = BootTime::from_ns(header.time_boot_ns);
-    Ok(Meta { cpu: header.cpu, sequence: header.sequence, time, length, kind: header.kind })
+    Ok(Meta { series, sequence: header.sequence, time, length, kind: header.kind })
 }
 
 /// Reads one record. Bytes after `header.length` are ignored.

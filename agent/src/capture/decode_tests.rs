@@ -213,7 +213,7 @@ proptest! {
     #[test]
     fn a_plausible_header_before_any_bytes(kind in 0u16..9, hook in 0u16..16, tail in prop::collection::vec(any::<u8>(), 0..2_048)) {
         let length = (size_of::<Header>() + tail.len()) as u32;
-        let header = Header { length, kind, hook, sequence: 1, time_boot_ns: 2, cpu: 3, reserved: 0 };
+        let header = Header { length, kind, hook, sequence: 1, time_boot_ns: 2, cpu: 3, ring: 0 };
         let mut bytes = header.as_bytes().to_vec();
         bytes.extend(tail);
         match decode(&bytes) {
@@ -286,7 +286,7 @@ fn unix_sockets_by_path_and_by_abstract_name() {
 #[test]
 fn every_kind_that_is_decoded_has_a_family() {
     for kind in 0..=u16::MAX {
-        let header = Header { length: 32, kind, hook: 0, sequence: 0, time_boot_ns: 0, cpu: 0, reserved: 0 };
+        let header = Header { length: 32, kind, hook: 0, sequence: 0, time_boot_ns: 0, cpu: 0, ring: 0 };
         let bytes = header.as_bytes();
         let known = !matches!(decode(bytes), Err(DecodeError::Kind(_)));
         assert_eq!(meta(bytes).unwrap().family().is_some(), known, "{kind}");

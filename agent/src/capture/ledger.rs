@@ -7,7 +7,7 @@
 //! records:              decoded   = context + not_a_credential + same_act + own_act + sequence_duplicate
 //!                                 + dns_answer + hello_piece + joined + joined_duplicate + outcome_too_late + outcome_without_attempt
 //!                                 + waiting + activity
-//! events:               activity + connection_name + repeat + gap + agent_status = queued + queue_full + not_shipped
+//! events:               activity + connection_name + repeat + gap + agent_status = queued + queue_full + bulk_full + not_shipped
 //! queue:                queued    = acknowledged + rejected + abandoned + waiting
 //! numbers:              lost      = dropped{cause} + unnumbered
 //! ```
@@ -224,7 +224,7 @@ impl Ledger {
 
     fn check_events(&self) -> Result<(), LedgerImbalance> {
         equal(
-            "events = queued + queue_full + not_shipped",
+            "events = queued + queue_full + bulk_full + not_shipped",
             self.sum(&[
                 Tally::Activity,
                 Tally::ConnectionName,
@@ -232,7 +232,7 @@ impl Ledger {
                 Tally::Gap,
                 Tally::AgentStatus,
             ]),
-            self.sum(&[Tally::Queued, Tally::QueueFull, Tally::NotShipped]),
+            self.sum(&[Tally::Queued, Tally::QueueFull, Tally::BulkFull, Tally::NotShipped]),
         )
     }
 

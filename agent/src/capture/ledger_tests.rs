@@ -1,10 +1,11 @@
 use std::net::SocketAddr;
 
+use agent_common::rings::Ring;
 use proptest::prelude::*;
 
 use super::*;
 use crate::capture::decode;
-use crate::capture::sequence::Start;
+use crate::capture::sequence::{Series, Start};
 use crate::capture::testing::{ExecSpec, Stream, actor};
 use crate::model::act::Deed;
 
@@ -89,7 +90,7 @@ impl House {
         for bytes in std::mem::take(&mut self.ring) {
             match decode::meta(&bytes) {
                 Ok(meta) => {
-                    self.tracker.observe(meta.cpu, meta.sequence, meta.time);
+                    self.tracker.observe(meta.series, meta.sequence, meta.time);
                 }
                 Err(_) => self.ledger.add(Tally::Unnumbered, 1),
             }
@@ -122,8 +123,8 @@ impl House {
     }
 
     fn close(&mut self) {
-        let ends: Vec<(u32, u64)> =
-            self.stream.next_numbers().iter().copied().zip(0u32..).map(|(n, cpu)| (cpu, n)).collect();
+        let series = (0u32..).map(|cpu| Series { ring: Ring::Process, cpu });
+        let ends: Vec<(Series, u64)> = series.zip(self.stream.next_numbers().iter().copied()).collect();
         self.tracker.close(ends);
         self.ledger.sequence(&self.tracker);
     }

@@ -12,6 +12,7 @@ pub mod inventory;
 pub mod join;
 pub mod ledger;
 pub mod live;
+pub mod merge;
 pub(crate) mod recent;
 pub mod record;
 mod refused;

@@ -19,6 +19,7 @@ use super::exec;
 use super::frame::{self, kind};
 use super::inventory::{Host, encode_host, encode_process};
 use super::ledger::KernelCounters;
+use super::sequence::Series;
 use crate::model::bytes::RawBytes;
 use crate::model::process::Process;
 use crate::model::time::BootTime;
@@ -228,14 +229,14 @@ impl<W: RecordFile> Recorder<W> {
         }
     }
 
-    /// Adds a snapshot of the kernel's counters, and each CPU's next sequence number.
+    /// Adds a snapshot of the kernel's counters, and the next sequence number of each series.
     pub fn counters(
         &mut self,
         time: BootTime,
         counters: &KernelCounters,
-        next: impl IntoIterator<Item = (u32, u64)>,
+        next: impl IntoIterator<Item = (Series, u64)>,
     ) -> Result<(), RecordError> {
-        let numbers = next.into_iter().flat_map(|(cpu, next)| [u64::from(cpu), next]);
+        let numbers = next.into_iter().flat_map(|(series, next)| [series.to_number(), next]);
         let payload: Vec<u8> =
             std::iter::once(time.ns).chain(*counters).chain(numbers).flat_map(u64::to_le_bytes).collect();
         self.add(kind::COUNTERS, &payload, Content::Other)

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use agent_common::counters::SLOTS;
+use agent_common::rings::Ring;
 use proptest::prelude::*;
 
 use super::super::replay::{CounterSnapshot, Item, Replay, ReplayError, ReplayReport};
@@ -150,7 +151,9 @@ fn all_that_was_recorded_comes_back_in_order() {
     recorder.record(&connect).unwrap();
     recorder.record(&outcome).unwrap();
     let counters: KernelCounters = std::array::from_fn(|index| index as u64);
-    recorder.counters(BootTime::from_ns(5), &counters, [(0, 2), (3, 9)]).unwrap();
+    let of = |ring, cpu| Series { ring, cpu };
+    let next = [(of(Ring::Process, 0), 2), (of(Ring::Bulk, 3), 9)];
+    recorder.counters(BootTime::from_ns(5), &counters, next).unwrap();
     let counts = recorder.finish().unwrap();
     assert_eq!(counts, RecordCounts { recorded: 2, ..RecordCounts::default() });
 
@@ -164,7 +167,8 @@ fn all_that_was_recorded_comes_back_in_order() {
     assert_eq!(format!("{found:?}"), format!("{:?}", process()));
     assert_eq!(first[..], connect[..connect.len() - 8]);
     assert_eq!(second, &outcome);
-    let expected = CounterSnapshot { time: BootTime::from_ns(5), counters, next: vec![(0, 2), (3, 9)] };
+    let next = next.to_vec();
+    let expected = CounterSnapshot { time: BootTime::from_ns(5), counters, next };
     assert_eq!(**snapshot, expected);
     assert_eq!(SLOTS as usize, counters.len());
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::frame::{self, Damage, Frames, PROLOGUE, PrologueError, kind};
 use super::inventory::{Host, decode_host, decode_process};
 use super::ledger::KernelCounters;
+use super::sequence::Series;
 use crate::model::process::Process;
 use crate::model::time::BootTime;
 
@@ -55,8 +56,8 @@ pub struct CounterSnapshot {
     pub time: BootTime,
     /// All CPUs summed.
     pub counters: KernelCounters,
-    /// Next sequence number of each CPU.
-    pub next: Vec<(u32, u64)>,
+    /// Next sequence number of each series.
+    pub next: Vec<(Series, u64)>,
 }
 
 /// What was found of a recording.
@@ -165,8 +166,8 @@ fn counters(payload: &[u8]) -> Option<CounterSnapshot> {
         *counter = numbers.next()?;
     }
     let mut next = Vec::new();
-    while let Some(cpu) = numbers.next() {
-        next.push((u32::try_from(cpu).ok()?, numbers.next()?));
+    while let Some(series) = numbers.next() {
+        next.push((Series::from_number(series)?, numbers.next()?));
     }
     Some(CounterSnapshot { time, counters, next })
 }

@@ -1,4 +1,4 @@
-//! Follows the numbers that each CPU gives its records: a number that never comes is a record that was lost.
+//! Follows the numbers that each CPU gives its records of each ring: a number that never comes is a record that was lost.
 //!
 //! The kernel takes a number before it asks the ring for room, so a record that found none leaves a hole. Between the
 //! two a task may be preempted (tracing programs run with migration off, but not with preemption off) or interrupted
@@ -12,6 +12,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use agent_common::rings::Ring;
+
 use crate::model::event::Gap;
 use crate::model::time::BootTime;
 
@@ -24,10 +26,32 @@ pub const SETTLE_NS: u64 = 2_000_000_000;
 /// Ranges of losses remembered for each CPU, so that a late record takes its loss back instead of being a duplicate.
 const LOST_RANGES: usize = 64;
 
+/// Numbers that count on by one: those of a ring and CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Series {
+    /// Ring.
+    pub ring: Ring,
+    /// CPU that writes.
+    pub cpu: u32,
+}
+
+impl Series {
+    /// As one number, for recordings: the ring above the CPU's 32 bits.
+    pub fn to_number(self) -> u64 {
+        u64::from(self.ring as u32) << 32 | u64::from(self.cpu)
+    }
+
+    /// From that number; `None` where there is no such ring.
+    pub fn from_number(number: u64) -> Option<Self> {
+        let ring = Ring::from_number(u32::try_from(number >> 32).ok()?)?;
+        Some(Self { ring, cpu: number as u32 })
+    }
+}
+
 /// Where the numbers of a stream begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// At 0 on every CPU: the programs were loaded for this stream.
+    /// At 0 in every series: the programs were loaded for this stream.
     AtZero,
     /// Anywhere: the stream joins programs that were running, or was cut from a longer one.
     Anywhere,
@@ -56,7 +80,7 @@ struct Hole {
 }
 
 #[derive(Debug, Default)]
-struct Cpu {
+struct Numbers {
     next: u64,
     latest: BootTime,
     /// Missing, not yet called lost; by first number.
@@ -70,7 +94,7 @@ struct Cpu {
 #[derive(Debug)]
 pub struct SequenceTracker {
     start: Start,
-    cpus: BTreeMap<u32, Cpu>,
+    series: BTreeMap<Series, Numbers>,
     lost: u64,
     told: u64,
     recovered: u64,
@@ -81,16 +105,16 @@ pub struct SequenceTracker {
 impl SequenceTracker {
     /// A tracker for a new stream.
     pub const fn new(start: Start) -> Self {
-        Self { start, cpus: BTreeMap::new(), lost: 0, told: 0, recovered: 0, duplicates: 0, restarts: 0 }
+        Self { start, series: BTreeMap::new(), lost: 0, told: 0, recovered: 0, duplicates: 0, restarts: 0 }
     }
 
     /// Takes note of a record.
-    pub fn observe(&mut self, cpu: u32, sequence: u64, time: BootTime) -> Seen {
-        let state = match self.cpus.entry(cpu) {
+    pub fn observe(&mut self, series: Series, sequence: u64, time: BootTime) -> Seen {
+        let state = match self.series.entry(series) {
             Entry::Occupied(occupied) => occupied.into_mut(),
             Entry::Vacant(vacant) => {
                 let next = if self.start == Start::AtZero { 0 } else { sequence };
-                vacant.insert(Cpu { next, ..Cpu::default() })
+                vacant.insert(Numbers { next, ..Numbers::default() })
             }
         };
         let seen = if sequence >= state.next {
@@ -127,7 +151,7 @@ impl SequenceTracker {
     /// Calls holes that are old enough at `now` lost, and reports what was lost since the last report: nothing, or one
     /// gap. Where a record was recovered meanwhile, the report is that much smaller.
     pub fn settle(&mut self, now: BootTime) -> Option<Gap> {
-        for state in self.cpus.values_mut() {
+        for state in self.series.values_mut() {
             let settled = state.settle(|hole| now.since_ns(hole.seen_at) > SETTLE_NS);
             self.lost = self.lost.saturating_add(settled);
         }
@@ -136,17 +160,17 @@ impl SequenceTracker {
 
     /// Ends the stream: every hole is a loss, and so is every number below `next` (the kernel's next number of each
     /// CPU, as its counters have it) that was not seen. Pass none where the kernel can no longer be asked.
-    pub fn close(&mut self, next: impl IntoIterator<Item = (u32, u64)>) -> Option<Gap> {
-        for (cpu, next) in next {
-            let known = self.cpus.contains_key(&cpu);
+    pub fn close(&mut self, next: impl IntoIterator<Item = (Series, u64)>) -> Option<Gap> {
+        for (series, next) in next {
+            let known = self.series.contains_key(&series);
             if !known && self.start == Start::Anywhere {
                 continue;
             }
-            let state = self.cpus.entry(cpu).or_default();
+            let state = self.series.entry(series).or_default();
             self.lost = self.lost.saturating_add(next.saturating_sub(state.next));
             state.next = state.next.max(next);
         }
-        for state in self.cpus.values_mut() {
+        for state in self.series.values_mut() {
             self.lost = self.lost.saturating_add(state.settle(|_| true));
         }
         self.report()
@@ -165,7 +189,7 @@ impl SequenceTracker {
 
     /// Numbers missing that may still come.
     pub fn open(&self) -> u64 {
-        self.cpus.values().flat_map(|cpu| &cpu.open).map(|(first, hole)| hole.end - first).sum()
+        self.series.values().flat_map(|numbers| &numbers.open).map(|(first, hole)| hole.end - first).sum()
     }
 
     /// Records that came after they had been called lost.
@@ -184,7 +208,7 @@ impl SequenceTracker {
     }
 }
 
-impl Cpu {
+impl Numbers {
     /// Calls the holes that are behind the window lost; gives how many numbers that are. Runs for every record, so it
     /// looks at the oldest hole alone.
     fn leave_window(&mut self) -> u64 {

@@ -114,6 +114,8 @@ tallies! {
     Queued => "queue.queued",
     /// Events lost: the queue had no room.
     QueueFull => "queue.queue_full",
+    /// Events of the bulk lane turned away by the queue.
+    BulkFull => "queue.bulk_full",
     /// Events handed to the network, each retry counted again.
     Sent => "queue.sent",
     /// Events that the collector acknowledged.
@@ -133,6 +135,10 @@ tallies! {
 
 impl Tally {
     /// Losses between the event and the collector, with their causes.
-    pub const OF_THE_QUEUE: [(Self, &'static str); 3] =
-        [(Self::QueueFull, "queue_full"), (Self::Rejected, "rejected"), (Self::Abandoned, "abandoned")];
+    pub const OF_THE_QUEUE: [(Self, &'static str); 4] = [
+        (Self::QueueFull, "queue_full"),
+        (Self::BulkFull, "bulk_full"),
+        (Self::Rejected, "rejected"),
+        (Self::Abandoned, "abandoned"),
+    ];
 }

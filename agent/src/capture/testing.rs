@@ -9,6 +9,7 @@ use agent_common::records::{
     HelloRecord, OutcomeRecord, RawSocketRecord, StdioIdentity, TrafficRecord, exec_flag, file_flag, hook,
     kind, outcome,
 };
+use agent_common::rings::Ring;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// The network of all that connect, by its cookie.
@@ -80,7 +81,15 @@ impl Stream {
         let sequence = self.number();
         self.time_boot_ns += 1_000;
         let time_boot_ns = self.time_boot_ns;
-        Header { length: length as u32, kind, hook, sequence, time_boot_ns, cpu: self.cpu, reserved: 0 }
+        Header {
+            length: length as u32,
+            kind,
+            hook,
+            sequence,
+            time_boot_ns,
+            cpu: self.cpu,
+            ring: Ring::Process as u32,
+        }
     }
 
     /// `actor` makes `child` (pid, start).

@@ -17,7 +17,7 @@ use crate::ship::http::{HttpSink, HttpTimeouts};
 use crate::ship::queue::Limits;
 use crate::ship::wire::v1::Batch;
 use crate::ship::wire::{BATCHES_PATH, BatchBuilder, MAX_BATCH_BYTES, View, examples, to_bytes};
-use crate::ship::{Offered, Pace, Shipping};
+use crate::ship::{Lane, Offered, Pace, Shipping};
 
 /// What the collector did, for the test to look at.
 #[derive(Clone, Default)]
@@ -109,7 +109,7 @@ async fn what_is_shipped_arrives_once_and_in_order() {
     let pace = Pace { events: 7, ..Pace::default() };
     let shipping = Shipping::start(examples::origin(), Limits::default(), pace, examples::clock, sink);
     for _ in 0..100 {
-        assert_ne!(shipping.offer(examples::all().remove(0).1), Offered::Full);
+        assert_ne!(shipping.offer(Lane::First, examples::all().remove(0).1), Offered::Full);
     }
     let counters = shipping.stop(Duration::from_secs(20)).await;
     assert_eq!(counters.acknowledged.load(Ordering::Relaxed), 100);

@@ -1,12 +1,17 @@
 //! Typed handles of the maps that userspace reads or writes.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+
 use agent_common::counters::{CpuState, SLOTS};
 use agent_common::keys::{
     Control, FlowCount, FlowKey, InodeKey, MarkerName, NAME_FILTER_WORDS, NameFilter, RuleName, RuleSuffix,
 };
+use agent_common::rings::Ring;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
 use aya::{Ebpf, Pod};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::capture::sequence::Series;
 
 /// A type of `agent_common` as a map's key or value.
 #[repr(transparent)]
@@ -54,8 +59,8 @@ pub struct KernelFilters {
 pub struct Counted {
     /// Summed over the CPUs, by `agent_common::counters::slot`.
     pub counters: [u64; SLOTS as usize],
-    /// Each CPU's next sequence number.
-    pub next: Vec<(u32, u64)>,
+    /// The next sequence number of each series.
+    pub next: Vec<(Series, u64)>,
 }
 
 /// The maps, taken out of the loaded object.
@@ -111,7 +116,13 @@ impl Maps {
             _suffixes: suffixes,
             _markers: markers,
             _sockets: sockets,
-            switches: Control { catalogue_generation: 1, ..Control::default() },
+            // The standard library's random state is seeded by the system.
+            switches: Control {
+                catalogue_generation: 1,
+                wake: 1,
+                seed: RandomState::new().build_hasher().finish(),
+                ..Control::default()
+            },
         };
         let names = filters.names.iter().map(|(name, _)| name.filter_bit());
         maps.filter_admits(names.chain(filters.suffixes.iter().map(RuleSuffix::filter_bit)))?;
@@ -173,7 +184,8 @@ impl Maps {
             for (sum, counter) in counted.counters.iter_mut().zip(state.counters) {
                 *sum = sum.wrapping_add(counter);
             }
-            counted.next.push((cpu, state.sequence));
+            let series = Ring::ALL.into_iter().map(|ring| Series { ring, cpu });
+            counted.next.extend(series.zip(state.sequence));
         }
         Ok(counted)
     }

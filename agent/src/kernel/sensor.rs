@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_common::keys::{FlowCount, FlowKey, InodeKey};
-use aya::maps::{MapData, MapError, RingBuf};
+use agent_common::rings::Ring;
+use aya::maps::MapError;
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use zerocopy::IntoBytes;
 
@@ -18,8 +19,10 @@ use super::iterate::SocketIterator;
 use super::ladder::{self, Chosen};
 use super::maps::{Counted, KernelFilters, MapFailure, Maps};
 use super::offsets;
+use super::rings::Rings;
 use super::selftest::{self, Own, Records};
 use super::skipped::runs_skipped;
+use crate::capture::merge::Turn;
 
 /// The object that `agent/build.rs` built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TELLTALE_EBPF_OBJECT"));
@@ -108,9 +111,9 @@ impl SensorError {
 
 /// Programs, ring and maps. Dropping it detaches and unloads everything.
 pub struct Sensor {
-    ring: RingBuf<MapData>,
+    rings: Rings,
     maps: Maps,
-    backlog: VecDeque<Vec<u8>>,
+    backlog: VecDeque<(Ring, Vec<u8>)>,
     chosen: Vec<Chosen>,
     own_pid: u32,
     /// Walks over connections, where the kernel can.
@@ -139,8 +142,7 @@ impl Sensor {
             }
             loaded => loaded?,
         };
-        let mut ring = RingBuf::try_from(ebpf.take_map("EVENTS").ok_or(MapFailure::Missing("EVENTS"))?)
-            .map_err(|source| MapFailure::Refused { map: "EVENTS", source })?;
+        let mut rings = Rings::take(&mut ebpf)?;
         let mut maps = Maps::take(&mut ebpf, &config.filters)?;
         let cgroup = File::open(&config.cgroup_root)
             .map_err(|source| SensorError::Cgroup { path: config.cgroup_root.clone(), source })?;
@@ -156,7 +158,7 @@ impl Sensor {
         for capability in LADDER {
             let mut prove = |ebpf: &mut Ebpf, _: &_| {
                 let from = seen.len();
-                let mut records = Records { seen: &mut seen, pump: &mut |into| pump(&mut ring, into), from };
+                let mut records = Records { seen: &mut seen, pump: &mut |into| pump(&mut rings, into), from };
                 match capability.name {
                     "process_life" => selftest::process_life(&own, &mut records),
                     "connect" => selftest::connect(&own, &mut records),
@@ -203,7 +205,15 @@ impl Sensor {
             control.update_interval_ms =
                 u32::try_from(config.update_interval.as_millis()).unwrap_or(u32::MAX);
         })?;
-        Ok(Self { ring, maps, backlog: seen.into(), chosen, own_pid: own.pid, iterator, ebpf })
+        Ok(Self {
+            rings,
+            maps,
+            backlog: seen.into_iter().map(|record| (Ring::Process, record)).collect(),
+            chosen,
+            own_pid: own.pid,
+            iterator,
+            ebpf,
+        })
     }
 
     /// What serves each capability.
@@ -216,29 +226,31 @@ impl Sensor {
         self.own_pid
     }
 
-    /// Copies the next record into `into`; `false` where there is none now.
-    pub fn next_record(&mut self, into: &mut Vec<u8>) -> bool {
-        into.clear();
-        if let Some(record) = self.backlog.pop_front() {
+    /// Copies the next record into `into`, and says of which ring it is; `None` where there is none now.
+    pub fn next_record(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> Option<Ring> {
+        if let Some((ring, record)) = self.backlog.pop_front() {
+            into.clear();
             into.extend_from_slice(&record);
-            return true;
+            return Some(ring);
         }
-        match self.ring.next() {
-            Some(record) => {
-                into.extend_from_slice(&record);
-                true
-            }
-            None => false,
-        }
+        self.rings.next(turn, into)
     }
 
-    /// A descriptor that becomes readable when the ring holds records.
+    /// A descriptor that becomes readable when there are records, while [`Sensor::set_wake`] says so.
     ///
     /// # Errors
     /// Where there is no descriptor left.
     pub fn readiness(&self) -> io::Result<OwnedFd> {
-        // SAFETY: the ring holds the descriptor open for longer than this call.
-        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }.try_clone_to_owned()
+        self.rings.readiness()
+    }
+
+    /// Whether a record that finds the rings empty makes the descriptor readable. A record that is being written while this
+    /// is switched on may still not do so.
+    ///
+    /// # Errors
+    /// Where the map cannot be changed.
+    pub fn set_wake(&mut self, wake: bool) -> Result<(), MapFailure> {
+        self.maps.switch(|control| control.wake = u32::from(wake))
     }
 
     /// What the kernel side has counted.
@@ -319,9 +331,10 @@ fn confined(chosen: &[Chosen]) -> Option<Rung> {
     opens.rungs.first().copied().filter(|rung| *rung != Rung::Tracepoint)
 }
 
-fn pump(ring: &mut RingBuf<MapData>, into: &mut Vec<Vec<u8>>) {
-    while let Some(record) = ring.next() {
-        into.push(record.to_vec());
+fn pump(rings: &mut Rings, into: &mut Vec<Vec<u8>>) {
+    let mut record = Vec::new();
+    while rings.next(&mut Turn::new(), &mut record).is_some() {
+        into.push(record.clone());
     }
 }
 

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// The ledger of this stage (RELIABILITY §1), true at every moment that no event is between two of them:
 /// `queued = acknowledged + dead_lettered + abandoned + waiting`. An event that the queue turned away is in
-/// `dropped_queue_full` and in none of the others; the gap event that tells of it is in `queued`.
+/// `dropped_queue_full` or `dropped_bulk_full` and in none of the others; the gap event that tells of it is in `queued`.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Events that the queue accepted, each with a sequence number; gap events of the queue included.
     pub queued: AtomicU64,
     /// Events that the queue turned away for want of room.
     pub dropped_queue_full: AtomicU64,
+    /// Events of the bulk lane that the queue turned away for want of the room that this lane may have.
+    pub dropped_bulk_full: AtomicU64,
     /// Batches acknowledged.
     pub batches: AtomicU64,
     /// Deliveries that failed and were tried again.
@@ -42,11 +44,12 @@ impl Counters {
     }
 
     /// All of them by name, for heartbeats and summaries.
-    pub fn by_name(&self) -> [(&'static str, u64); 9] {
+    pub fn by_name(&self) -> [(&'static str, u64); 10] {
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("ship_queued", value(&self.queued)),
             ("ship_dropped_queue_full", value(&self.dropped_queue_full)),
+            ("ship_dropped_bulk_full", value(&self.dropped_bulk_full)),
             ("ship_batches", value(&self.batches)),
             ("ship_retries", value(&self.retries)),
             ("ship_acknowledged", value(&self.acknowledged)),

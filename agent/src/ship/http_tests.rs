@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::http::{HttpSink, HttpTimeouts};
 use super::queue::Limits;
 use super::wire::{decode, examples};
-use super::{Offered, Pace, Shipping};
+use super::{Lane, Offered, Pace, Shipping};
 
 /// How the server treats one request, after it has read it whole.
 #[derive(Clone, Debug)]
@@ -131,7 +131,7 @@ async fn ship_within(script: Vec<Act>, whole: Duration) -> ([u64; 4], Vec<(u64, 
     let (address, mut arrivals) = serve(script).await;
     let shipping = start(&address, whole);
     for _ in 0..8 {
-        assert_ne!(shipping.offer(examples::all().remove(0).1), Offered::Full);
+        assert_ne!(shipping.offer(Lane::First, examples::all().remove(0).1), Offered::Full);
     }
     let counters = shipping.stop(Duration::from_secs(20)).await;
     let fates = [&counters.acknowledged, &counters.dead_lettered, &counters.abandoned, &counters.retries];
@@ -203,7 +203,7 @@ async fn a_collector_that_is_not_there_yet_gets_all_once_it_is() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let shipping = start(&format!("http://{address}"), Duration::from_secs(15));
-    let _ = shipping.offer(examples::all().remove(0).1);
+    let _ = shipping.offer(Lane::First, examples::all().remove(0).1);
     while shipping.counters().retries.load(Ordering::Relaxed) < 3 {
         tokio::task::yield_now().await;
     }

@@ -34,7 +34,7 @@ use self::sink::Sink;
 use self::wire::Origin;
 use crate::model::event::Event;
 
-pub use self::queue::{Limits, Offered};
+pub use self::queue::{Lane, Limits, Offered};
 pub use self::shipper::{Pace, ReadClocks};
 
 /// A running shipment of events to one sink.
@@ -69,8 +69,8 @@ impl Shipping {
     }
 
     /// Offers an event; returns at once, from any thread.
-    pub fn offer(&self, event: Event) -> Offered {
-        self.input.offer(event)
+    pub fn offer(&self, lane: Lane, event: Event) -> Offered {
+        self.input.offer(lane, event)
     }
 
     /// What became of the events so far.

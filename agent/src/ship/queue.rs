@@ -40,6 +40,8 @@ impl Default for Limits {
 pub const STAGE: &str = "queue";
 /// Cause of the queue's gap events: there was no room.
 pub const CAUSE_FULL: &str = "queue_full";
+/// Cause of the queue's gap events: there was no room for the bulk lane.
+pub const CAUSE_BULK_FULL: &str = "bulk_full";
 /// Cause of the queue's gap events: the collector refused the events for good.
 pub const CAUSE_REJECTED: &str = "rejected";
 
@@ -52,6 +54,19 @@ pub struct Queued {
     pub event: Event,
     weight: usize,
 }
+
+/// Whose room in the queue an event takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// All that there is.
+    First,
+    /// Half of it: what comes from somebody who is beyond his budget, or can wait. The other half is kept for the rest.
+    Bulk,
+}
+
+/// How far from the end a gap event of the bulk lane is looked for: behind others' events a new one would be made for each
+/// loss.
+const BULK_GAPS_APART: usize = 256;
 
 /// What became of an event that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +111,7 @@ impl Shared {
 
     /// Counts lost events in the gap of that cause at the end, which is made where there is none.
     fn tell(&self, state: &mut State, cause: &'static str, lost: u64, last: BootTime) {
+        let mut others = if cause == CAUSE_BULK_FULL { BULK_GAPS_APART } else { 0 };
         for queued in state.waiting.iter_mut().rev() {
             match &mut queued.event {
                 Event { time, kind: EventKind::Gap(gap) } if gap.stage == STAGE => {
@@ -105,6 +121,7 @@ impl Shared {
                         return;
                     }
                 }
+                _ if others > 0 => others -= 1,
                 _ => break,
             }
         }
@@ -129,14 +146,19 @@ pub struct QueueInput {
 
 impl QueueInput {
     /// Offers an event; returns at once.
-    pub fn offer(&self, event: Event) -> Offered {
+    pub fn offer(&self, lane: Lane, event: Event) -> Offered {
         let Limits { events, bytes } = self.shared.limits;
+        let counters = &self.shared.counters;
+        let (events, bytes, dropped, cause) = match lane {
+            Lane::First => (events, bytes, &counters.dropped_queue_full, CAUSE_FULL),
+            Lane::Bulk => (events / 2, bytes / 2, &counters.dropped_bulk_full, CAUSE_BULK_FULL),
+        };
         let weight = weight(&event);
         let mut state = self.shared.state();
         let before = state.waiting.len();
         let offered = if before >= events || (state.bytes + weight > bytes && before > 0) {
-            Counters::add(&self.shared.counters.dropped_queue_full, 1);
-            self.shared.tell(&mut state, CAUSE_FULL, 1, event.time);
+            Counters::add(dropped, 1);
+            self.shared.tell(&mut state, cause, 1, event.time);
             Offered::Full
         } else {
             Offered::Accepted(self.shared.append(&mut state, event, weight))
@@ -268,13 +290,13 @@ mod tests {
     #[test]
     fn a_full_queue_tells_how_much_it_lost_and_where() {
         let (input, mut output, counters) = small(3);
-        let offered: Vec<_> = (0..8).map(|ns| input.offer(event(ns))).collect();
+        let offered: Vec<_> = (0..8).map(|ns| input.offer(Lane::First, event(ns))).collect();
         assert_eq!(offered[..3], [1, 2, 3].map(Offered::Accepted));
         assert!(offered[3..].iter().all(|offered| *offered == Offered::Full));
         assert_eq!(drain(&mut output, 2), [(1, None), (2, None)]);
         // Two places are taken: one by event 3, one by the gap. One is free.
-        assert_eq!(input.offer(event(9)), Offered::Accepted(5));
-        assert_eq!(input.offer(event(10)), Offered::Full);
+        assert_eq!(input.offer(Lane::First, event(9)), Offered::Accepted(5));
+        assert_eq!(input.offer(Lane::First, event(10)), Offered::Full);
         assert_eq!(drain(&mut output, 9), [(3, None), (4, Some(5)), (5, None), (6, Some(1))]);
         assert_eq!(counters.dropped_queue_full.load(Ordering::Relaxed), 6);
         assert_eq!(counters.queued.load(Ordering::Relaxed), 6);
@@ -285,31 +307,49 @@ mod tests {
         let counters = Arc::new(Counters::default());
         let one = weight(&event(0));
         let (input, mut output) = queue(Limits { events: 100, bytes: one * 2 }, counters);
-        assert_eq!(input.offer(event(0)), Offered::Accepted(1));
-        assert_eq!(input.offer(event(1)), Offered::Accepted(2));
-        assert_eq!(input.offer(event(2)), Offered::Full);
+        assert_eq!(input.offer(Lane::First, event(0)), Offered::Accepted(1));
+        assert_eq!(input.offer(Lane::First, event(1)), Offered::Accepted(2));
+        assert_eq!(input.offer(Lane::First, event(2)), Offered::Full);
         assert_eq!(drain(&mut output, 9).len(), 3);
         let (input, _output) = queue(Limits { events: 100, bytes: 1 }, Arc::default());
-        assert_eq!(input.offer(event(0)), Offered::Accepted(1));
-        assert_eq!(input.offer(event(1)), Offered::Full);
+        assert_eq!(input.offer(Lane::First, event(0)), Offered::Accepted(1));
+        assert_eq!(input.offer(Lane::First, event(1)), Offered::Full);
     }
 
     #[test]
     fn the_gap_stays_one_event_however_long_the_queue_is_full() {
         let (input, mut output, _) = small(10);
         for ns in 0..10_000 {
-            let _ = input.offer(event(ns));
+            let _ = input.offer(Lane::First, event(ns));
         }
         assert_eq!(output.len(), 11);
         assert_eq!(drain(&mut output, 99).last(), Some(&(11, Some(9_990))));
     }
 
     #[test]
+    fn the_bulk_lane_leaves_half_of_the_room_to_others() {
+        let (input, mut output, counters) = small(100);
+        for ns in 0..1_000 {
+            let _ = input.offer(Lane::Bulk, event(ns));
+        }
+        for ns in 0..40 {
+            assert_ne!(input.offer(Lane::First, event(ns)), Offered::Full);
+            assert_eq!(input.offer(Lane::Bulk, event(ns)), Offered::Full);
+        }
+        let delivered = drain(&mut output, usize::MAX);
+        let gaps: Vec<u64> = delivered.iter().filter_map(|(_, lost)| *lost).collect();
+        assert_eq!(gaps, [990], "one gap, though other events came between the losses");
+        assert_eq!(delivered.len(), 50 + 40 + 1);
+        assert_eq!(counters.dropped_bulk_full.load(Ordering::Relaxed), 990);
+        assert_eq!(counters.dropped_queue_full.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
     fn losses_of_two_causes_are_told_apart_and_stay_two_events() {
         let (input, mut output, _) = small(1);
-        let _ = input.offer(event(0));
+        let _ = input.offer(Lane::First, event(0));
         for ns in 0..100 {
-            let _ = input.offer(event(ns));
+            let _ = input.offer(Lane::First, event(ns));
             output.tell(CAUSE_REJECTED, 5, BootTime::from_ns(ns));
         }
         assert_eq!(drain(&mut output, 9), [(1, None), (2, Some(100)), (3, Some(500))]);
@@ -322,7 +362,7 @@ mod tests {
         let (mut delivered, mut told, mut last) = (0, 0, 0);
         for round in 0..1_000_u64 {
             for _ in 0..round % 11 {
-                let _ = input.offer(event(round));
+                let _ = input.offer(Lane::First, event(round));
             }
             for (seq, lost) in drain(&mut output, (round % 5) as usize) {
                 assert_eq!(seq, last + 1);
@@ -348,7 +388,7 @@ mod tests {
         for ns in 0..3 {
             tokio::task::yield_now().await;
             assert!(!reader.is_finished());
-            let _ = input.offer(event(ns));
+            let _ = input.offer(Lane::First, event(ns));
         }
         assert_eq!(reader.await.unwrap(), (true, 3));
     }
@@ -362,7 +402,7 @@ mod tests {
             (first, taken, output.ready(1).await)
         });
         tokio::task::yield_now().await;
-        let _ = input.offer(event(1));
+        let _ = input.offer(Lane::First, event(1));
         tokio::task::yield_now().await;
         drop(input);
         assert_eq!(reader.await.unwrap(), (true, 1, false));

@@ -77,7 +77,7 @@ fn event() -> Event {
 }
 
 fn offer(shipping: &Shipping, events: usize) {
-    (0..events).for_each(|_| assert_ne!(shipping.offer(event()), super::Offered::Full));
+    (0..events).for_each(|_| assert_ne!(shipping.offer(super::Lane::First, event()), super::Offered::Full));
 }
 
 /// The first and the last number of a batch, and the losses that it tells of.
@@ -257,7 +257,8 @@ async fn an_outage_costs_only_what_the_queue_cannot_hold() {
     let shipping = Shipping::start(examples::origin(), limits, pace, examples::clock, sink);
     offer(&shipping, 4);
     tries.recv().await.unwrap();
-    let offered = (0..100).filter(|_| shipping.offer(event()) == super::Offered::Full).count();
+    let offered =
+        (0..100).filter(|_| shipping.offer(super::Lane::First, event()) == super::Offered::Full).count();
     assert_eq!(offered, 90);
     let counters = shipping.stop(Duration::from_secs(600)).await;
     assert_eq!(fates(&counters)[..3], [15, 0, 0]);

@@ -4,10 +4,12 @@
 mod alter;
 mod compat;
 mod connect;
+mod crowd;
 mod daemon;
 mod datagram;
 mod flood;
 mod inherited;
+mod load;
 mod local;
 mod make;
 mod measure;
@@ -29,7 +31,9 @@ use crate::harness::who::Who;
 use crate::outcome::Verdict;
 
 pub(crate) use flood::Counts;
+pub(crate) use load::{Loaded, boot_ns};
 pub(crate) use measure::Measured;
+pub(crate) use measure::processes::program as tiny_program;
 pub(crate) use reuse::{Report as ReuseReport, Touch};
 
 /// What to do.
@@ -57,6 +61,10 @@ pub(crate) enum Act {
     Inherited(inherited::InheritedArgs),
     /// Do much, and count it.
     Flood(flood::FloodArgs),
+    /// Do so much a second, and count it.
+    Load(load::LoadArgs),
+    /// Start many processes that do nothing.
+    Crowd(crowd::CrowdArgs),
     /// Do what the agent could make dearer, and time it.
     Measure(measure::MeasureArgs),
     /// Start very many processes, and print what became of their numbers.
@@ -79,6 +87,8 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Names(args) => names::perform(args),
         Act::Inherited(args) => inherited::perform(args),
         Act::Flood(args) => flood::perform(args),
+        Act::Load(args) => load::perform(args),
+        Act::Crowd(args) => crowd::perform(args),
         Act::Measure(args) => measure::perform(args),
         Act::Reuse(args) => reuse::perform(args),
         Act::Touch(args) => reuse::touch(args),

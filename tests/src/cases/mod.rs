@@ -6,6 +6,7 @@ mod bad_input;
 mod connections;
 mod credentials;
 mod datagrams;
+mod floods;
 mod identities;
 mod kills;
 mod ledger;
@@ -60,6 +61,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(identities::cases());
     all.extend(rungs::cases());
     all.extend(ledger::cases());
+    all.extend(floods::cases());
     all.extend(secrets::cases());
     all.extend(recording::cases());
     all.extend(readme::cases());

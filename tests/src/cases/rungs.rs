@@ -95,7 +95,10 @@ fn start(setting: &Setting, rung: Option<Rung>) -> Outcome<(Agent, Rung)> {
             Some(found) => Ok((agent, found)),
             None => Err(Verdict::Failed(format!("no rung serves opens: {}", start.line))),
         },
-        Err(verdict) => Err(no_such_rung(verdict)),
+        Err(verdict) => Err(match rung {
+            Some(rung) => no_such_rung(rung, verdict),
+            None => verdict,
+        }),
     }
 }
 

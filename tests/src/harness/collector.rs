@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -41,17 +42,7 @@ impl Collector {
 
     /// Its numbers, `GET /status`.
     pub(crate) fn status(&self, setting: &Setting) -> Outcome<Value> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).during("ask the collector")?;
-        stream.set_read_timeout(Some(setting.limit))?;
-        stream.write_all(b"GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).during("read the collector's status")?;
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
-        let json = body.find('{').zip(body.rfind('}')).and_then(|(from, to)| body.get(from..=to));
-        match json.map(serde_json::from_str) {
-            Some(Ok(status)) => Ok(status),
-            _ => failed(format!("the collector's status is no JSON: {answer}")),
-        }
+        status_at(self.port, setting.limit)
     }
 
     /// Ends it at once; what it had printed is still read.
@@ -78,8 +69,23 @@ impl Collector {
     }
 }
 
+/// The numbers of the collector that listens there, `GET /status`.
+pub(crate) fn status_at(port: u16, limit: Duration) -> Outcome<Value> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).during("ask the collector")?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.write_all(b"GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).during("read the collector's status")?;
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+    let json = body.find('{').zip(body.rfind('}')).and_then(|(from, to)| body.get(from..=to));
+    match json.map(serde_json::from_str) {
+        Some(Ok(status)) => Ok(status),
+        _ => failed(format!("the collector's status is no JSON: {answer}")),
+    }
+}
+
 /// The port in `collecting on http://127.0.0.1:4319 (…)`.
-fn port_of(line: &str) -> Option<u16> {
+pub(crate) fn port_of(line: &str) -> Option<u16> {
     let (_, address) = line.split_once("http://127.0.0.1:")?;
     let digits = address.split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok()

@@ -19,6 +19,11 @@ impl Told {
         }
     }
 
+    /// Events that the agent's queue had no room for.
+    pub(crate) fn turned_away(&self) -> Outcome<u64> {
+        ["queue.queue_full", "queue.bulk_full"].into_iter().map(|name| self.counter(name)).sum()
+    }
+
     /// What the kernel lost of a family.
     pub(crate) fn dropped(&self, family: &str) -> Outcome<u64> {
         DROPS.iter().map(|cause| self.counter(&format!("kernel.{family}.{cause}"))).sum()
@@ -62,8 +67,11 @@ impl Told {
         equal("read = decoded", self.counter("decode.read")?, self.counter("decode.decoded")?)?;
         equal("nothing is undecodable", undecodable, 0)?;
         let activity = self.counter("event.activity")? + self.counter("event.connection_name")?;
-        equal("activity", activity, self.count(Event::is_activity))?;
-        equal("repeats", self.counter("event.repeat")?, self.count(|event| event.kind() == "repeat"))?;
+        // What the queue turned away was printed all the same.
+        let printed =
+            |is: &dyn Fn(&Event) -> bool| self.printed.iter().filter(|event| is(event)).count() as u64;
+        equal("activity", activity, printed(&Event::is_activity))?;
+        equal("repeats", self.counter("event.repeat")?, printed(&|event| event.kind() == "repeat"))?;
         equal("gaps", self.counter("event.gap")?, self.count(|event| event.kind() == "gap"))
     }
 }

@@ -70,6 +70,19 @@ pub(crate) struct Setting {
 impl Setting {
     /// Prepares a run.
     pub(crate) fn prepare(telltale: Option<&Path>, rung: Option<Rung>) -> Outcome<Self> {
+        Self::prepare_with(telltale, rung, Places::prepare)
+    }
+
+    /// Prepares a run that mounts nothing: it has its scratch directory alone.
+    pub(crate) fn prepare_plainly(telltale: Option<&Path>, rung: Option<Rung>) -> Outcome<Self> {
+        Self::prepare_with(telltale, rung, |_| Places::default())
+    }
+
+    fn prepare_with(
+        telltale: Option<&Path>,
+        rung: Option<Rung>,
+        places: fn(&Path) -> Places,
+    ) -> Outcome<Self> {
         let telltale = match telltale {
             Some(path) => fs::canonicalize(path).during(path.display())?,
             None => child::find("telltale").during("find the agent (or name it with --telltale)")?,
@@ -84,7 +97,7 @@ impl Setting {
             Ok(to)
         };
         let (me, telltale) = (copy(&std::env::current_exe()?)?, copy(&telltale)?);
-        let places = Places::prepare(scratch.path());
+        let places = places(scratch.path());
         let catalogue = scratch.path().join("catalogue.toml");
         write_catalogue(&catalogue, &places)?;
         Ok(Self { telltale, me, rung, limit: LIMIT, catalogue, places, scratch })

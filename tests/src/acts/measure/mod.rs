@@ -6,7 +6,7 @@
 
 mod files;
 mod network;
-mod processes;
+pub(super) mod processes;
 mod stopwatch;
 
 use std::path::PathBuf;

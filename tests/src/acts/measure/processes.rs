@@ -28,16 +28,21 @@ const NOT_RUN: c_int = 127;
 const STACK_WORDS: usize = 4096;
 
 /// What a child becomes.
-struct Program {
+pub(in crate::acts) struct Program {
     path: *const c_char,
     arguments: *const *const c_char,
     environment: *const *const c_char,
 }
 
+/// Starts processes that make one system call.
+pub(in crate::acts) struct Child {
+    stack: Vec<u128>,
+}
+
 pub(super) fn measure(watch: &mut Stopwatch, directory: &Path) -> Outcome {
-    let mut stack = vec![0_u128; STACK_WORDS];
+    let mut child = Child::new();
     for _ in watch.rounds() {
-        let (status, ns) = timed(|| child(&mut stack, None));
+        let (status, ns) = timed(|| child.run(None));
         ensure(status.during("start a process")? == 0, || "a child that does nothing failed".to_owned())?;
         watch.keep("fork_exit", ns);
     }
@@ -51,29 +56,36 @@ pub(super) fn measure(watch: &mut Stopwatch, directory: &Path) -> Outcome {
     let program =
         Program { path: path.as_ptr(), arguments: arguments.as_ptr(), environment: environment.as_ptr() };
     for _ in watch.rounds() {
-        let (status, ns) = timed(|| child(&mut stack, Some(&program)));
+        let (status, ns) = timed(|| child.run(Some(&program)));
         ensure(status.during("run a program")? == 0, || "a program that does nothing failed".to_owned())?;
         watch.keep("fork_exec_exit", ns);
     }
     Ok(())
 }
 
-/// Starts a child as `posix_spawn` does (copying this process's memory would cost a hundred times what is looked for)
-/// and waits for its end; its status as `waitpid` has it.
-#[inline]
-fn child(stack: &mut [u128], program: Option<&Program>) -> io::Result<c_int> {
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    let argument = program.map_or(ptr::null(), ptr::from_ref).cast_mut().cast();
-    let mut status = 0;
-    // SAFETY: the child has a stack of its own, changes no memory beside, and this process waits until it has ended or
-    // has become the other program, so everything that it was given lives as long as it looks at it.
-    unsafe {
-        let pid = libc::clone(act, stack.as_mut_ptr_range().end.cast(), flags, argument);
-        if pid < 0 || libc::waitpid(pid, &raw mut status, 0) != pid {
-            return Err(io::Error::last_os_error());
-        }
+impl Child {
+    /// A stack for them.
+    pub(in crate::acts) fn new() -> Self {
+        Self { stack: vec![0; STACK_WORDS] }
     }
-    Ok(status)
+
+    /// Starts one as `posix_spawn` does (copying this process's memory would cost a hundred times what is looked for)
+    /// and waits for its end; its status as `waitpid` has it.
+    #[inline]
+    pub(in crate::acts) fn run(&mut self, program: Option<&Program>) -> io::Result<c_int> {
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let argument = program.map_or(ptr::null(), ptr::from_ref).cast_mut().cast();
+        let mut status = 0;
+        // SAFETY: the child has a stack of its own, changes no memory beside, and this process waits until it has ended
+        // or has become the other program, so everything that it was given lives as long as it looks at it.
+        unsafe {
+            let pid = libc::clone(act, self.stack.as_mut_ptr_range().end.cast(), flags, argument);
+            if pid < 0 || libc::waitpid(pid, &raw mut status, 0) != pid {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(status)
+    }
 }
 
 /// What the child does; its exit code.
@@ -95,7 +107,7 @@ const CODE: (u16, &[u8]) = (183, &[0, 0, 0x80, 0xd2, 0xa8, 0x0b, 0x80, 0xd2, 1, 
 /// A static ELF program that ends at once, so that what is timed is the kernel's work alone (elf(5): header, one program
 /// header, code). Any shipped program spends a hundred times as many instructions on its own start, and not the same
 /// number each time.
-fn program() -> Vec<u8> {
+pub(crate) fn program() -> Vec<u8> {
     const ADDRESS: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
     let (machine, code) = CODE;

@@ -1,0 +1,173 @@
+//! Loads, each by a process that counts what it does.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::interrupt;
+use crate::acts::{self, Loaded};
+use crate::harness::child::Running;
+use crate::harness::places;
+use crate::harness::setting::{CREDENTIALS, Setting};
+use crate::harness::who;
+use crate::outcome::{During, Outcome, failed};
+
+/// How long a wait is before it looks for an interruption.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What a process is to do: rounds of so many acts (`telltale-tests act load`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    /// Opens of a credential in a round.
+    pub(super) opens: u64,
+    /// Connects in a round.
+    pub(super) connects: u64,
+    /// Processes in a round.
+    pub(super) forks: u64,
+    /// Runs of the tiny program in a round.
+    pub(super) execs: u64,
+    /// Rounds, at most.
+    pub(super) rounds: u64,
+    /// Rounds a second; `None`: at full speed.
+    pub(super) rate: Option<u64>,
+    /// It stops after so long, whatever is left.
+    pub(super) limit: Duration,
+}
+
+/// A file that the tests' catalogue names.
+pub(super) fn credential(setting: &Setting) -> Outcome<PathBuf> {
+    let path = setting.path(CREDENTIALS).join("key");
+    places::write(&path, "secret\n")?;
+    Ok(path)
+}
+
+/// A copy of this program under a name of its own: another identity.
+pub(super) fn program(setting: &Setting, name: &str) -> Outcome<PathBuf> {
+    let path = setting.path(name);
+    fs::copy(&setting.me, &path).during(format!("copy {}", setting.me.display()))?;
+    Ok(path)
+}
+
+/// A program that ends at once, beside another.
+fn tiny_program(beside: &Path) -> Outcome<PathBuf> {
+    let path = beside.with_file_name("tiny");
+    if !path.exists() {
+        fs::write(&path, acts::tiny_program())?;
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).during("make a program")?;
+    }
+    Ok(path)
+}
+
+/// What is opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Opened<'a> {
+    /// One file.
+    File(&'a Path),
+    /// All files of a directory in turn.
+    Directory(&'a Path),
+}
+
+/// A process that waits for its moment, or acts.
+#[derive(Debug)]
+pub(super) struct Generator {
+    running: Running,
+}
+
+impl Generator {
+    /// Starts one, whose load begins when the clock since boot shows `at_ns`.
+    pub(super) fn start(
+        program: &Path,
+        credential: &Path,
+        load: &Load,
+        at_ns: u64,
+        group: Option<&Group>,
+    ) -> Outcome<Self> {
+        Self::start_on(program, Opened::File(credential), load, at_ns, group)
+    }
+
+    /// As [`Generator::start`], on one file or many.
+    pub(super) fn start_on(
+        program: &Path,
+        files: Opened<'_>,
+        load: &Load,
+        at_ns: u64,
+        group: Option<&Group>,
+    ) -> Outcome<Self> {
+        let Load { opens, connects, forks, execs, rounds, rate, limit } = load;
+        let mut command = Command::new(program);
+        command.args(["act", "load", "--own-network"]);
+        match files {
+            Opened::File(path) => command.arg("--path").arg(path),
+            Opened::Directory(path) => command.arg("--directory").arg(path),
+        };
+        if *execs > 0 {
+            command.arg("--program").arg(tiny_program(program)?);
+        }
+        let numbers = [
+            ("opens", *opens),
+            ("connects", *connects),
+            ("forks", *forks),
+            ("execs", *execs),
+            ("rounds", *rounds),
+        ];
+        let numbers = numbers.into_iter().chain(rate.map(|rate| ("rate", rate)));
+        let milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        for (name, number) in numbers.chain([("milliseconds", milliseconds), ("at", at_ns)]) {
+            command.arg(format!("--{name}")).arg(number.to_string());
+        }
+        if let Some(group) = group {
+            let procs = group.0.join("cgroup.procs");
+            // SAFETY: the child writes to a file by a path that was made before; it allocates only what opening needs.
+            unsafe {
+                command.pre_exec(move || fs::write(&procs, "0"));
+            }
+        }
+        Ok(Self { running: Running::start(&mut command)? })
+    }
+
+    /// Its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.running.pid()
+    }
+
+    /// What it did, once it has.
+    pub(super) fn finish(self, limit: Duration) -> Outcome<Loaded> {
+        let deadline = Instant::now() + limit;
+        // Its output is one line: it fits into the pipe.
+        while self.running.wait_exit(LOOK).is_err() {
+            interrupt::check()?;
+            if Instant::now() >= deadline {
+                return failed(format!("a load did not end within {limit:.0?}"));
+            }
+        }
+        let finished = self.running.finish(limit)?.well()?;
+        serde_json::from_str(&finished.stdout).during("read what a load did")
+    }
+}
+
+/// A cgroup v2 for processes of the benchmark. Dropped, it is removed: by then they have ended.
+#[derive(Debug)]
+pub(super) struct Group(PathBuf);
+
+impl Group {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// Where cgroup v2 is not mounted, or may not be written.
+    pub(super) fn make(name: &str) -> Outcome<Self> {
+        let Some(root) = who::cgroup_root() else { return failed("cgroup v2 is not mounted") };
+        let path = root.join(format!("telltale-bench-{}-{name}", std::process::id()));
+        fs::create_dir(&path).during(format!("make the cgroup {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
