@@ -10,8 +10,8 @@ pub const CONNECTION_RING_BYTES: u32 = 4 << 20;
 /// Bytes of the ring of what is beyond budgets: a burst of 20,000 connections within 50 ms fits.
 pub const BULK_RING_BYTES: u32 = 8 << 20;
 
-/// Acts a second that a process may do, and how many at once, before what it does goes to the bulk ring: a build, a
-/// crawler and a busy server stay below it.
+/// Acts a second that a process may do, and how many at once, before what it does goes to the bulk ring. Chosen,
+/// not measured: the rings hold what five such processes do in a second.
 pub const PROCESS_BUDGET: Budget = Budget { a_second: 1_000, at_once: 2_000 };
 /// The same for all of a cgroup: a process that forks has no more for it.
 pub const CGROUP_BUDGET: Budget = Budget { a_second: 4_000, at_once: 8_000 };

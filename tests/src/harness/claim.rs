@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -45,11 +47,20 @@ impl Claim {
     fn by_target(&self, event: &Event) -> bool {
         let port = event.number("remote_port").and_then(|port| u16::try_from(port).ok());
         let address = event.text("remote_address").parse::<IpAddr>().ok();
-        address.zip(port).is_some_and(|end| self.ends.contains(&end))
+        let is_end = address.zip(port).is_some_and(|end| self.ends.contains(&end));
+        // In a network of its own another process may have been given the same port.
+        let network = event.number("network_namespace");
+        is_end && network.is_none_or(|network| own_network().is_none_or(|own| network == own))
             || self.directories.iter().any(|directory| {
                 event.text("path").starts_with(directory) || event.text("other_path").starts_with(directory)
             })
     }
+}
+
+/// The network namespace in which servers of tests listen, by its inode.
+fn own_network() -> Option<u64> {
+    static OWN: OnceLock<Option<u64>> = OnceLock::new();
+    *OWN.get_or_init(|| std::fs::metadata("/proc/self/ns/net").ok().map(|metadata| metadata.ino()))
 }
 
 /// The process of a lineage's entry.

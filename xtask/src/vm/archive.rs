@@ -17,8 +17,8 @@ use super::{
 };
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// What a kernel is in: all in the first up to 7.0, the modules and the bootable image apart after it.
-const PARTS: [&str; 3] = ["image", "modules", "binary"];
+/// What a kernel is in: all in the first up to 7.0; its modules, its image and what is said of both apart after it.
+const PARTS: [&str; 4] = ["image", "modules", "binary", "base"];
 /// How the names of their packages end, whose kernels are small and made for virtual machines.
 const FLAVOUR: &str = "-cloud-amd64";
 

@@ -146,10 +146,14 @@ fn content_tag(debs: &[PathBuf]) -> Result<String, VmError> {
 
 /// Finds the parts of an unpacked package. Modules are under `/lib` up to Debian 12, `/usr/lib` from 13.
 fn describe(dir: PathBuf) -> Result<KernelImage, VmError> {
-    let vmlinuz = only_entry(&dir.join("boot"), "vmlinuz-")?;
     let modules = match only_entry(&dir.join("usr/lib/modules"), "") {
         Ok(found) => found,
         Err(_) => only_entry(&dir.join("lib/modules"), "")?,
+    };
+    // From 7.1 the image lies beside the modules.
+    let vmlinuz = match only_entry(&dir.join("boot"), "vmlinuz-") {
+        Ok(found) => found,
+        Err(_) => only_entry(&modules, "vmlinuz")?,
     };
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     let version = name.rsplit_once('-').map_or_else(|| name.to_string(), |(version, _)| version.to_owned());
