@@ -200,7 +200,7 @@ fn by_path(path: u64, returned: i32, what: u32, place: u32, hook: u16) -> Option
 }
 
 /// `fchmod` or `fchown` has succeeded, where no trampoline sees it.
-#[inline(always)]
+#[inline(never)]
 pub fn by_descriptor(descriptor: u32, is_mode: bool) -> Option<()> {
     let (mount, dentry) = Task::<Typed>::current().file(descriptor)?.place()?;
     let what = if is_mode { change::CHMOD } else { change::CHOWN };

@@ -69,7 +69,7 @@ pub fn tun_attached(_ctx: FEntryContext) -> i32 {
 
 /// `socket` has returned a descriptor, where no trampoline sees it. The arguments are in registers: nobody else can have
 /// changed them.
-#[inline(always)]
+#[inline(never)]
 pub fn socket_returned(registers: u64) {
     let Some(family) = first_argument(registers) else { return };
     // `cgroup/sock_create` has told these.
@@ -83,7 +83,7 @@ pub fn socket_returned(registers: u64) {
 }
 
 /// `ioctl` has succeeded, where no trampoline sees it.
-#[inline(always)]
+#[inline(never)]
 pub fn ioctl_succeeded(registers: u64) {
     if second_argument(registers).is_some_and(|command| command as u32 == TUNSETIFF) {
         tell(TUN_FAMILY, 0, 0, hook::SYS_EXIT);

@@ -96,7 +96,7 @@ fn may_create(registers: u64, call: u64) -> bool {
 }
 
 /// A call that opens has returned a refusal, where no trampoline sees it.
-#[inline(always)]
+#[inline(never)]
 pub fn call_refused(registers: u64, call: u64, returned: i64) -> Option<()> {
     if current::is_own(Task::<Typed>::current().tgid()?) {
         return None;

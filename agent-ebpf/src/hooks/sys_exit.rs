@@ -2,6 +2,9 @@
 //!
 //! At the exit the file is in the table and its name was resolved: nothing that the caller can still change is read.
 //! Every system call pays for the look at its number, so that comes first. io_uring does not pass here.
+//!
+//! Each kind of call has a function of its own, never inlined: 6.1 counts the stack of a whole chain of calls, and what one
+//! kind needs would be counted for all.
 
 use agent_common::counters::{Counter, Family};
 use agent_common::records::{FileRecord, file_flag, hook, kind, outcome};
@@ -75,7 +78,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-#[inline(always)]
+#[inline(never)]
 fn opened(descriptor: u32) -> Option<()> {
     let task = Task::<Typed>::current();
     let file = task.file(descriptor)?;
@@ -93,7 +96,6 @@ fn opened(descriptor: u32) -> Option<()> {
     tell(file, inode, flags, mount.raw(), dentry.raw())
 }
 
-/// A function of its own: 6.1 counts the stack of a whole chain of calls, and `sys_exit` has none to spare.
 #[inline(never)]
 fn tell(file: File<Probed>, inode: Inode<Probed>, flags: u32, mount: u64, dentry: u64) -> Option<()> {
     let ticket = emit::attempt(Family::File, budget::ring(Ring::Credential))?;
@@ -146,7 +148,7 @@ fn connect_succeeded(registers: u64) -> Option<()> {
 }
 
 /// A connect that failed. What already told its end by a change of state is told twice, and joined in userspace.
-#[inline(always)]
+#[inline(never)]
 fn connect_failed(registers: u64, returned: i64) -> Option<()> {
     if returned <= FIRST_INTERNAL_ERRNO || NOT_AN_END.contains(&returned) {
         return None;

@@ -73,7 +73,7 @@ pub fn reached(peer: UnixSock<Probed>, place: u32, hook: u16) -> Option<()> {
 }
 
 /// Connected, where no trampoline sees it.
-#[inline(always)]
+#[inline(never)]
 pub fn connected(socket: Sock<Probed>) -> Option<()> {
     reached(socket.as_unix().peer()?, FOR_CONNECT, hook::SYS_EXIT)
 }
