@@ -6,6 +6,7 @@
 
 mod counts;
 mod docs;
+mod failures;
 mod packaging;
 mod stages;
 
@@ -208,6 +209,12 @@ fn summarize(lines: &[Line], took: Duration) -> Result<(), Failed> {
     let mut sum = Counts::default();
     let mut not_run = 0_u32;
     println!();
+    // Said once already, in the middle of much else: who reads the end of a long run should find it there.
+    for line in lines {
+        if let Outcome::Failed(_, detail) = &line.outcome {
+            println!("{}:\n{}\n", line.stage, detail.trim_end());
+        }
+    }
     for line in lines {
         println!("{}", line.row().trim_end());
         match &line.outcome {

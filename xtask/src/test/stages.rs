@@ -4,7 +4,7 @@ use std::{env, fmt, fs, path::Path, process::Command, time::Duration};
 
 use clap::ValueEnum;
 
-use super::{Counts, Extent, Outcome, Reason, TestArgs, docs, packaging::Proof};
+use super::{Counts, Extent, Outcome, Reason, TestArgs, docs, failures, packaging::Proof};
 use crate::{
     bench::insn,
     setup::{self, deny},
@@ -231,7 +231,7 @@ fn in_vm(series: Series, bpf_lsm: bool, arguments: &[String]) -> Ran {
         ));
     }
     let counts = Counts::of_kernel_tests(&output);
-    Ok(judge(exit.status == 0, &format!("exit status {}", exit.status), counts, &exit.output))
+    Ok(judge(exit.status == 0, &format!("exit status {}", exit.status), counts, &output, &exit.output))
 }
 
 fn instructions(workspace: &Workspace) -> Ran {
@@ -269,12 +269,15 @@ fn machine_runs(series: Series, bpf_lsm: bool, args: &TestArgs) -> Vec<String> {
 
 /// What became of a test program, by its status and its count.
 pub(super) fn outcome(ended: &Ended, counts: Option<Counts>) -> Outcome {
-    judge(ended.status.success(), &ended.status.to_string(), counts, &ended.log)
+    judge(ended.status.success(), &ended.status.to_string(), counts, &ended.output(), &ended.log)
 }
 
 /// A test program's result is good only if its status and its count both are.
-fn judge(success: bool, status: &str, counts: Option<Counts>, log: &Path) -> Outcome {
-    let detail = || format!("  {status}; its end, the whole is in {}:\n{}", log.display(), step::tail(log));
+fn judge(success: bool, status: &str, counts: Option<Counts>, output: &str, log: &Path) -> Outcome {
+    let detail = || match failures::named(output) {
+        Some(named) => format!("  {status}; what failed, the whole is in {}:\n{named}", log.display()),
+        None => format!("  {status}; its end, the whole is in {}:\n{}", log.display(), step::tail(log)),
+    };
     match counts {
         Some(counts) if success && counts.failed == 0 => Outcome::Passed(Some(counts)),
         Some(counts) if counts.failed > 0 => Outcome::Failed(counts, detail()),
@@ -340,7 +343,7 @@ mod tests {
         for (success, counts, failed) in
             [(true, some, 0), (false, some, 1), (true, None, 1), (true, Some(Counts::ONE_FAILED), 1)]
         {
-            match judge(success, "signal: 11", counts, &log) {
+            match judge(success, "signal: 11", counts, "", &log) {
                 Outcome::Passed(_) => assert_eq!(failed, 0),
                 Outcome::Failed(counts, detail) => {
                     assert_eq!(counts.failed, failed);
