@@ -187,6 +187,8 @@ offsets! {
     fdtable_fd,
     /// `fdtable.max_fds`: u32.
     fdtable_max_fds,
+    /// `fdtable.open_fds`: pointer to an array of u64, a bit for each descriptor.
+    fdtable_open_fds,
     /// `css_set.dfl_cgrp`: pointer to cgroup.
     css_set_default_cgroup,
     /// `cgroup.kn`: pointer to kernfs_node.

@@ -27,7 +27,7 @@ pub mod kind {
     pub const OUTCOME: u16 = 5;
     /// [`super::ConnectRecord`]: the first datagram of a socket to a peer.
     pub const DATAGRAM: u16 = 6;
-    /// [`super::FileRecord`]: a credential candidate was opened.
+    /// [`super::FileRecord`]: a descriptor of a credential candidate was opened, or acquired otherwise.
     pub const FILE_OPEN: u16 = 7;
     /// [`super::TrafficRecord`]: a TCP connection was closed.
     pub const CONNECTION_END: u16 = 16;
@@ -120,6 +120,10 @@ pub mod hook {
     pub const FEXIT_PTRACE_TRACEME: u16 = 83;
     /// `fexit/keyctl_read_key`.
     pub const FEXIT_KEY_READ: u16 = 84;
+    /// `fexit/security_file_receive`.
+    pub const FEXIT_FILE_RECEIVE: u16 = 85;
+    /// `iter/task_file`.
+    pub const FILE_ITERATOR: u16 = 86;
 }
 
 /// Begins every record.
@@ -445,13 +449,27 @@ pub mod file_flag {
     pub const OTHER_TRUNCATED: u32 = 128;
 }
 
-/// A candidate for a credential was opened. Tail: the path, relative to the root of the process.
+/// How a descriptor was acquired (`FileRecord::how`).
+pub mod acquired {
+    /// Opened.
+    pub const OPENED: u16 = 0;
+    /// Received in a message, or installed by whoever supervises the process's calls.
+    pub const RECEIVED: u16 = 1;
+    /// Taken from another process (`pidfd_getfd`).
+    pub const TAKEN: u16 = 2;
+    /// Open when the process became another program.
+    pub const INHERITED: u16 = 3;
+    /// Open since before the agent.
+    pub const HELD: u16 = 4;
+}
+
+/// A descriptor of a candidate for a credential was acquired. Tail: the path, relative to the root of the process.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 pub struct FileRecord {
     /// Header.
     pub header: Header,
-    /// Who opened it.
+    /// Who acquired it.
     pub actor: Actor,
     /// The file.
     pub file: FileIdentity,
@@ -463,8 +481,8 @@ pub struct FileRecord {
     pub flags: u32,
     /// Bytes of the path.
     pub path_length: u16,
-    /// Zero.
-    pub reserved: u16,
+    /// [`acquired`].
+    pub how: u16,
 }
 
 /// An open was refused. Tail: the path; then, where that is claimed and does not begin with `/`, the directory that it

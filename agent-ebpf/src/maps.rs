@@ -99,9 +99,10 @@ pub static PENDING_KEYS: HashMap<u64, [u8; PENDING_KEY_BYTES]> =
 #[map]
 pub static EXEC_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::with_max_entries(1, 0);
 
-/// Where `sys_exit` builds a file record, apart from exec's: one may interrupt the other's hook.
+/// Where records of descriptors are built: one place for each program that walks to their names, for they may interrupt
+/// each other.
 #[map]
-pub static FILE_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::with_max_entries(1, 0);
+pub static FILE_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::with_max_entries(4, 0);
 
 /// Where records of refused opens are built: one program of a rung uses it.
 #[map]

@@ -3,7 +3,7 @@
 use agent_common::limits::{COMPONENT_BYTES, EXEC_SCRATCH_BYTES, PATH_BYTES, PATH_COMPONENTS, PATH_MOUNTS};
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel_str};
 
-use crate::kstruct::{Dentry, KernfsNode, Mount, Probed, Task, Typed};
+use crate::kstruct::{Access, Dentry, KernfsNode, Mount, Probed, Task, Typed};
 
 /// Bits of an offset into the scratch space where a section may begin; what is written there ends before
 /// `EXEC_SCRATCH_BYTES`.
@@ -32,7 +32,13 @@ impl Place {
     /// The root directory of the running process.
     #[inline(always)]
     pub fn process_root() -> Self {
-        let (mount, dentry) = Task::<Typed>::current().root_directory().unwrap_or((0, 0));
+        Self::root_of(Task::<Typed>::current())
+    }
+
+    /// The root directory of a task.
+    #[inline(always)]
+    pub fn root_of<A: Access>(task: Task<A>) -> Self {
+        let (mount, dentry) = task.root_directory().unwrap_or((0, 0));
         Self { mount, dentry }
     }
 
@@ -119,12 +125,17 @@ macro_rules! set {
     };
 }
 
-/// Writes the reversed path of a place from `start` on.
+/// Writes the reversed path of a place from `start` on, as the running process sees it.
 #[inline(always)]
 pub fn write(scratch: *mut u8, start: usize, mount: u64, dentry: u64) -> Written {
+    write_from(scratch, start, mount, dentry, Place::process_root())
+}
+
+/// The same as whoever has this root directory sees it.
+#[inline(always)]
+pub fn write_from(scratch: *mut u8, start: usize, mount: u64, dentry: u64, root: Place) -> Written {
     let mut context = Scratch(scratch);
     let walk: *mut Walk = context.walk();
-    let root = Place::process_root();
     set!(walk.mount = mount);
     set!(walk.dentry = dentry);
     set!(walk.root_mount = root.mount);

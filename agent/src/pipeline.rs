@@ -3,6 +3,7 @@
 //! hooks → ring → capture → process → (join) → attribute → context → event. The same steps serve the live ring and a
 //! recording; there is no IO and no clock here.
 
+mod credential;
 mod memory;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -20,14 +21,10 @@ use crate::capture::tally::Tally;
 use crate::catalogue::Catalogue;
 use crate::catalogue::enumerate::KnownFiles;
 use crate::context;
-use crate::model::act::{
-    self, Access, Act, Actor, Change, ChangeKind, ConnectAttempt, Deed, Endpoint, FileOpen, OpenRefused,
-    Outcome, Protocol, UnixConnect,
-};
-use crate::model::bytes::RawBytes;
+use crate::model::act::{self, Act, Actor, ConnectAttempt, Deed, Endpoint, Outcome, Protocol};
 use crate::model::event::{
-    Activity, AgentStatus, Connection, CredentialAccess, CredentialAttempt, DatagramFlow, Event, EventKind,
-    Folded, Gap, KeyAccess, NamedConnection, Repeat, Traffic, What, Why,
+    Activity, AgentStatus, Connection, DatagramFlow, Event, EventKind, Folded, Gap, KeyAccess,
+    NamedConnection, Repeat, Traffic, What, Why,
 };
 use crate::model::identity::Attribution;
 use crate::model::name::Names;
@@ -36,6 +33,7 @@ use crate::model::time::BootTime;
 use crate::names::resolvers::Resolvers;
 use crate::names::{Fate, NameTable};
 use crate::process::ProcessTable;
+use credential::Acquisitions;
 
 /// Attempts of the agent itself whose outcomes are still to come: its self-test makes a handful.
 const OWN_ATTEMPTS: usize = 64;
@@ -63,22 +61,6 @@ struct Known {
     names: Names,
 }
 
-/// Files that the kernel is to forget at once: as many as a turn of the loop can bring.
-const MISTAKEN: usize = 4_096;
-
-/// The word for a change in events.
-const fn change_name(kind: ChangeKind) -> &'static str {
-    match kind {
-        ChangeKind::Rename => "rename",
-        ChangeKind::Replace => "replace",
-        ChangeKind::Link => "link",
-        ChangeKind::Unlink => "unlink",
-        ChangeKind::Chmod => "chmod",
-        ChangeKind::Chown => "chown",
-        ChangeKind::Truncate => "truncate",
-    }
-}
-
 /// All that is known between records.
 pub struct Pipeline {
     tracker: SequenceTracker,
@@ -96,6 +78,7 @@ pub struct Pipeline {
     flows_told: HashMap<FlowKey, u64>,
     reaches_told: HashMap<MemoryKey, u64>,
     mistaken: Vec<InodeKey>,
+    acquisitions: Acquisitions,
 }
 
 /// What a pipeline is made of.
@@ -138,6 +121,7 @@ impl Pipeline {
             flows_told: HashMap::new(),
             reaches_told: HashMap::new(),
             mistaken: Vec::new(),
+            acquisitions: Acquisitions::default(),
         }
     }
 
@@ -400,154 +384,6 @@ impl Pipeline {
         };
         self.ledger.add(Tally::ConnectionName, 1);
         emit(Event { time, kind: EventKind::Activity(Box::new(activity)) });
-    }
-
-    fn file_open(&mut self, time: BootTime, hook: &'static str, open: FileOpen, emit: &mut dyn FnMut(Event)) {
-        if self.is_own(&open.actor) {
-            return;
-        }
-        let Some((entry, matched_by)) = self.catalogue.recognise(&self.known, &open) else {
-            self.ledger.add(Tally::NotACredential, 1);
-            return;
-        };
-        let what = What::CredentialAccess(CredentialAccess {
-            credential: entry.name.clone(),
-            kind: entry.kind.clone(),
-            sensitivity: entry.sensitivity,
-            path: open.path,
-            file: open.file,
-            access: open.access,
-            matched_by,
-            how: "open",
-            other_path: None,
-        });
-        self.activity(time, hook, open.actor, what, emit);
-    }
-
-    fn open_refused(
-        &mut self,
-        time: BootTime,
-        hook: &'static str,
-        open: OpenRefused,
-        emit: &mut dyn FnMut(Event),
-    ) {
-        if self.is_own(&open.actor) {
-            return;
-        }
-        let OpenRefused { actor, file, path, path_truncated: _, known_inode, errno } = open;
-        let known_file = file.as_ref().filter(|_| known_inode);
-        let Some((entry, matched_by)) = self.catalogue.recognise_file(&self.known, known_file, &path) else {
-            self.ledger.add(Tally::NotACredential, 1);
-            return;
-        };
-        let what = What::CredentialAttempt(CredentialAttempt {
-            credential: entry.name.clone(),
-            kind: entry.kind.clone(),
-            sensitivity: entry.sensitivity,
-            path,
-            file,
-            matched_by,
-            how: "open",
-            other_path: None,
-            errno,
-        });
-        self.activity(time, hook, actor, what, emit);
-    }
-
-    fn change(&mut self, time: BootTime, hook: &'static str, change: Change, emit: &mut dyn FnMut(Event)) {
-        if self.is_own(&change.actor) {
-            return;
-        }
-        let Change { actor, kind, file, path, other, known_inode, refused } = change;
-        let key = InodeKey { inode: file.inode, device: file.device, reserved: 0 };
-        let known_file = Some(&file).filter(|_| known_inode && kind != ChangeKind::Replace);
-        let found = self.catalogue.recognise_file(&self.known, known_file, &path);
-        // The kernel knows parts of the rules alone: what it took for a credential may be none, and be renamed to one.
-        let becomes = || {
-            let other = other.as_ref().filter(|_| kind == ChangeKind::Rename)?;
-            self.catalogue.find(other.as_bytes()).map(|entry| (entry, "path"))
-        };
-        let (entry, matched_by, kind, path, other_path) = match (found, becomes()) {
-            (Some((entry, by)), _) => (entry.clone(), by, kind, path, other),
-            (None, Some((entry, by))) => {
-                let old = Some(path);
-                (entry.clone(), by, ChangeKind::Replace, other.unwrap_or_default(), old)
-            }
-            (None, None) => {
-                self.ledger.add(Tally::NotACredential, 1);
-                let remembered = matches!(kind, ChangeKind::Rename | ChangeKind::Link);
-                if remembered && refused.is_none() && self.mistaken.len() < MISTAKEN {
-                    self.mistaken.push(key);
-                }
-                return;
-            }
-        };
-        if refused.is_none() && matches!(kind, ChangeKind::Rename | ChangeKind::Link) {
-            self.known.learn(key, &entry);
-        }
-        let (credential, how) = (entry.name.clone(), change_name(kind));
-        let (kind, sensitivity) = (entry.kind.clone(), entry.sensitivity);
-        let what = match refused {
-            Some(errno) => What::CredentialAttempt(CredentialAttempt {
-                credential,
-                kind,
-                sensitivity,
-                path,
-                file: Some(file),
-                matched_by,
-                how,
-                other_path,
-                errno,
-            }),
-            None => What::CredentialAccess(CredentialAccess {
-                credential,
-                kind,
-                sensitivity,
-                path,
-                file,
-                access: Access { read: false, write: how == "truncate", truncate: how == "truncate" },
-                matched_by,
-                how,
-                other_path,
-            }),
-        };
-        self.activity(time, hook, actor, what, emit);
-    }
-
-    /// Files that the kernel has taken for credentials when they were renamed or linked, and that are none: it need not
-    /// tell of them again.
-    pub fn take_mistaken(&mut self) -> Vec<InodeKey> {
-        std::mem::take(&mut self.mistaken)
-    }
-
-    fn unix_connect(
-        &mut self,
-        time: BootTime,
-        hook: &'static str,
-        socket: UnixConnect,
-        emit: &mut dyn FnMut(Event),
-    ) {
-        if self.is_own(&socket.actor) {
-            return;
-        }
-        let Some(entry) = self.catalogue.find_socket(&socket) else {
-            self.ledger.add(Tally::NotACredential, 1);
-            return;
-        };
-        let UnixConnect { actor, file, name, is_abstract } = socket;
-        let path = if is_abstract { RawBytes::from([b"@", name.as_bytes()].concat()) } else { name };
-        let what = What::CredentialAccess(CredentialAccess {
-            credential: entry.name.clone(),
-            kind: entry.kind.clone(),
-            sensitivity: entry.sensitivity,
-            path,
-            file,
-            access: Access { read: true, write: true, truncate: false },
-            matched_by: "path",
-            how: "connect",
-            other_path: None,
-        });
-        self.activity(time, hook, actor, what, emit);
     }
 
     fn activity(

@@ -6,7 +6,7 @@
 
 use agent_common::counters::Family;
 use agent_common::limits::{PATH_BYTES, SHORT_PATH_BYTES};
-use agent_common::records::{FileRecord, file_flag, hook, kind};
+use agent_common::records::{FileRecord, acquired, file_flag, hook, kind};
 use agent_common::rings::Ring;
 use aya_ebpf::helpers::generated::bpf_d_path;
 use aya_ebpf::macros::fentry;
@@ -153,7 +153,7 @@ fn fill(
     record.open_flags = file.flags()?;
     record.access_mode = file.mode()? & 3;
     record.flags = flags;
-    record.reserved = 0;
+    record.how = acquired::OPENED;
     // SAFETY: the path is a typed pointer of the kernel, the buffer has the length that is named.
     let length = unsafe { bpf_d_path(file.path_address()? as *mut _, path.cast(), room as u32) };
     // The length counts the NUL.

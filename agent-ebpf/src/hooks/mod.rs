@@ -3,6 +3,7 @@
 mod change;
 mod connect;
 mod datagram;
+mod descriptor;
 pub mod file;
 mod key;
 mod memory;

@@ -8,6 +8,7 @@ mod table {
     pub const IOCTL: u64 = 16;
     pub const SOCKET: u64 = 41;
     pub const CONNECT: u64 = 42;
+    pub const RECVMSG: u64 = 47;
     pub const EXECVE: u64 = 59;
     pub const CREAT: u64 = 85;
     pub const PTRACE: u64 = 101;
@@ -15,6 +16,7 @@ mod table {
     pub const FCHOWN: u64 = 93;
     pub const KEYCTL: u64 = 250;
     pub const OPENAT: u64 = 257;
+    pub const RECVMMSG: u64 = 299;
     pub const OPEN_BY_HANDLE_AT: u64 = 304;
     pub const VM_READ: u64 = 310;
     pub const VM_WRITE: u64 = 311;
@@ -29,6 +31,8 @@ mod table {
     pub const IOCTL: u64 = 29;
     pub const SOCKET: u64 = 198;
     pub const CONNECT: u64 = 203;
+    pub const RECVMSG: u64 = 212;
+    pub const RECVMMSG: u64 = 243;
     pub const EXECVE: u64 = 221;
     pub const CREAT: u64 = u64::MAX - 1;
     pub const FCHMOD: u64 = 52;
@@ -93,6 +97,9 @@ static WATCHED: [u64; (CALLS / 64) as usize] = {
         VM_READ,
         VM_WRITE,
         KEYCTL,
+        RECVMSG,
+        RECVMMSG,
+        PIDFD_GETFD,
     ];
     let mut bits = [0; (CALLS / 64) as usize];
     let mut at = 0;

@@ -6,16 +6,16 @@
 //! Each kind of call has a function of its own, never inlined: 6.1 counts the stack of a whole chain of calls, and what one
 //! kind needs would be counted for all.
 
-use agent_common::counters::{Counter, Family};
-use agent_common::records::{FileRecord, file_flag, hook, kind, outcome};
+use agent_common::records::{acquired, hook, outcome};
 use agent_common::rings::Ring;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::hooks::{change, key, memory, number, outcome as connect_outcome, raw_socket, refused, unix};
-use crate::kstruct::{File, Inode, Opened, Probed, Task, Typed, first_argument, is_32_bit, syscall_number};
-use crate::path::{self, OFFSET_MASK};
-use crate::{budget, current, emit, maps, verdict};
+use crate::hooks::{
+    change, descriptor, key, memory, number, outcome as connect_outcome, raw_socket, refused, unix,
+};
+use crate::kstruct::{Opened, Task, Typed, first_argument, is_32_bit, syscall_number};
+use crate::{current, verdict};
 
 /// `O_PATH` descriptors give no bytes.
 const FMODE_PATH: u32 = 1 << 14;
@@ -70,6 +70,16 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         if returned == 0 {
             raw_socket::ioctl_succeeded(registers);
         }
+    } else if call == number::RECVMSG || call == number::RECVMMSG {
+        // Of one message the bytes are returned, of several how many they are.
+        let count = if call == number::RECVMSG { 1 } else { returned as u32 };
+        if returned >= 0 {
+            let _ = descriptor::messages_returned(registers, count);
+        }
+    } else if call == number::PIDFD_GETFD {
+        if returned >= 0 {
+            let _ = descriptor::descriptor_returned(returned as u32, acquired::TAKEN);
+        }
     } else if call == number::KEYCTL {
         let _ = key::call_returned(registers, returned);
     } else {
@@ -82,7 +92,8 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 fn opened(descriptor: u32) -> Option<()> {
     let task = Task::<Typed>::current();
     let file = task.file(descriptor)?;
-    let Opened { mode, inode, inode_mode, key, mount, dentry } = file.opened()?;
+    let opened = file.opened()?;
+    let Opened { mode, inode, inode_mode, key, mount, dentry } = opened;
     if memory::has_mode_of_memory(inode_mode) && memory::opened(inode, dentry).is_some() {
         return Some(());
     }
@@ -90,46 +101,10 @@ fn opened(descriptor: u32) -> Option<()> {
         return None;
     }
     let flags = verdict::judge(Some(key), mount, dentry);
-    if flags == 0 || current::is_own(task.tgid()?) {
+    if flags == 0 {
         return None;
     }
-    tell(file, inode, flags, mount.raw(), dentry.raw())
-}
-
-#[inline(never)]
-fn tell(file: File<Probed>, inode: Inode<Probed>, flags: u32, mount: u64, dentry: u64) -> Option<()> {
-    let ticket = emit::attempt(Family::File, budget::ring(Ring::Credential))?;
-    let Some(scratch) = maps::FILE_SCRATCH.get_ptr_mut(0) else {
-        ticket.lost(Counter::DroppedScratch);
-        return None;
-    };
-    let scratch = scratch.cast::<u8>();
-    // SAFETY: the scratch space is larger than the fixed part and aligned to 8.
-    let record = unsafe { &mut *scratch.cast::<FileRecord>() };
-    if fill(record, file, inode).is_none() {
-        ticket.lost(Counter::DroppedRead);
-        return None;
-    }
-    let start = size_of::<FileRecord>();
-    let written = path::write(scratch, start, mount, dentry);
-    record.flags =
-        flags | file_flag::PATH_REVERSED | if written.truncated { file_flag::PATH_TRUNCATED } else { 0 };
-    record.path_length = written.end.wrapping_sub(start) as u16;
-    let length = (written.end & OFFSET_MASK) as u32;
-    record.header = ticket.header(kind::FILE_OPEN, hook::SYS_EXIT, length);
-    // SAFETY: `length` is below the mask, and so below the scratch space's size.
-    unsafe { ticket.output(scratch, length) };
-    Some(())
-}
-
-#[inline(always)]
-fn fill(record: &mut FileRecord, file: File<Probed>, inode: Inode<Probed>) -> Option<()> {
-    current::fill(&mut record.actor)?;
-    record.file = inode.identity()?;
-    record.open_flags = file.flags()?;
-    record.access_mode = file.mode()? & 3;
-    record.reserved = 0;
-    Some(())
+    descriptor::opened(file, &opened, flags)
 }
 
 /// A connect that did not fail: that of a unix socket may be told.

@@ -8,7 +8,7 @@
 use agent_common::counters::{Counter, Family};
 use agent_common::keys::{RuleName, rule_name};
 use agent_common::limits::{RULE_NAME_BYTES, SOCKET_ANCESTORS, SOCKET_PREFIX_BYTES, UNIX_ADDRESS_BYTES};
-use agent_common::records::{FileIdentity, FileRecord, file_flag, hook, kind};
+use agent_common::records::{FileIdentity, FileRecord, acquired, file_flag, hook, kind};
 use agent_common::rings::Ring;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_sk_storage_get};
 use aya_ebpf::macros::fentry;
@@ -161,7 +161,7 @@ fn fill(record: &mut FileRecord, scratch: *mut u8, socket: UnixSock<Probed>) -> 
     current::fill(&mut record.actor)?;
     record.open_flags = 0;
     record.access_mode = 0;
-    record.reserved = 0;
+    record.how = acquired::OPENED;
     if let Some((mount, dentry)) = socket.place() {
         record.file = dentry.inode()?.identity()?;
         let written = path::write(scratch, start, mount.raw(), dentry.raw());

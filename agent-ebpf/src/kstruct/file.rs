@@ -2,7 +2,6 @@
 
 use agent_common::keys::InodeKey;
 use agent_common::records::FileIdentity;
-use core::mem::MaybeUninit;
 
 use super::{
     Access, Dentry, File, Inode, Lookup, Mount, OFFSETS, Path, Probed, Rename, Sock, Task, Typed, Window,
@@ -129,45 +128,47 @@ impl File<Probed> {
     /// All that it is judged by, in few reads.
     #[inline(always)]
     pub fn opened(self) -> Option<Opened> {
-        let mut opened = MaybeUninit::uninit();
-        // SAFETY: written, as is said.
-        if read_opened(self.0, &mut opened) { Some(unsafe { opened.assume_init() }) } else { None }
+        let mut opened = Opened {
+            mode: 0,
+            inode: Inode::from_raw(0),
+            inode_mode: 0,
+            key: InodeKey { inode: 0, device: 0, reserved: 0 },
+            mount: Mount::from_raw(0),
+            dentry: Dentry::from_raw(0),
+        };
+        if read_file(self.0, &mut opened).is_some() && read_inode(&mut opened).is_some() {
+            Some(opened)
+        } else {
+            None
+        }
     }
 }
 
-/// Whether `opened` could be written. A function of its own, whose windows leave the stack with it: what is called by the
-/// same program later needs the room.
+/// What the file itself says. A function of its own, as the next one is: its window leaves the stack with it, and what is
+/// called by the same program besides needs the room.
 #[inline(never)]
-fn read_opened(file: u64, opened: &mut MaybeUninit<Opened>) -> bool {
-    let read = || {
-        let mut file = Window::<10>::new(file, 0);
-        let file = file.open()?;
-        let path = offset!(file_path)?;
-        let inode: u64 = file.get(offset!(file_inode)?)?;
-        let mut window = Window::<9>::new(inode, 0);
-        let window = window.open()?;
-        let superblock: u64 = window.get(offset!(inode_superblock)?)?;
-        Some(Opened {
-            mode: file.get(offset!(file_mode)?)?,
-            inode: Inode::from_raw(inode),
-            inode_mode: window.get(offset!(inode_mode)?)?,
-            key: InodeKey {
-                inode: window.get(offset!(inode_number)?)?,
-                // SAFETY: probed.
-                device: unsafe { Probed::load(superblock, offset!(superblock_device)?)? },
-                reserved: 0,
-            },
-            mount: Mount::from_raw(file.get(path + offset!(path_mnt)?)?),
-            dentry: Dentry::from_raw(file.get(path + offset!(path_dentry)?)?),
-        })
-    };
-    match read() {
-        Some(read) => {
-            opened.write(read);
-            true
-        }
-        None => false,
-    }
+fn read_file(file: u64, opened: &mut Opened) -> Option<()> {
+    let mut window = Window::<10>::new(file, 0);
+    let window = window.open()?;
+    let path = offset!(file_path)?;
+    opened.mode = window.get(offset!(file_mode)?)?;
+    opened.inode = Inode::from_raw(window.get(offset!(file_inode)?)?);
+    opened.mount = Mount::from_raw(window.get(path + offset!(path_mnt)?)?);
+    opened.dentry = Dentry::from_raw(window.get(path + offset!(path_dentry)?)?);
+    Some(())
+}
+
+/// What its inode says.
+#[inline(never)]
+fn read_inode(opened: &mut Opened) -> Option<()> {
+    let mut window = Window::<9>::new(opened.inode.0, 0);
+    let window = window.open()?;
+    opened.inode_mode = window.get(offset!(inode_mode)?)?;
+    opened.key.inode = window.get(offset!(inode_number)?)?;
+    let superblock: u64 = window.get(offset!(inode_superblock)?)?;
+    // SAFETY: probed.
+    opened.key.device = unsafe { Probed::load(superblock, offset!(superblock_device)?)? };
+    Some(())
 }
 
 impl<A: Access> Inode<A> {

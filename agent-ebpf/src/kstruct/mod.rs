@@ -192,3 +192,4 @@ mod task;
 pub use file::*;
 pub use registers::*;
 pub use socket::*;
+pub use task::*;

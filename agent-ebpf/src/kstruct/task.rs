@@ -125,21 +125,25 @@ impl<A: Access> Task<A> {
         unsafe { Probed::load(self.0, offset!(task_comm)?) }
     }
 
+    /// Its table of descriptors.
+    #[inline(always)]
+    pub fn descriptors(self) -> Option<Descriptors> {
+        let files = self.pointer(offset!(task_files))?;
+        // SAFETY: each is loaded from a pointer of kind `A`.
+        unsafe {
+            let table: u64 = A::load(files, offset!(files_fdt)?)?;
+            Some(Descriptors {
+                files: A::load(table, offset!(fdtable_fd)?)?,
+                open: A::load(table, offset!(fdtable_open_fds)?)?,
+                limit: A::load(table, offset!(fdtable_max_fds)?)?,
+            })
+        }
+    }
+
     /// The file behind a descriptor.
     #[inline(always)]
     pub fn file(self, descriptor: u32) -> Option<File<Probed>> {
-        let files = self.pointer(offset!(task_files))?;
-        // SAFETY: each is loaded from a pointer of kind `A`; the table itself is an array of pointers, so probed.
-        unsafe {
-            let table: u64 = A::load(files, offset!(files_fdt)?)?;
-            let limit: u32 = A::load(table, offset!(fdtable_max_fds)?)?;
-            if descriptor >= limit {
-                return None;
-            }
-            let array: u64 = A::load(table, offset!(fdtable_fd)?)?;
-            let file: u64 = Probed::load(array, descriptor as usize * 8)?;
-            if file == 0 { None } else { Some(File::from_raw(file)) }
-        }
+        self.descriptors()?.file(descriptor)
     }
 
     /// Its id in the innermost pid namespace.
@@ -333,5 +337,42 @@ impl<A: Access> KernfsNode<A> {
     pub fn parent(self) -> Option<Self> {
         // SAFETY: the pointer is of kind `A`.
         unsafe { A::load(self.0, offset!(kernfs_parent)?).map(Self::from_raw) }
+    }
+}
+
+/// A table of descriptors.
+#[derive(Clone, Copy)]
+pub struct Descriptors {
+    /// Array of pointers to files.
+    files: u64,
+    /// Array of words, a bit for each descriptor that is open.
+    open: u64,
+    /// Descriptors that it has room for.
+    limit: u32,
+}
+
+/// Descriptors of which one word of [`Descriptors`] says whether they are open.
+pub const DESCRIPTORS_A_WORD: u32 = u64::BITS;
+
+impl Descriptors {
+    /// Which of the descriptors from `word * DESCRIPTORS_A_WORD` on are open. `None` behind the last.
+    #[inline(always)]
+    pub fn open(&self, word: u32) -> Option<u64> {
+        if word >= self.limit / DESCRIPTORS_A_WORD {
+            return None;
+        }
+        // SAFETY: probed.
+        unsafe { Probed::load(self.open, word as usize * 8) }
+    }
+
+    /// The file behind a descriptor.
+    #[inline(always)]
+    pub fn file(&self, descriptor: u32) -> Option<File<Probed>> {
+        if descriptor >= self.limit {
+            return None;
+        }
+        // SAFETY: probed.
+        let file: u64 = unsafe { Probed::load(self.files, descriptor as usize * 8)? };
+        if file == 0 { None } else { Some(File::from_raw(file)) }
     }
 }

@@ -248,6 +248,9 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         .read()
         .map_err(StartError::Inventory)?;
     pipeline.processes().seed(found);
+    if let Err(error) = sensor.tell_held() {
+        tracing::warn!(%error, "which processes hold credentials open since before cannot be told");
+    }
     let mut waiting = Vec::new();
     let mut record = Vec::new();
     // Up to here: on a busy host there is always one more.

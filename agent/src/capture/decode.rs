@@ -13,7 +13,7 @@ use agent_common::keys::InodeKey;
 use agent_common::limits::{COMM_BYTES, MAX_RECORD_BYTES, PATH_BYTES, PAYLOAD_BYTES};
 use agent_common::records::{
     self, AnswerRecord, ConnectRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header, HelloRecord,
-    OutcomeRecord, RawSocketRecord, TUN_FAMILY, TrafficRecord, file_flag, hook, kind, outcome,
+    OutcomeRecord, RawSocketRecord, TUN_FAMILY, TrafficRecord, acquired, file_flag, hook, kind, outcome,
 };
 use agent_common::rings::Ring;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -22,8 +22,9 @@ use super::sections::{Tail, plain, reversed_path};
 use super::sequence::Series;
 use super::{change, memory, refused};
 use crate::model::act::{
-    Access, Act, Actor, ConnectAttempt, ConnectOutcome, Deed, DnsAnswer, Endpoint, Exit, FileOpen, Fork,
-    HelloPiece, Namespaces, Outcome, Protocol, RawForm, RawSocket, Traffic, UnixConnect, UnknownOutcome,
+    Access, Acquired, Act, Actor, ConnectAttempt, ConnectOutcome, Deed, DnsAnswer, Endpoint, Exit, FileOpen,
+    Fork, HelloPiece, Namespaces, Outcome, Protocol, RawForm, RawSocket, Traffic, UnixConnect,
+    UnknownOutcome,
 };
 use crate::model::bytes::RawBytes;
 use crate::model::process::{CredentialIds, FileRef, ProcessKey};
@@ -67,6 +68,11 @@ pub enum DecodeError {
     /// `MemoryRecord::way` is none of [`records::memory`].
     #[error("record of an unknown way to memory {0}: kernel programs and agent are of different versions")]
     Way(u32),
+    /// `FileRecord::how` is none of [`records::acquired`].
+    #[error(
+        "record of a descriptor acquired in an unknown way {0}: kernel programs and agent are of different versions"
+    )]
+    Acquired(u16),
     /// `header.kind` is none of [`kind`].
     #[error("record of unknown kind {0}: kernel programs and agent are of different versions")]
     Kind(u16),
@@ -140,7 +146,7 @@ impl DecodeError {
         match self {
             Self::Short { .. } => "short",
             Self::Length { .. } => "length",
-            Self::Change(_) | Self::Way(_) | Self::Kind(_) => "kind",
+            Self::Change(_) | Self::Way(_) | Self::Acquired(_) | Self::Kind(_) => "kind",
             Self::Hook(_) => "hook",
             Self::Cpu(_) => "cpu",
             Self::Ring(_) => "ring",
@@ -269,6 +275,8 @@ pub const fn hook_name(number: u16) -> Result<&'static str, DecodeError> {
         hook::FEXIT_ENVIRON_OPEN => "fexit/environ_open",
         hook::FEXIT_PTRACE_TRACEME => "fexit/security_ptrace_traceme",
         hook::FEXIT_KEY_READ => "fexit/keyctl_read_key",
+        hook::FEXIT_FILE_RECEIVE => "fexit/security_file_receive",
+        hook::FILE_ITERATOR => "iter/task_file",
         unknown => return Err(DecodeError::Hook(unknown)),
     })
 }
@@ -444,6 +452,7 @@ fn endpoint(
 fn file_open(bytes: &[u8]) -> Result<Deed, DecodeError> {
     const PATH: &str = "path";
     let (record, tail) = fixed::<FileRecord>("file", bytes)?;
+    let how = way_of(record.how)?;
     let section = Tail::new(tail).take(PATH, record.path_length, PATH_BYTES)?;
     let truncated = record.flags & file_flag::PATH_TRUNCATED != 0;
     let path = if record.flags & file_flag::PATH_REVERSED != 0 {
@@ -461,10 +470,23 @@ fn file_open(bytes: &[u8]) -> Result<Deed, DecodeError> {
         access: Access {
             read: record.access_mode & MODE_READ != 0,
             write: record.access_mode & MODE_WRITE != 0,
-            truncate: record.open_flags & libc::O_TRUNC as u32 != 0,
+            // Of what somebody else has opened, the flag tells nothing of this process.
+            truncate: how == Acquired::Opened && record.open_flags & libc::O_TRUNC as u32 != 0,
         },
         flags: record.open_flags,
+        how,
     }))
+}
+
+fn way_of(how: u16) -> Result<Acquired, DecodeError> {
+    match how {
+        acquired::OPENED => Ok(Acquired::Opened),
+        acquired::RECEIVED => Ok(Acquired::Received),
+        acquired::TAKEN => Ok(Acquired::Taken),
+        acquired::INHERITED => Ok(Acquired::Inherited),
+        acquired::HELD => Ok(Acquired::Held),
+        unknown => Err(DecodeError::Acquired(unknown)),
+    }
 }
 
 fn unix_connect(bytes: &[u8]) -> Result<Deed, DecodeError> {

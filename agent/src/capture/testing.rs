@@ -7,7 +7,7 @@ use agent_common::limits::{COMM_BYTES, KEY_TYPE_BYTES};
 use agent_common::records::{
     Actor, AnswerRecord, ConnectRecord, ExecRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header,
     HelloRecord, KeyRecord, MemoryRecord, OutcomeRecord, RawSocketRecord, StdioIdentity, TrafficRecord,
-    exec_flag, file_flag, hook, kind, outcome,
+    acquired, exec_flag, file_flag, hook, kind, outcome,
 };
 use agent_common::rings::Ring;
 use zerocopy::{FromZeros, IntoBytes};
@@ -363,7 +363,7 @@ impl Stream {
             access_mode: 1,
             flags,
             path_length: path.len() as u16,
-            reserved: 0,
+            how: acquired::OPENED,
         };
         let mut bytes = record.as_bytes().to_vec();
         bytes.extend_from_slice(path);

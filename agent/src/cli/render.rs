@@ -288,7 +288,10 @@ fn credential(credential: &Credential) -> Told<'_> {
     let name = span(style::DIM, format!(" {}", escaped(credential.name.as_bytes())));
     let truncated = credential.truncate.then(|| span(style::BAD, " truncated"));
     let other = other_path(&credential.how, credential.other_path.as_ref());
-    let told: Vec<Span> = truncated.into_iter().chain(other).collect();
+    // Not opened by the process itself.
+    let origin = matches!(&*credential.how, "received" | "stolen" | "inherited" | "held")
+        .then(|| span(style::DOUBT, format!(" {}", credential.how)));
+    let told: Vec<Span> = origin.into_iter().chain(truncated).chain(other).collect();
     let results = vec![[told.clone(), vec![name]].concat(), told];
     let verb = match (&*credential.how, &*credential.access) {
         ("connect", _) => "conn",

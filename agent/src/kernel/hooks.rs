@@ -62,6 +62,8 @@ pub enum Attach {
     CgroupIngress,
     /// A walk over the sockets that have storage in a map.
     SocketIterator,
+    /// A walk over the descriptors of all processes.
+    FileIterator,
     /// A socket hook of the root cgroup.
     CgroupSocket(&'static str),
 }
@@ -77,6 +79,7 @@ impl fmt::Display for Attach {
             Self::CgroupEgress => f.write_str("cgroup_skb/egress"),
             Self::CgroupIngress => f.write_str("cgroup_skb/ingress"),
             Self::SocketIterator => f.write_str("iter/bpf_sk_storage_map"),
+            Self::FileIterator => f.write_str("iter/task_file"),
         }
     }
 }
@@ -438,6 +441,53 @@ pub const LADDER: &[Capability] = &[
                 ],
             },
         ],
+    },
+    Capability {
+        name: "credential_received",
+        sees: "descriptors of catalogued credentials that are received, or taken from another process",
+        essential: false,
+        servings: &[
+            Serving {
+                rungs: &[Rung::Lsm, Rung::Fentry],
+                programs: &[exit("file_received", "security_file_receive")],
+                offsets: &[Offsets::FileOpen, Offsets::FileOpenAtExit],
+                gaps: &["files that one io_uring hands to another are not seen"],
+            },
+            Serving {
+                rungs: &[Rung::Tracepoint],
+                programs: &[tracepoint("sys_exit", "sys_exit")],
+                offsets: &[Offsets::FileOpen, Offsets::FileOpenAtExit],
+                gaps: &[
+                    "descriptors that are received through io_uring or by 32-bit programs, or installed by a supervisor \
+                     (seccomp), are not seen",
+                    "descriptors in a message that another thread overwrites before the call returns are not seen",
+                ],
+            },
+        ],
+    },
+    Capability {
+        name: "credential_inherited",
+        sees: "descriptors of catalogued credentials that stay open when a process becomes another program",
+        essential: false,
+        servings: &[Serving {
+            rungs: EVERY,
+            programs: &[tracepoint("exec_inherits", "sched_process_exec")],
+            offsets: &[Offsets::FileOpen, Offsets::FileOpenAtExit],
+            gaps: &[
+                "of a process with more than 8,000 descriptors, those that are inherited in the highest places",
+            ],
+        }],
+    },
+    Capability {
+        name: "credential_held",
+        sees: "descriptors of catalogued credentials that are open when the agent starts",
+        essential: false,
+        servings: &[Serving {
+            rungs: EVERY,
+            programs: &[Program { name: "held", attach: Attach::FileIterator }],
+            offsets: &[Offsets::FileOpen],
+            gaps: &[],
+        }],
     },
     Capability {
         name: "memory_access",

@@ -1,6 +1,6 @@
-//! Walks over the sockets that the kernel side remembers.
+//! Walks of the kernel side: over the sockets that it remembers, over the descriptors of all processes.
 //!
-//! aya was looked at: its `Iter::attach` names no map, which this iterator needs. So the two calls are made here.
+//! aya was looked at: its `Iter::attach` names no map, which the first of them needs. So the two calls are made here.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,10 +10,31 @@ use aya::Ebpf;
 use aya::maps::Map;
 use aya::programs::Iter;
 
-/// The iterator's program.
-pub(super) const PROGRAM: &str = "traffic_update";
-/// The storage whose sockets it walks.
-const STORAGE: &str = "SOCKETS";
+/// What is walked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Over {
+    /// The sockets that are remembered.
+    Sockets,
+    /// The descriptors of all processes.
+    Descriptors,
+}
+
+impl Over {
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Sockets => "traffic_update",
+            Self::Descriptors => "held",
+        }
+    }
+
+    /// The storage whose sockets are walked.
+    const fn storage(self) -> Option<&'static str> {
+        match self {
+            Self::Sockets => Some("SOCKETS"),
+            Self::Descriptors => None,
+        }
+    }
+}
 
 /// Commands and attach type of `bpf(2)` (`include/uapi/linux/bpf.h`).
 const BPF_LINK_CREATE: libc::c_long = 28;
@@ -41,32 +62,35 @@ struct IterCreate {
 
 /// An iterator that can be run again and again. Dropped, it is gone.
 #[derive(Debug)]
-pub(super) struct SocketIterator {
+pub(super) struct Walker {
     link: OwnedFd,
 }
 
-impl SocketIterator {
-    /// Ties the loaded program to its map.
+impl Walker {
+    /// Ties the loaded program to what it walks.
     ///
     /// # Errors
     /// Where the kernel refuses (before 5.9, or for want of memory or descriptors).
-    pub(super) fn attach(ebpf: &Ebpf) -> io::Result<Self> {
+    pub(super) fn attach(ebpf: &Ebpf, over: Over) -> io::Result<Self> {
         let program: &Iter = ebpf
-            .program(PROGRAM)
+            .program(over.program())
             .and_then(|program| program.try_into().ok())
             .ok_or_else(|| io::Error::other("the object has no iterator"))?;
         let program = program.fd().map_err(io::Error::other)?.as_fd().as_raw_fd();
-        let Some(Map::SkStorage(map)) = ebpf.map(STORAGE) else {
-            return Err(io::Error::other("the object has no socket storage"));
+        let map = match over.storage() {
+            None => None,
+            Some(name) => match ebpf.map(name) {
+                Some(Map::SkStorage(map)) => Some(map.fd().as_fd().as_raw_fd().cast_unsigned()),
+                _ => return Err(io::Error::other("the object has no socket storage")),
+            },
         };
-        let map = map.fd().as_fd().as_raw_fd().cast_unsigned();
         let attr = LinkCreate {
             program: program.cast_unsigned(),
             target: 0,
             attach_type: BPF_TRACE_ITER,
             flags: 0,
-            iterator: (&raw const map) as u64,
-            iterator_length: size_of_val(&map) as u32,
+            iterator: map.as_ref().map_or(0, |map| (&raw const *map) as u64),
+            iterator_length: map.as_ref().map_or(0, |map| size_of_val(map) as u32),
             reserved: 0,
         };
         Ok(Self { link: call(BPF_LINK_CREATE, &attr)? })

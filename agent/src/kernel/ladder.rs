@@ -166,6 +166,10 @@ fn attach(
             let program: &mut Iter = program.try_into()?;
             program.load("bpf_sk_storage_map", btf)?;
         }
+        Attach::FileIterator => {
+            let program: &mut Iter = program.try_into()?;
+            program.load("task_file", btf)?;
+        }
     }
     Ok(())
 }

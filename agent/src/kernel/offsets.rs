@@ -216,6 +216,7 @@ pub const TABLE: &[Field] = table! {
     files_fdt AT_EXIT Offset: "files_struct.fdt" Pointer("fdtable");
     fdtable_fd AT_EXIT Offset: "fdtable.fd" PointerToPointers("file");
     fdtable_max_fds AT_EXIT Offset: "fdtable.max_fds" Integer(4);
+    fdtable_open_fds AT_EXIT Offset: "fdtable.open_fds" AnyPointer;
     css_set_default_cgroup VALUE Offset: "css_set.dfl_cgrp" Pointer("cgroup");
     cgroup_node VALUE Offset: "cgroup.kn" Pointer("kernfs_node");
     kernfs_name VALUE Offset: "kernfs_node.name" Text;

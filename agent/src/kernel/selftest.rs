@@ -5,6 +5,8 @@
 //! own, an attempt on a multicast address that the kernel refuses before it looks for a route, an open of our own
 //! executable, one of the first process's environment, a read of a key of our own, a change of its mode to what it is, and a run of it that prints its version.
 
+mod descriptor;
+
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
@@ -24,6 +26,8 @@ use agent_common::records::{
     change, kind, memory, outcome,
 };
 use zerocopy::FromBytes;
+
+pub(super) use descriptor::{credential_held, credential_inherited, credential_received};
 
 /// Inode number of the first cgroup namespace, fixed in the kernel's `include/linux/proc_ns.h`.
 const INITIAL_CGROUP_NAMESPACE: u32 = 0xefff_fffb;

@@ -14,8 +14,8 @@ use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use zerocopy::IntoBytes;
 
 use super::btf::{BtfError, KernelTypes};
-use super::hooks::{LADDER, Rung};
-use super::iterate::SocketIterator;
+use super::hooks::{Attach, LADDER, Program, Rung};
+use super::iterate::{Over, Walker};
 use super::ladder::{self, Chosen};
 use super::maps::{Counted, KernelFilters, MapFailure, Maps};
 use super::offsets;
@@ -117,7 +117,9 @@ pub struct Sensor {
     chosen: Vec<Chosen>,
     own_pid: u32,
     /// Walks over connections, where the kernel can.
-    iterator: Option<SocketIterator>,
+    connections: Option<Walker>,
+    /// Walks over descriptors, until that is done.
+    descriptors: Option<Walker>,
     /// Holds programs and links.
     ebpf: Ebpf,
 }
@@ -154,7 +156,7 @@ impl Sensor {
 
         let mut seen = Vec::new();
         let mut chosen = Vec::new();
-        let mut iterator = None;
+        let (mut connections, mut descriptors) = (None, None);
         for capability in LADDER {
             let mut prove = |ebpf: &mut Ebpf, _: &_| {
                 let from = seen.len();
@@ -176,10 +178,19 @@ impl Sensor {
                     "client_hello" => selftest::client_hello(&mut records),
                     "connection_end" => selftest::connection_end(&own, &mut records),
                     "connection_update" => {
-                        let walker = SocketIterator::attach(ebpf)
+                        let walker = Walker::attach(ebpf, Over::Sockets)
                             .map_err(|error| format!("iter/bpf_sk_storage_map does not attach: {error}"))?;
                         selftest::connection_update(&own, &mut records, &mut || walker.walk())?;
-                        iterator = Some(walker);
+                        connections = Some(walker);
+                        Ok(())
+                    }
+                    "credential_received" => selftest::credential_received(&own, &mut records),
+                    "credential_inherited" => selftest::credential_inherited(&mut records),
+                    "credential_held" => {
+                        let walker = Walker::attach(ebpf, Over::Descriptors)
+                            .map_err(|error| format!("iter/task_file does not attach: {error}"))?;
+                        selftest::credential_held(&own, &mut records, &mut || walker.walk())?;
+                        descriptors = Some(walker);
                         Ok(())
                     }
                     name => Err(format!("no self-test knows {name}")),
@@ -213,7 +224,8 @@ impl Sensor {
             backlog: seen.into_iter().map(|record| (Ring::Process, record)).collect(),
             chosen,
             own_pid: own.pid,
-            iterator,
+            connections,
+            descriptors,
             ebpf,
         })
     }
@@ -274,12 +286,9 @@ impl Sensor {
 
     /// Detaches and unloads every program. The ring keeps what it holds, and the counters stay.
     pub fn detach(&mut self) {
-        self.iterator = None;
-        for program in
-            LADDER.iter().flat_map(|capability| capability.servings).flat_map(|serving| serving.programs)
-        {
-            ladder::unload(&mut self.ebpf, program);
-        }
+        self.connections = None;
+        self.descriptors = None;
+        self.unload(|_| true);
     }
 
     /// Has the kernel tell what long connections have carried: records of it are in the ring afterwards.
@@ -287,7 +296,26 @@ impl Sensor {
     /// # Errors
     /// As the kernel gives them. Where it has no such walk, there is none, and no error.
     pub fn tell_connections(&self) -> io::Result<()> {
-        self.iterator.as_ref().map_or(Ok(()), SocketIterator::walk)
+        self.connections.as_ref().map_or(Ok(()), Walker::walk)
+    }
+
+    /// Has the kernel tell which processes hold credentials open, once: records of it are in the ring afterwards.
+    ///
+    /// # Errors
+    /// As the kernel gives them. Where it has no such walk, there is none, and no error.
+    pub fn tell_held(&mut self) -> io::Result<()> {
+        let Some(walker) = self.descriptors.take() else { return Ok(()) };
+        let walked = walker.walk();
+        drop(walker);
+        self.unload(|program| matches!(program.attach, Attach::FileIterator));
+        walked
+    }
+
+    fn unload(&mut self, which: impl Fn(&Program) -> bool) {
+        let servings = LADDER.iter().flat_map(|capability| capability.servings);
+        for program in servings.flat_map(|serving| serving.programs).filter(|program| which(program)) {
+            ladder::unload(&mut self.ebpf, program);
+        }
     }
 
     /// UDP flows that were sent to again, with their counts since they began; idle ones are forgotten.

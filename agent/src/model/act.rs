@@ -290,7 +290,22 @@ pub enum UnknownOutcome {
     NotWaitedFor,
 }
 
-/// A file was opened.
+/// How a descriptor was acquired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acquired {
+    /// Opened.
+    Opened,
+    /// Received in a message, or installed by whoever supervises the process's calls.
+    Received,
+    /// Taken from another process.
+    Taken,
+    /// Open when the process became another program.
+    Inherited,
+    /// Open since before the agent.
+    Held,
+}
+
+/// A descriptor of a file was acquired.
 #[derive(Clone, Debug)]
 pub struct FileOpen {
     /// Who.
@@ -305,8 +320,10 @@ pub struct FileOpen {
     pub known_inode: bool,
     /// Read, write, or both.
     pub access: Access,
-    /// Open flags (`O_*`).
+    /// Open flags (`O_*`), also of an open by somebody else.
     pub flags: u32,
+    /// How.
+    pub how: Acquired,
 }
 
 /// An open was refused.

@@ -177,7 +177,7 @@ pub struct CredentialAccess {
     pub access: Access,
     /// How it was recognised: `path` or `inode`.
     pub matched_by: &'static str,
-    /// How it was acquired, `open` or `connect`, or what was done to it: `rename`, `replace`, `link`, `unlink`, `chmod`,
+    /// How it was acquired, `open`, `received`, `stolen`, `inherited`, `held` or `connect`, or what was done to it: `rename`, `replace`, `link`, `unlink`, `chmod`,
     /// `chown`, `truncate`.
     pub how: &'static str,
     /// The other path of a rename, a replacement or a link.

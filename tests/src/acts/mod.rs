@@ -16,6 +16,7 @@ mod make;
 mod measure;
 mod names;
 mod network;
+mod obtain;
 mod open;
 mod reach;
 mod reuse;
@@ -47,6 +48,8 @@ pub(crate) enum Act {
     Datagram(datagram::DatagramArgs),
     /// Open a file.
     Open(open::OpenArgs),
+    /// Get a file that another process has opened.
+    Obtain(obtain::ObtainArgs),
     /// Rename, link, remove or change a file.
     Alter(alter::AlterArgs),
     /// Fork twice, let the one between end, then connect.
@@ -85,6 +88,7 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Connect(args) => connect::perform(args),
         Act::Datagram(args) => datagram::perform(args),
         Act::Open(args) => open::perform(args),
+        Act::Obtain(args) => obtain::perform(args),
         Act::Alter(args) => alter::perform(args),
         Act::Daemon(args) => daemon::perform(args),
         Act::Talk(args) => talk::perform(args),

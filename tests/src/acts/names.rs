@@ -4,7 +4,7 @@
 //! The messages are put together byte by byte: what reads them is what is tested.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 
@@ -104,7 +104,10 @@ pub(super) fn perform(args: &NamesArgs) -> Outcome {
         claims.push(json!({ "name": OTHER_NAME, "source": "stranger", "server": stranger.to_string() }));
     }
     datagram(here, &name, &claims)?;
-    connect(args, here, &name, claims)
+    connect(args, here, &name, claims)?;
+    // The agent looks up this process's resolv.conf when it hears of it: whoever has gone by then asked a stranger.
+    io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
 }
 
 /// Gives this process a resolv.conf of its own, as `ip netns exec` does.

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -203,17 +203,27 @@ fn descriptor(result: i32) -> Outcome<OwnedFd> {
 
 /// What the descriptor itself says.
 fn tell(args: &OpenArgs, file: &OwnedFd) -> Outcome {
+    let (path, mut facts) = described(file.as_fd())?;
+    let event = (args.access != Access::Path).then_some("credential_access");
+    let of_open = json!({
+        "access": args.access.name(),
+        "truncate": args.access == Access::Truncate,
+        "how": "open",
+    });
+    facts.extend(crate::harness::expect::object(of_open));
+    print(&deed(event, json!({ "path": path }), Value::Object(facts))?)?;
+    Ok(())
+}
+
+/// Path and facts of the file behind a descriptor.
+pub(super) fn described(file: BorrowedFd<'_>) -> Outcome<(PathBuf, serde_json::Map<String, Value>)> {
     let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     let data = rustix::fs::fstat(file)?;
-    let event = (args.access != Access::Path).then_some("credential_access");
     let facts = json!({
         "device": device(&data),
         "inode": data.st_ino,
         "file_links": data.st_nlink,
         "file_mode": format!("{:06o}", data.st_mode),
-        "access": args.access.name(),
-        "truncate": args.access == Access::Truncate,
     });
-    print(&deed(event, json!({ "path": path }), Value::Object(crate::harness::expect::object(facts)))?)?;
-    Ok(())
+    Ok((path, crate::harness::expect::object(facts)))
 }

@@ -6,6 +6,7 @@ mod bad_input;
 mod connections;
 mod credentials;
 mod datagrams;
+mod descriptors;
 mod floods;
 mod identities;
 mod keys;
@@ -56,6 +57,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(raw_sockets::cases());
     all.extend(unix_sockets::cases());
     all.extend(credentials::cases());
+    all.extend(descriptors::cases());
     all.extend(attempts::cases());
     all.extend(alterations::cases());
     all.extend(memory::cases());

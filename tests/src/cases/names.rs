@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{Case, shared};
+use crate::harness::event::Event;
 use crate::harness::scene::Scene;
 use crate::outcome::{During, Outcome};
 
@@ -47,7 +48,8 @@ fn row(scene: &mut Scene<'_>, args: &[&str]) -> Outcome {
     if made {
         fs::write(RESOLV_CONF, "").during(RESOLV_CONF)?;
     }
-    let expected = scene.act(&[&["names", "--directory", &directory], args].concat());
+    let is_end = |event: &Event| event.kind() == "connection_end";
+    let expected = scene.act_until(&[&["names", "--directory", &directory], args].concat(), is_end);
     if made {
         fs::remove_file(RESOLV_CONF).during(RESOLV_CONF)?;
     }

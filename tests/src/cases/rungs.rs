@@ -15,10 +15,11 @@ use crate::outcome::{During, Outcome, Verdict, ensure};
 /// Program names as the kernel keeps them: 15 bytes.
 const NAME_BYTES: usize = 15;
 /// What serves every rung.
-const EVERY: [&str; 11] = [
+const EVERY: [&str; 12] = [
     "process_fork",
     "process_exec",
     "process_exit",
+    "exec_inherits",
     "connect4",
     "connect6",
     "set_state",
@@ -55,6 +56,7 @@ const fn besides(rung: Rung) -> &'static [&'static str] {
             "environ_opened",
             "key_checked",
             "key_read",
+            "file_received",
             "file_open",
             "inode_rename",
             "inode_link",
@@ -84,6 +86,7 @@ const fn besides(rung: Rung) -> &'static [&'static str] {
             "environ_opened",
             "key_checked",
             "key_read",
+            "file_received",
             "security_file_open",
         ],
         Rung::Tracepoint => &["sys_exit", "sock_create"],
@@ -174,7 +177,10 @@ fn doctor(setting: &Setting) -> Outcome {
         "connection_update",
         "connect_refused_early",
         "credential_change",
+        "credential_held",
+        "credential_inherited",
         "credential_open",
+        "credential_received",
         "credential_refused",
         "credential_socket",
         "datagram",

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,8 +42,21 @@ pub(crate) struct Finished {
 impl Running {
     /// Starts a program whose output is taken, with nothing to read.
     pub(crate) fn start(command: &mut Command) -> Outcome<Self> {
+        Self::spawn(command.stdin(Stdio::null()))
+    }
+
+    /// Starts a program that may end once what is returned is dropped: it waits for the end of its input.
+    pub(crate) fn start_held(command: &mut Command) -> Outcome<(Self, ChildStdin)> {
+        let mut running = Self::spawn(command.stdin(Stdio::piped()))?;
+        match running.child.stdin.take() {
+            Some(held) => Ok((running, held)),
+            None => failed(format!("{} has no input", running.name)),
+        }
+    }
+
+    fn spawn(command: &mut Command) -> Outcome<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: one system call, which allocates nothing and takes no lock.
         unsafe {
             command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));

@@ -73,6 +73,11 @@ impl Expected {
         }
     }
 
+    /// The value that a key is to have.
+    pub(crate) fn fact(&self, key: &str) -> Option<&Value> {
+        self.keys.get(key)
+    }
+
     /// Sets a key; null for one that must not be there.
     pub(crate) fn key(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.keys.insert(key.to_owned(), value.into());

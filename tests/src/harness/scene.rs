@@ -138,6 +138,24 @@ impl<'a> Scene<'a> {
         self.perform(&mut self.actor(args)).during(args.join(" "))
     }
 
+    /// Has this program do something, and keeps it alive until an event of its own is told that `is_last` knows: some of
+    /// what is told of a process is looked up while it runs.
+    pub(crate) fn act_until(
+        &mut self,
+        args: &[&str],
+        is_last: impl Fn(&Event) -> bool,
+    ) -> Outcome<Vec<Expected>> {
+        let (running, held) = Running::start_held(&mut self.actor(args))?;
+        let pid = running.pid();
+        self.known.claim.process(pid);
+        let told = |event: &Event| (event.pid() == Some(pid) && is_last(event)).then_some(());
+        let waited = self.session.collector.events.wait("its last event", 0, self.setting.limit, told);
+        drop(held);
+        let finished = running.finish(self.setting.limit)?.well()?;
+        waited?;
+        self.told_by(&finished)
+    }
+
     /// Has this program do something, and expects what it says it did.
     pub(crate) fn act_and_expect(&mut self, args: &[&str]) -> Outcome {
         let expected = self.act(args)?;
@@ -148,6 +166,10 @@ impl<'a> Scene<'a> {
     /// Runs a command that prints its deeds.
     pub(crate) fn perform(&mut self, command: &mut Command) -> Outcome<Vec<Expected>> {
         let finished = self.run(command)?;
+        self.told_by(&finished)
+    }
+
+    fn told_by(&mut self, finished: &Finished) -> Outcome<Vec<Expected>> {
         let deeds = finished.stdout.lines().map(serde_json::from_str);
         let deeds = deeds.collect::<Result<Vec<Deed>, _>>().during("read what was done")?;
         ensure(!deeds.is_empty(), || "it says nothing of what it did".to_owned())?;

@@ -90,6 +90,7 @@ const TRUTH: &[(&str, [u32; 6])] = &[
     ("files_fdt", [32, 32, 32, 32, 32, 32]),
     ("fdtable_fd", [8, 8, 8, 8, 8, 8]),
     ("fdtable_max_fds", [0, 0, 0, 0, 0, 0]),
+    ("fdtable_open_fds", [24, 24, 24, 24, 24, 24]),
     ("css_set_default_cgroup", [120, 128, 128, 112, 128, 128]),
     ("cgroup_node", [248, 248, 256, 256, 296, 248]),
     ("kernfs_name", [16, 16, 16, 16, 16, 16]),
