@@ -72,7 +72,7 @@ fn held(setting: &Setting) -> Outcome {
     let (before, held_before, deed) = start()?;
     let session = Session::start(setting, &Options::default())?;
     let (after, held_after, _) = start()?;
-    let (first, second) = (first, after.pid());
+    let (first, second) = (before.pid(), after.pid());
     let of = |pid: u32, how: &'static str| {
         move |event: &Event| {
             event.kind() == "credential_access" && event.pid() == Some(pid) && event.text("how") == how
