@@ -17,8 +17,8 @@ use crate::{
 const VM_TIME_LIMIT: Duration = Duration::from_secs(1_800);
 /// The crate of tests on a kernel, and its program.
 const KERNEL_TESTS: &str = "telltale-tests";
-/// A test that takes minutes in an emulator, and whose subject is userspace: one machine is enough for it.
-const LONGEST_TEST: &str = "pid-reuse";
+/// Tests that take minutes in an emulator, and whose subject is userspace: one machine is enough for them.
+const LONGEST_TESTS: [&str; 2] = ["pid-reuse", "kill/"];
 /// What a machine runs whose rungs are tried whole on others: every program is loaded, the plainest acts are seen.
 const BRIEF: [&str; 4] = ["rung/", "readme", "connect/", "credential/ext4/"];
 /// The kernels of the usual run, each booted with and without `bpf` among the security modules.
@@ -246,7 +246,7 @@ fn instructions(workspace: &Workspace) -> Ran {
 
 /// What a virtual machine runs. Usually the rung that needs `bpf` among the security modules is tried whole on the newer
 /// kernel, the others on the older one, and the last also on this machine's kernel; a brief look is taken at the rest.
-/// The longest test runs in one machine.
+/// The longest tests run in one machine.
 fn machine_runs(series: Series, bpf_lsm: bool, args: &TestArgs) -> Vec<String> {
     let mut command = vec!["run".to_owned()];
     if !args.filters.is_empty() {
@@ -258,7 +258,9 @@ fn machine_runs(series: Series, bpf_lsm: bool, args: &TestArgs) -> Vec<String> {
     }
     match (series, bpf_lsm) {
         (Series::V6_12, true) => command.extend(["--sessions", "best"].map(str::to_owned)),
-        (Series::V6_1, false) => command.extend(["--except", LONGEST_TEST].map(str::to_owned)),
+        (Series::V6_1, false) => {
+            command.extend(LONGEST_TESTS.iter().flat_map(|test| ["--except", test]).map(str::to_owned));
+        }
         _ => {
             command.extend(["--sessions", "best"].map(str::to_owned));
             command.extend(BRIEF.map(str::to_owned));
@@ -320,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_test_runs_in_one_machine_unless_all_is_asked_for_or_it_is_named() {
+    fn the_longest_tests_run_in_one_machine_unless_all_is_asked_for_or_they_are_named() {
         let with = |args: &TestArgs| {
             let machines = machines(args).into_iter();
             let runs = |command: &Vec<String>| {
@@ -330,7 +332,9 @@ mod tests {
             machines.filter(runs).count()
         };
         assert_eq!(with(&args(false, &[])), 1);
-        assert_eq!(with(&args(false, &[LONGEST_TEST])), 4);
+        for test in LONGEST_TESTS {
+            assert_eq!(with(&args(false, &[test])), 4);
+        }
         assert_eq!(with(&args(true, &[])), machines(&args(true, &[])).len());
     }
 
