@@ -99,6 +99,8 @@ offsets! {
     mnt_ns_inum,
     /// `net.ns.inum`: u32.
     net_ns_inum,
+    /// `net.net_cookie`: u64.
+    net_cookie,
     /// `pid_namespace.ns.inum`: u32.
     pid_ns_inum,
     /// `pid.level`: u32, depth of the pid namespace.
@@ -229,6 +231,8 @@ offsets! {
     sock_state,
     /// `sock.__sk_common.skc_flags`: u64, a bit for each `SOCK_*`.
     sock_flags,
+    /// `sock.sk_max_ack_backlog`: u32.
+    sock_max_ack_backlog,
     /// `tcp_sock.bytes_sent`: u64, payload, each time that it is sent.
     tcp_bytes_sent,
     /// `tcp_sock.bytes_retrans`: u64, payload sent again.

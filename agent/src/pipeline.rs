@@ -12,7 +12,7 @@ use std::sync::Arc;
 use agent_common::keys::{FlowCount, FlowKey, InodeKey, MemoryKey};
 
 use crate::attribute::Attributor;
-use crate::capture::decode;
+use crate::capture::decode::{self, HELD};
 use crate::capture::join::{Ended, Join, OUTCOME_TIMEOUT};
 use crate::capture::ledger::{GapReporter, KernelCounters, Ledger};
 use crate::capture::live::Live;
@@ -259,6 +259,7 @@ impl Pipeline {
         if let Some(name) = self.names.unpark(cookie) {
             self.names.add_hello(&mut names, &name, asked_at, &actor, (network, remote.address));
         }
+        let held = hook == HELD;
         if outcome == Outcome::Established {
             let known = Known {
                 actor: actor.clone(),
@@ -279,7 +280,8 @@ impl Pipeline {
             connected,
             local,
             outcome,
-            latency_ns: ended_at.map(|ended_at| ended_at.since_ns(asked_at)),
+            latency_ns: ended_at.filter(|_| !held).map(|ended_at| ended_at.since_ns(asked_at)),
+            held,
             names,
         });
         self.ledger.add(Tally::Activity, 1);

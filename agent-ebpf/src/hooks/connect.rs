@@ -20,7 +20,7 @@ use crate::{budget, current, emit};
 
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
-const IPPROTO_TCP: u32 = 6;
+pub const IPPROTO_TCP: u32 = 6;
 const IPPROTO_MPTCP: u32 = 262;
 /// A kernel thread (`linux/sched.h`).
 const PF_KTHREAD: u32 = 0x0020_0000;

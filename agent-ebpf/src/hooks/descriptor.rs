@@ -137,9 +137,11 @@ fn inherited(scan: &mut Scan, file: File<Probed>) -> Option<()> {
 #[repr(C)]
 pub struct OpenFile {
     meta: u64,
-    task: u64,
+    /// `struct task_struct`.
+    pub task: u64,
     descriptor: u32,
-    file: u64,
+    /// `struct file`.
+    pub file: u64,
 }
 
 /// A descriptor of a task; once more with neither at the end of the walk.

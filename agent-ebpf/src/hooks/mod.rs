@@ -5,6 +5,7 @@ mod connect;
 mod datagram;
 mod descriptor;
 pub mod file;
+mod held_socket;
 mod key;
 mod memory;
 mod names;

@@ -26,6 +26,8 @@ impl<A: Access> Sock<A> {
         state: sock_state -> u8;
         /// A bit for each `SOCK_*`.
         flags: sock_flags -> u64;
+        /// How many connections may wait to be accepted: of a listener, and of what it accepted.
+        waiting_limit: sock_max_ack_backlog -> u32;
     }
 
     /// Peer IPv6 address as four words in memory order.
@@ -38,6 +40,16 @@ impl<A: Access> Sock<A> {
     #[inline(always)]
     pub fn local_v6_be(self) -> Option<[u32; 4]> {
         self.words(offset!(sock_v6_saddr)?)
+    }
+
+    /// Cookie of its network namespace.
+    #[inline(always)]
+    pub fn network_cookie(self) -> Option<u64> {
+        // SAFETY: each is loaded from a pointer of kind `A`.
+        unsafe {
+            let namespace: u64 = A::load(self.0, offset!(sock_net)?)?;
+            A::load(namespace, offset!(net_cookie)?)
+        }
     }
 
     #[inline(always)]

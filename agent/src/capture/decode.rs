@@ -239,6 +239,9 @@ pub fn decode(bytes: &[u8]) -> Result<Act, DecodeError> {
     Ok(Act { time: meta.time, hook: hook_name(header.hook)?, deed })
 }
 
+/// Name of the walk that finds what is open already.
+pub const HELD: &str = "iter/task_file";
+
 /// Stable name of a hook, as events carry it.
 pub const fn hook_name(number: u16) -> Result<&'static str, DecodeError> {
     Ok(match number {
@@ -276,7 +279,7 @@ pub const fn hook_name(number: u16) -> Result<&'static str, DecodeError> {
         hook::FEXIT_PTRACE_TRACEME => "fexit/security_ptrace_traceme",
         hook::FEXIT_KEY_READ => "fexit/keyctl_read_key",
         hook::FEXIT_FILE_RECEIVE => "fexit/security_file_receive",
-        hook::FILE_ITERATOR => "iter/task_file",
+        hook::FILE_ITERATOR => HELD,
         unknown => return Err(DecodeError::Hook(unknown)),
     })
 }

@@ -172,6 +172,23 @@ fn paths_of_files() {
 }
 
 #[test]
+fn only_what_a_process_opened_itself_was_emptied_by_it() {
+    let shown = |how: u16| {
+        let flags = libc::O_TRUNC as u32;
+        let bytes = Stream::new(0).file_open(&made_actor(1, 1), "/etc/shadow", 1, 2);
+        let bytes = patch(bytes, std::mem::offset_of!(FileRecord, how), &how.to_ne_bytes());
+        let bytes = patch(bytes, std::mem::offset_of!(FileRecord, open_flags), &flags.to_ne_bytes());
+        let Deed::FileOpen(open) = decode(&bytes).unwrap().deed else { panic!() };
+        (open.how, open.access.truncate)
+    };
+    assert_eq!(shown(acquired::OPENED), (Acquired::Opened, true));
+    assert_eq!(shown(acquired::RECEIVED), (Acquired::Received, false));
+    assert_eq!(shown(acquired::TAKEN), (Acquired::Taken, false));
+    assert_eq!(shown(acquired::INHERITED), (Acquired::Inherited, false));
+    assert_eq!(shown(acquired::HELD), (Acquired::Held, false));
+}
+
+#[test]
 fn each_cause() {
     let all = one_of_each();
     let (exec, connect, ended, open) = (&all[1], &all[3], &all[4], &all[6]);
@@ -180,13 +197,15 @@ fn each_cause() {
     let family = std::mem::offset_of!(ConnectRecord, family);
     let outcome = std::mem::offset_of!(OutcomeRecord, outcome);
     let path_length = std::mem::offset_of!(FileRecord, path_length);
-    let cases: [(Vec<u8>, &str); 14] = [
+    let how = std::mem::offset_of!(FileRecord, how);
+    let cases: [(Vec<u8>, &str); 15] = [
         (vec![], "short"),
         (exec[..31].to_vec(), "short"),
         (patch(connect.clone(), 0, &40u32.to_ne_bytes()), "short"),
         (connect[..100].to_vec(), "length"),
         (patch(vec![0; 30_000], 0, &30_000u32.to_ne_bytes()), "length"),
         (patch(exec.clone(), 4, &99u16.to_ne_bytes()), "kind"),
+        (patch(open.clone(), how, &99u16.to_ne_bytes()), "kind"),
         (patch(exec.clone(), 6, &99u16.to_ne_bytes()), "hook"),
         (patch(exec.clone(), 24, &MAX_CPUS.to_ne_bytes()), "cpu"),
         (patch(exec.clone(), argv_length, &5_000u16.to_ne_bytes()), "limit"),

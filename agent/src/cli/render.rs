@@ -190,6 +190,7 @@ fn connection(connection: &Connection) -> Told<'_> {
         target = format!("{target} → {}", address(connected));
     }
     let (colour, outcome, short) = match &*connection.outcome {
+        "established" if connection.held => (style::DOUBT, "held".to_owned(), "held"),
         "established" => (style::GOOD, "established".to_owned(), "ok"),
         "failed" => {
             let number = connection.errno.unwrap_or(0);

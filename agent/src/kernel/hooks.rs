@@ -158,6 +158,21 @@ pub const LADDER: &[Capability] = &[
             gaps: &[],
         }],
     },
+    // Before those that see connections from their beginning on: the self-test makes one that they do not know.
+    Capability {
+        name: "connection_held",
+        sees: "TCP connections that are open when the agent starts, and UDP sockets that are connected then",
+        essential: false,
+        servings: &[Serving {
+            rungs: EVERY,
+            programs: &[Program { name: "held_socket", attach: Attach::FileIterator }],
+            offsets: &[Offsets::Connection, Offsets::Outcome, Offsets::Traffic, Offsets::HeldSocket],
+            gaps: &[
+                "MPTCP connections that were made before the start are not seen",
+                "of a connection made before the start, who has it is taken for who made it",
+            ],
+        }],
+    },
     Capability {
         name: "connect",
         sees: "TCP connection attempts, IPv4 and IPv6, io_uring too",

@@ -15,15 +15,18 @@ use aya::programs::Iter;
 pub(super) enum Over {
     /// The sockets that are remembered.
     Sockets,
-    /// The descriptors of all processes.
-    Descriptors,
+    /// The descriptors of all processes, for credentials.
+    Credentials,
+    /// The same, for connections.
+    Connections,
 }
 
 impl Over {
     const fn program(self) -> &'static str {
         match self {
             Self::Sockets => "traffic_update",
-            Self::Descriptors => "held",
+            Self::Credentials => "held",
+            Self::Connections => "held_socket",
         }
     }
 
@@ -31,7 +34,7 @@ impl Over {
     const fn storage(self) -> Option<&'static str> {
         match self {
             Self::Sockets => Some("SOCKETS"),
-            Self::Descriptors => None,
+            Self::Credentials | Self::Connections => None,
         }
     }
 }

@@ -34,6 +34,8 @@ pub enum Capability {
     NameLookup,
     /// Network namespaces of sockets.
     Names,
+    /// Sockets that were connected before.
+    HeldSocket,
     /// Renames.
     Rename,
     /// Memory of other processes.
@@ -99,8 +101,8 @@ pub struct Field {
 }
 
 use Capability::{
-    Connection, Exec, FileOpen, FileOpenAtExit, Key, Memory, MemoryAtExit, NameLookup, Names, Outcome,
-    Process, Rename, SocketAtExit, Traffic, UnixPeer,
+    Connection, Exec, FileOpen, FileOpenAtExit, HeldSocket, Key, Memory, MemoryAtExit, NameLookup, Names,
+    Outcome, Process, Rename, SocketAtExit, Traffic, UnixPeer,
 };
 use Expected::{AnyPointer, Array, Integer, Integers, Pointer, PointerToPointers, Pointers, Structure, Text};
 
@@ -118,6 +120,7 @@ const UNIX_PEER: &[Capability] = &[UnixPeer];
 const SOCKET_AT_EXIT: &[Capability] = &[SocketAtExit, NameLookup];
 const NAME_LOOKUP: &[Capability] = &[NameLookup];
 const NAMES: &[Capability] = &[Names];
+const HELD_SOCKET: &[Capability] = &[HeldSocket];
 const RENAME: &[Capability] = &[Rename];
 const MEMORY: &[Capability] = &[Memory, MemoryAtExit];
 const MEMORY_AT_EXIT: &[Capability] = &[MemoryAtExit];
@@ -170,6 +173,7 @@ pub const TABLE: &[Field] = table! {
     nsproxy_pid_ns VALUE Offset: "nsproxy.pid_ns_for_children" Pointer("pid_namespace");
     mnt_ns_inum VALUE Offset: "mnt_namespace.ns.inum" Integer(4);
     net_ns_inum NAMES Offset: "net.ns.inum" Integer(4);
+    net_cookie VALUE Offset: "net.net_cookie" Integer(8), "net.net_cookie.counter" Integer(8);
     pid_ns_inum VALUE Offset: "pid_namespace.ns.inum" Integer(4);
     pid_level VALUE Offset: "pid.level" Integer(4);
     pid_numbers VALUE Offset: "pid.numbers" Array("upid");
@@ -238,6 +242,7 @@ pub const TABLE: &[Field] = table! {
     regs_first_argument SYSCALL_EXIT Offset: "pt_regs.di" Integer(8), "pt_regs.orig_x0" Integer(8);
     sock_state TRAFFIC Offset: "sock.__sk_common.skc_state" Integer(1);
     sock_flags TRAFFIC Offset: "sock.__sk_common.skc_flags" Integer(8);
+    sock_max_ack_backlog HELD_SOCKET Offset: "sock.sk_max_ack_backlog" Integer(4);
     tcp_bytes_sent TRAFFIC Offset: "tcp_sock.bytes_sent" Integer(8);
     tcp_bytes_retransmitted TRAFFIC Offset: "tcp_sock.bytes_retrans" Integer(8);
     tcp_bytes_received TRAFFIC Offset: "tcp_sock.bytes_received" Integer(8);

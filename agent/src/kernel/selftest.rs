@@ -27,7 +27,7 @@ use agent_common::records::{
 };
 use zerocopy::FromBytes;
 
-pub(super) use descriptor::{credential_held, credential_inherited, credential_received};
+pub(super) use descriptor::{connection_held, credential_held, credential_inherited, credential_received};
 
 /// Inode number of the first cgroup namespace, fixed in the kernel's `include/linux/proc_ns.h`.
 const INITIAL_CGROUP_NAMESPACE: u32 = 0xefff_fffb;
@@ -147,19 +147,36 @@ impl Records<'_> {
         const TRIES: usize = 1_000;
         for _ in 0..TRIES {
             (self.pump)(self.seen);
-            let found = self.seen.iter().skip(self.from).find_map(|bytes| {
-                let (header, _) = Header::read_from_prefix(bytes).ok()?;
-                if header.kind != kind {
-                    return None;
-                }
-                T::read_from_prefix(bytes).ok().map(|(record, _)| record).filter(|record| wanted(record))
-            });
+            let found = self.among::<T>(kind, &wanted);
             if found.is_some() {
                 return found;
             }
             std::thread::yield_now();
         }
         None
+    }
+
+    /// Whether such a record is among those that were read.
+    fn holds<T: FromBytes + zerocopy::KnownLayout + zerocopy::Immutable>(
+        &self,
+        kind: u16,
+        wanted: impl Fn(&T) -> bool,
+    ) -> bool {
+        self.among(kind, &wanted).is_some()
+    }
+
+    fn among<T: FromBytes + zerocopy::KnownLayout + zerocopy::Immutable>(
+        &self,
+        kind: u16,
+        wanted: &impl Fn(&T) -> bool,
+    ) -> Option<T> {
+        self.seen.iter().skip(self.from).find_map(|bytes| {
+            let (header, _) = Header::read_from_prefix(bytes).ok()?;
+            if header.kind != kind {
+                return None;
+            }
+            T::read_from_prefix(bytes).ok().map(|(record, _)| record).filter(|record| wanted(record))
+        })
     }
 }
 

@@ -118,8 +118,8 @@ pub struct Sensor {
     own_pid: u32,
     /// Walks over connections, where the kernel can.
     connections: Option<Walker>,
-    /// Walks over descriptors, until that is done.
-    descriptors: Option<Walker>,
+    /// Walks over descriptors that are still to be made.
+    held: Vec<Walker>,
     /// Holds programs and links.
     ebpf: Ebpf,
 }
@@ -156,7 +156,7 @@ impl Sensor {
 
         let mut seen = Vec::new();
         let mut chosen = Vec::new();
-        let (mut connections, mut descriptors) = (None, None);
+        let (mut connections, mut held) = (None, Vec::new());
         for capability in LADDER {
             let mut prove = |ebpf: &mut Ebpf, _: &_| {
                 let from = seen.len();
@@ -187,10 +187,17 @@ impl Sensor {
                     "credential_received" => selftest::credential_received(&own, &mut records),
                     "credential_inherited" => selftest::credential_inherited(&mut records),
                     "credential_held" => {
-                        let walker = Walker::attach(ebpf, Over::Descriptors)
+                        let walker = Walker::attach(ebpf, Over::Credentials)
                             .map_err(|error| format!("iter/task_file does not attach: {error}"))?;
                         selftest::credential_held(&own, &mut records, &mut || walker.walk())?;
-                        descriptors = Some(walker);
+                        held.push(walker);
+                        Ok(())
+                    }
+                    "connection_held" => {
+                        let walker = Walker::attach(ebpf, Over::Connections)
+                            .map_err(|error| format!("iter/task_file does not attach: {error}"))?;
+                        selftest::connection_held(&own, &mut records, &mut || walker.walk())?;
+                        held.push(walker);
                         Ok(())
                     }
                     name => Err(format!("no self-test knows {name}")),
@@ -225,7 +232,7 @@ impl Sensor {
             chosen,
             own_pid: own.pid,
             connections,
-            descriptors,
+            held,
             ebpf,
         })
     }
@@ -287,7 +294,7 @@ impl Sensor {
     /// Detaches and unloads every program. The ring keeps what it holds, and the counters stay.
     pub fn detach(&mut self) {
         self.connections = None;
-        self.descriptors = None;
+        self.held.clear();
         self.unload(|_| true);
     }
 
@@ -299,16 +306,15 @@ impl Sensor {
         self.connections.as_ref().map_or(Ok(()), Walker::walk)
     }
 
-    /// Has the kernel tell which processes hold credentials open, once: records of it are in the ring afterwards.
+    /// Has the kernel tell which processes hold credentials and connections open, once: records of it are in the rings
+    /// afterwards.
     ///
     /// # Errors
-    /// As the kernel gives them. Where it has no such walk, there is none, and no error.
+    /// As the kernel gives them; the first. Where it has no such walks, there are none, and no error.
     pub fn tell_held(&mut self) -> io::Result<()> {
-        let Some(walker) = self.descriptors.take() else { return Ok(()) };
-        let walked = walker.walk();
-        drop(walker);
+        let walks: Vec<_> = self.held.drain(..).map(|walker| walker.walk()).collect();
         self.unload(|program| matches!(program.attach, Attach::FileIterator));
-        walked
+        walks.into_iter().collect()
     }
 
     fn unload(&mut self, which: impl Fn(&Program) -> bool) {

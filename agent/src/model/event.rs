@@ -109,6 +109,8 @@ pub struct Connection {
     pub outcome: Outcome,
     /// From the attempt to its outcome, where both are known.
     pub latency_ns: Option<u64>,
+    /// Whether it was open before the agent was there: the time is when that was found.
+    pub held: bool,
     /// What is said of the name of `asked`.
     pub names: Names,
 }

@@ -233,3 +233,50 @@ impl Pipeline {
         self.activity(time, hook, actor, what, emit);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: u64 = 5_000_000_000;
+
+    fn process(pid: u32) -> ProcessKey {
+        ProcessKey { pid, start: BootTime::from_ns(1) }
+    }
+
+    fn file(inode: u64) -> InodeKey {
+        InodeKey { inode, device: 1, reserved: 0 }
+    }
+
+    #[test]
+    fn what_one_process_acquired_is_known_of_it_alone() {
+        let mut acquisitions = Acquisitions::default();
+        let time = BootTime::from_ns(FIRST);
+        let known: Vec<bool> = [(1, 1), (1, 1), (2, 1), (1, 2), (2, 1)]
+            .into_iter()
+            .map(|(pid, inode)| acquisitions.is_known(time, process(pid), file(inode)))
+            .collect();
+        assert_eq!(known, [false, true, false, false, true]);
+    }
+
+    #[test]
+    fn after_the_start_nothing_is_kept() {
+        let mut acquisitions = Acquisitions::default();
+        let later = BootTime::from_ns(FIRST + START_NS + 1);
+        assert!(!acquisitions.is_known(BootTime::from_ns(FIRST), process(1), file(1)));
+        assert!(!acquisitions.is_known(later, process(1), file(1)));
+        assert!(!acquisitions.is_known(later, process(1), file(1)));
+        assert!(acquisitions.seen.is_empty());
+    }
+
+    #[test]
+    fn there_is_a_bound() {
+        let mut acquisitions = Acquisitions::default();
+        let time = BootTime::from_ns(FIRST);
+        for inode in 0..ACQUISITIONS as u64 + 10 {
+            assert!(!acquisitions.is_known(time, process(1), file(inode)));
+        }
+        assert_eq!(acquisitions.seen.len(), ACQUISITIONS);
+        assert!(acquisitions.is_known(time, process(1), file(0)));
+    }
+}

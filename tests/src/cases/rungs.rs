@@ -175,6 +175,7 @@ fn doctor(setting: &Setting) -> Outcome {
         "connect_outcome",
         "connection_end",
         "connection_update",
+        "connection_held",
         "connect_refused_early",
         "credential_change",
         "credential_held",

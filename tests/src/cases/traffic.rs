@@ -1,13 +1,13 @@
 //! What TCP connections carry: to the byte at their end, so far while they last.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::{Case, own, shared};
 use crate::harness::agent::Options;
 use crate::harness::event::Event;
 use crate::harness::places;
-use crate::harness::servers::V4;
+use crate::harness::servers::{V4, V6};
 use crate::harness::session::Session;
 use crate::harness::setting::Setting;
 use crate::outcome::{During, Outcome, ensure};
@@ -44,6 +44,7 @@ pub(super) fn cases() -> Vec<Case> {
     });
     let mut cases: Vec<Case> = rows.collect();
     cases.push(own("traffic/updates", updates));
+    cases.push(own("traffic/held", held));
     cases
 }
 
@@ -89,4 +90,67 @@ fn updates(setting: &Setting) -> Outcome {
     };
     let number = told.count(of_it);
     ensure(number == 3, || format!("{number} updates were told, where three times something was new"))
+}
+
+/// What was connected before the agent is told as held, of the end that connected alone; its end follows, with all its bytes.
+/// The next datagram of a socket that was connected is told as its first.
+fn held(setting: &Setting) -> Outcome {
+    let mut ends = Vec::new();
+    for address in [V4, V6] {
+        let listener = TcpListener::bind((address, 0)).during("listen")?;
+        let mut ours = TcpStream::connect(listener.local_addr()?).during("connect")?;
+        let (mut theirs, _) = listener.accept()?;
+        ours.write_all(&[7; 100])?;
+        theirs.read_exact(&mut [0; 100])?;
+        ends.push((ours, theirs));
+    }
+    let receiver = UdpSocket::bind((V4, 0)).during("make a socket")?;
+    let datagrams = UdpSocket::bind((V4, 0)).during("make a socket")?;
+    datagrams.connect(receiver.local_addr()?).during("connect a socket")?;
+
+    let session = Session::start(setting, &Options::default())?;
+    let own = std::process::id();
+    let is = |event: &Event, kind: &str, port: u16| {
+        event.mentions("remote_port", port.into())
+            && event.kind() == kind
+            && event.pid() == Some(own)
+            && event.number("remote_port") == Some(port.into())
+    };
+    let events = &session.collector.events;
+    let find = |kind: &str, port: u16| {
+        events.wait(kind, 0, setting.limit, |event| is(event, kind, port).then(|| event.apart()))
+    };
+    for _ in 0..2 {
+        datagrams.send(b"datagram").during("send")?;
+    }
+    find("datagram_flow", receiver.local_addr()?.port())?;
+    let mut ports = Vec::new();
+    for (mut ours, theirs) in ends {
+        let (port, accepted_from) = (ours.peer_addr()?.port(), ours.local_addr()?.port());
+        let found = find("connection", port)?;
+        let held = found.get("held") == Some(&true.into()) && found.get("latency_ns").is_none();
+        ensure(held && found.text("outcome") == "established", || {
+            format!("it was connected before: {}", found.brief())
+        })?;
+        ours.write_all(&[7; 11])?;
+        drop((ours, theirs));
+        let found = find("connection_end", port)?;
+        ensure(found.number("bytes_sent") == Some(111), || format!("111 were sent: {}", found.brief()))?;
+        ports.push((port, accepted_from));
+    }
+    let told = session.stop(setting)?;
+    told.balanced()?;
+    let flows =
+        told.count(|event| is(event, "datagram_flow", receiver.local_addr().map_or(0, |at| at.port())));
+    ensure(flows == 1, || format!("{flows} flows were told"))?;
+    for (port, accepted_from) in ports {
+        let (made, accepted) = (
+            told.count(|event| is(event, "connection", port)),
+            told.count(|event| is(event, "connection", accepted_from)),
+        );
+        ensure((made, accepted) == (1, 0), || {
+            format!("{made} connections were told as made, {accepted} of what was accepted")
+        })?;
+    }
+    Ok(())
 }

@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
-use agent_common::records::{FileRecord, acquired, kind};
+use agent_common::records::{ConnectRecord, FileRecord, acquired, kind};
 use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
@@ -91,4 +92,27 @@ pub(in super::super) fn credential_held(
     drop(file);
     let told = told(records, acquired::HELD, inode, "a descriptor that is held", |told| own.is(&told.actor))?;
     own.check(&told.actor)
+}
+
+/// Has a connection that was made when no hook saw connections; the listener's end of it is none of ours to tell.
+pub(in super::super) fn connection_held(
+    own: &Own,
+    records: &mut Records<'_>,
+    walk: &mut dyn FnMut() -> io::Result<()>,
+) -> Result<(), String> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed("listen on loopback"))?;
+    let address = listener.local_addr().map_err(failed("listen on loopback"))?;
+    let ours = TcpStream::connect(address).map_err(failed("connect to its own listener"))?;
+    let local = ours.local_addr().map_err(failed("connect to its own listener"))?;
+    let _theirs = listener.accept().map_err(failed("accept from itself"))?;
+    walk().map_err(failed("walk over the descriptors"))?;
+    let told = records
+        .find::<ConnectRecord>(kind::CONNECT, |told| own.is(&told.actor) && told.port == address.port())
+        .ok_or_else(|| no_record("a connection that is open"))?;
+    own.check(&told.actor)?;
+    let accepted = |told: &ConnectRecord| own.is(&told.actor) && told.port == local.port();
+    if records.holds::<ConnectRecord>(kind::CONNECT, accepted) {
+        return Err("a connection that was accepted was reported as made".to_owned());
+    }
+    Ok(())
 }

@@ -275,8 +275,17 @@ pub fn to_bytes(batch: &Batch) -> Result<Vec<u8>, rmp_serde::encode::Error> {
 }
 
 fn connection_row(connection: &event::Connection) -> v1::Connection {
-    let event::Connection { cookie, protocol, asked, connected, local, outcome, latency_ns, names: said } =
-        connection;
+    let event::Connection {
+        cookie,
+        protocol,
+        asked,
+        connected,
+        local,
+        outcome,
+        latency_ns,
+        held,
+        names: said,
+    } = connection;
     let (name, errno, reason) = names::outcome(*outcome);
     let as_asked = *connected == Some(*asked);
     v1::Connection {
@@ -296,6 +305,7 @@ fn connection_row(connection: &event::Connection) -> v1::Connection {
             Outcome::Established | Outcome::Failed { .. } | Outcome::Unknown(_) => None,
         },
         latency_ns: *latency_ns,
+        held: *held,
         names: said.into(),
     }
 }

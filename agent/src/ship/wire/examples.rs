@@ -171,6 +171,7 @@ pub(crate) fn connection(outcome: Outcome) -> Connection {
         local: Some(endpoint("198.51.100.7", 40_962)),
         outcome,
         latency_ns: Some(410_250),
+        held: false,
         names: Names::default(),
     }
 }

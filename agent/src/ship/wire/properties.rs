@@ -47,8 +47,8 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 fn what() -> impl Strategy<Value = What> {
     let protocol = prop_oneof![Just(Protocol::Tcp), any::<u16>().prop_map(Protocol::Other)];
     let ends = (endpoint(), proptest::option::of(endpoint()), proptest::option::of(endpoint()));
-    let connection = (any::<u64>(), protocol, ends, outcome(), any::<Option<u64>>()).prop_map(
-        |(cookie, protocol, (asked, connected, local), outcome, latency_ns)| {
+    let connection = (any::<u64>(), protocol, ends, outcome(), any::<(Option<u64>, bool)>()).prop_map(
+        |(cookie, protocol, (asked, connected, local), outcome, (latency_ns, held))| {
             What::Connection(crate::model::event::Connection {
                 cookie,
                 protocol,
@@ -57,6 +57,7 @@ fn what() -> impl Strategy<Value = What> {
                 local,
                 outcome,
                 latency_ns,
+                held,
                 names: examples::names(),
             })
         },

@@ -214,6 +214,9 @@ pub struct Connection {
     /// From the attempt to its outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ns: Option<u64>,
+    /// Whether it was open before the agent.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub held: bool,
     /// What is said of its name.
     #[serde(default, skip_serializing_if = "super::is_default")]
     pub names: Names,

@@ -184,6 +184,7 @@ fn connection(row: &v1::Connection) -> Connection<'_> {
         outcome_reason: row.reason.as_deref(),
         waited_ns: row.waited_ns,
         latency_ns: row.latency_ns,
+        held: row.held,
         cookie: row.cookie,
     }
 }

@@ -233,6 +233,8 @@ pub(super) struct Connection<'a> {
     pub(super) waited_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) latency_ns: Option<u64>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) held: bool,
     pub(super) cookie: u64,
 }
 
