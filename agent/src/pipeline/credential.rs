@@ -79,7 +79,8 @@ impl Pipeline {
             return;
         }
         let Some((entry, matched_by)) = self.catalogue.recognise(&self.known, &open) else {
-            self.ledger.add(Tally::NotACredential, 1);
+            let tally = if self.is_of_self_test(time, &open) { Tally::OwnAct } else { Tally::NotACredential };
+            self.ledger.add(tally, 1);
             return;
         };
         let file = InodeKey { inode: open.file.inode, device: open.file.device, reserved: 0 };
@@ -99,6 +100,13 @@ impl Pipeline {
             other_path: None,
         });
         self.activity(time, hook, open.actor, what, emit);
+    }
+
+    /// Whether a child of the agent has done it: it has some for its self-test alone, in which the name of its executable is
+    /// a rule.
+    fn is_of_self_test(&mut self, time: BootTime, open: &FileOpen) -> bool {
+        let Some(own) = self.own else { return false };
+        self.table.process_of(&open.actor, time).parent.is_some_and(|parent| parent.pid == own)
     }
 
     pub(super) fn open_refused(
