@@ -43,9 +43,11 @@ pub const EXEC_NAME_BYTES: usize = 512;
 pub const COMPONENT_BYTES: usize = 256;
 /// Components walked from a dentry to its root; deeper paths are marked as truncated.
 pub const PATH_COMPONENTS: u32 = 48;
-/// Steps of a walk over descriptors, of a table or of received messages: one for each that is open, and for each word of
-/// the table or control message.
+/// Steps of a walk over a table of descriptors: one for each that is open, and for each word of the table.
 pub const DESCRIPTOR_STEPS: u32 = 8_192;
+/// Steps of a walk over received messages: one for each message, control message and descriptor. A message has at most 253
+/// of these. What is walked over is the process's own memory, so it could make the walk as long as this.
+pub const MESSAGE_STEPS: u32 = 1_024;
 /// Mounts crossed in one walk.
 pub const PATH_MOUNTS: u32 = 16;
 /// Bytes of the section of environment markers in an exec record.

@@ -15,6 +15,8 @@ use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 
+use crate::hooks::Scan;
+
 /// Processes, cgroups, users.
 pub const BUDGET_LEVELS: u32 = 3;
 
@@ -103,6 +105,10 @@ pub static EXEC_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::wi
 /// each other.
 #[map]
 pub static FILE_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::with_max_entries(4, 0);
+
+/// Where exec keeps its walk over the descriptors that stay open.
+#[map]
+pub static DESCRIPTOR_SCAN: PerCpuArray<Scan> = PerCpuArray::with_max_entries(1, 0);
 
 /// Where records of refused opens are built: one program of a rung uses it.
 #[map]

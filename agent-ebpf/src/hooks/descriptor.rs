@@ -8,7 +8,7 @@
 //! be looked up by what its link claims.
 
 use agent_common::counters::{Counter, Family};
-use agent_common::limits::DESCRIPTOR_STEPS;
+use agent_common::limits::{DESCRIPTOR_STEPS, MESSAGE_STEPS};
 use agent_common::records::{Actor, FileRecord, acquired, file_flag, hook, kind};
 use agent_common::rings::Ring;
 use aya_ebpf::helpers::bpf_probe_read_user;
@@ -77,60 +77,79 @@ fn received(file: File<Probed>, how: u16) -> Option<()> {
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn exec_inherits(_ctx: BtfTracePointContext) -> i32 {
     let Some(descriptors) = Task::<Typed>::current().descriptors() else { return 0 };
-    // A zero that the verifier does not know: see `verdict::look`.
-    let zero = maps::CONTROL.get(0).map_or(0, |control| control.reserved);
-    let mut scan =
-        Scan { descriptors, open: u64::from(zero), word: zero, last: u64::from(zero), is_done: zero };
+    let Some(scan) = maps::DESCRIPTOR_SCAN.get_ptr_mut(0) else { return 0 };
+    // SAFETY: the map's memory outlives the program, and exec runs it with preemption off.
+    unsafe { scan.write_volatile(Scan { descriptors, open: 0, word: 0, last: 0 }) };
+    let mut context = ScanAt(scan);
     // SAFETY: the callback has the helper's signature, and the context outlives the call.
-    unsafe { bpf_loop(DESCRIPTOR_STEPS, next_open as *mut _, (&raw mut scan).cast(), 0) };
-    if scan.is_done == 0 {
-        emit::count(Family::File, Counter::MapFull);
-    }
+    let steps = unsafe { bpf_loop(DESCRIPTOR_STEPS, next_open as *mut _, (&raw mut context).cast(), 0) };
+    count_rest(steps, DESCRIPTOR_STEPS);
     0
 }
 
-/// A walk over a table of descriptors.
-struct Scan {
+/// Counts a loss where a walk came to its bound: what lies beyond was not looked at, and there may be something.
+#[inline(always)]
+fn count_rest(steps: i64, bound: u32) {
+    if steps >= i64::from(bound) {
+        emit::count(Family::File, Counter::Attempted);
+        emit::count(Family::File, Counter::DroppedRead);
+    }
+}
+
+/// A walk over a table of descriptors. It lives in map memory, of which the verifier remembers nothing: see `path::Walk`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Scan {
     descriptors: Descriptors,
     /// Those of the word before `word` that were not looked at yet.
     open: u64,
-    word: u32,
+    word: u64,
     /// The inode that was told last: standard output and error are often one file.
     last: u64,
-    is_done: u32,
 }
 
+/// All that a step is handed: `bpf_loop` takes a pointer to the stack alone.
+struct ScanAt(*mut Scan);
+
 /// One descriptor, or one word of the table; 1 ends the loop.
-extern "C" fn next_open(_index: u32, context: *mut Scan) -> i64 {
+extern "C" fn next_open(_index: u32, context: *mut ScanAt) -> i64 {
     // SAFETY: `bpf_loop` hands the context on that it was given.
-    let scan = unsafe { &mut *context };
-    if scan.open == 0 {
-        let Some(open) = scan.descriptors.open(scan.word) else {
-            scan.is_done = 1;
-            return 1;
-        };
-        scan.open = open;
-        scan.word += 1;
+    let at = unsafe { (*context).0 };
+    // SAFETY: the walk lives in map memory.
+    let Scan { descriptors, open, word, last } = unsafe { at.read_volatile() };
+    let set_open = |open: u64, word: u64| {
+        // SAFETY: as above.
+        unsafe {
+            (&raw mut (*at).open).write_volatile(open);
+            (&raw mut (*at).word).write_volatile(word);
+        }
+    };
+    if open == 0 {
+        let Some(open) = descriptors.open(word as u32) else { return 1 };
+        set_open(open, word + 1);
         return 0;
     }
-    let lowest = scan.open & scan.open.wrapping_neg();
-    scan.open ^= lowest;
-    let descriptor = (scan.word - 1) * DESCRIPTORS_A_WORD + lowest.trailing_zeros();
-    if let Some(file) = scan.descriptors.file(descriptor) {
-        let _ = inherited(scan, file);
+    let lowest = open & open.wrapping_neg();
+    set_open(open ^ lowest, word);
+    let descriptor = (word as u32).wrapping_sub(1) * DESCRIPTORS_A_WORD + lowest.trailing_zeros();
+    if let Some(inode) = descriptors.file(descriptor).and_then(|file| inherited(file, last)) {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*at).last).write_volatile(inode) };
     }
     0
 }
 
+/// Tells of a descriptor that stays open; its inode, where that was told now.
 #[inline(always)]
-fn inherited(scan: &mut Scan, file: File<Probed>) -> Option<()> {
+fn inherited(file: File<Probed>, last: u64) -> Option<u64> {
     let candidate = candidate(file)?;
-    if candidate.inode.raw() == scan.last {
+    let inode = candidate.inode.raw();
+    if inode == last {
         return None;
     }
-    scan.last = candidate.inode.raw();
-    let hook = hook::SCHED_PROCESS_EXEC;
-    tell_own(candidate, Way { how: acquired::INHERITED, hook, place: place::EXEC })
+    let way = Way { how: acquired::INHERITED, hook: hook::SCHED_PROCESS_EXEC, place: place::EXEC };
+    let _ = tell_own(candidate, way);
+    Some(inode)
 }
 
 /// `struct bpf_iter__task_file`.
@@ -184,7 +203,8 @@ pub fn messages_returned(registers: u64, count: u32) -> Option<()> {
         return None;
     }
     // SAFETY: the callback has the helper's signature, and the context outlives the call.
-    unsafe { bpf_loop(DESCRIPTOR_STEPS, next_received as *mut _, (&raw mut messages).cast(), 0) };
+    let steps = unsafe { bpf_loop(MESSAGE_STEPS, next_received as *mut _, (&raw mut messages).cast(), 0) };
+    count_rest(steps, MESSAGE_STEPS);
     Some(())
 }
 

@@ -17,3 +17,5 @@ mod refused;
 mod sys_exit;
 mod traffic;
 mod unix;
+
+pub use descriptor::Scan;

@@ -341,6 +341,7 @@ impl<A: Access> KernfsNode<A> {
 }
 
 /// A table of descriptors.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Descriptors {
     /// Array of pointers to files.

@@ -170,6 +170,7 @@ pub const LADDER: &[Capability] = &[
             gaps: &[
                 "MPTCP connections that were made before the start are not seen",
                 "of a connection made before the start, who has it is taken for who made it",
+                "connections that an io_uring or a message under way alone holds at the start are not seen",
             ],
         }],
     },
@@ -475,7 +476,8 @@ pub const LADDER: &[Capability] = &[
                 gaps: &[
                     "descriptors that are received through io_uring or by 32-bit programs, or installed by a supervisor \
                      (seccomp), are not seen",
-                    "descriptors in a message that another thread overwrites before the call returns are not seen",
+                    "descriptors in a message that another thread overwrites before the call returns are not seen, nor \
+                     the last ones where a call receives hundreds of messages",
                 ],
             },
         ],
@@ -501,7 +503,7 @@ pub const LADDER: &[Capability] = &[
             rungs: EVERY,
             programs: &[Program { name: "held", attach: Attach::FileIterator }],
             offsets: &[Offsets::FileOpen],
-            gaps: &[],
+            gaps: &["files that an io_uring, a message under way, or a mapping alone holds are not seen"],
         }],
     },
     Capability {
