@@ -18,6 +18,7 @@ mod names;
 mod network;
 mod obtain;
 mod open;
+mod race;
 mod reach;
 mod reuse;
 mod talk;
@@ -37,6 +38,7 @@ pub(crate) use flood::Counts;
 pub(crate) use load::{Loaded, boot_ns};
 pub(crate) use measure::Measured;
 pub(crate) use measure::processes::program as tiny_program;
+pub(crate) use race::Reached;
 pub(crate) use reuse::{Report as ReuseReport, Touch};
 
 /// What to do.
@@ -48,6 +50,8 @@ pub(crate) enum Act {
     Datagram(datagram::DatagramArgs),
     /// Open a file.
     Open(open::OpenArgs),
+    /// Act while another thread changes on what.
+    Race(race::RaceArgs),
     /// Get a file that another process has opened.
     Obtain(obtain::ObtainArgs),
     /// Rename, link, remove or change a file.
@@ -88,6 +92,7 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Connect(args) => connect::perform(args),
         Act::Datagram(args) => datagram::perform(args),
         Act::Open(args) => open::perform(args),
+        Act::Race(args) => race::perform(args),
         Act::Obtain(args) => obtain::perform(args),
         Act::Alter(args) => alter::perform(args),
         Act::Daemon(args) => daemon::perform(args),

@@ -17,6 +17,7 @@ mod memory;
 mod names;
 mod pid_reuse;
 mod programs;
+mod races;
 mod raw_sockets;
 mod readme;
 mod recording;
@@ -68,6 +69,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(rungs::cases());
     all.extend(ledger::cases());
     all.extend(floods::cases());
+    all.extend(races::cases());
     all.extend(secrets::cases());
     all.extend(recording::cases());
     all.extend(readme::cases());
