@@ -244,8 +244,8 @@ impl<A: Access> Dentry<A> {
         unsafe { A::load(self.0, offset!(dentry_parent)?).map(Self::from_raw) }
     }
 
-    /// What it names; `None` where it names nothing (yet). The verifier knows since 6.18 that this may be, and lets nobody
-    /// follow the pointer who has not looked.
+    /// What it names; `None` where it names nothing (yet). 6.18's verifier knows that this may be, and lets nobody follow
+    /// the pointer who has not looked.
     #[inline(always)]
     pub fn inode(self) -> Option<Inode<A>> {
         // SAFETY: the pointer is of kind `A`.
