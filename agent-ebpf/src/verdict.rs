@@ -5,8 +5,8 @@
 //! is `agent::catalogue`.
 
 use agent_common::keys::{
-    InodeKey, NAME_FILTER_WORDS, RuleName, RuleSuffix, name_filter_bit, rule_name, suffix_filter_bit,
-    until_nul,
+    InodeKey, NAME_FILTER_WORDS, RuleName, RuleSuffix, from_last_dot, name_filter_bit, rule_name,
+    suffix_filter_bit, until_nul,
 };
 use agent_common::limits::{PATH_MOUNTS, RULE_ANCESTORS, RULE_NAME_BYTES, RULE_SUFFIX_BYTES};
 use agent_common::records::file_flag;
@@ -68,20 +68,11 @@ fn has_rule_suffix(named: Named) -> bool {
         let Some(tail) = eight_bytes(name + u64::from(length - kept)) else { return false };
         tail
     };
-    // The last dot within the kept bytes, lowest byte first.
-    let mut from = u32::MAX;
-    for index in 0..RULE_SUFFIX_BYTES as u32 {
-        if index < kept && (tail >> (8 * index)) as u8 == b'.' {
-            from = index;
-        }
-    }
-    if from >= kept {
+    if kept == 0 {
         return false;
     }
-    let count = kept - from;
-    let shifted = tail >> ((8 * from) & 63);
-    let suffix = if count >= 8 { shifted } else { shifted & ((1u64 << ((8 * count) & 63)) - 1) };
-    if !may_be_known(suffix_filter_bit(suffix)) {
+    let suffix = from_last_dot(tail, kept);
+    if suffix == 0 || !may_be_known(suffix_filter_bit(suffix)) {
         return false;
     }
     // SAFETY: only its presence is asked.
@@ -143,10 +134,14 @@ fn root_of(mount: u64) -> Option<u64> {
 #[inline(always)]
 fn near(look: &mut Look, from: Dentry<Typed>, zero: u32) -> bool {
     let mut dentry = from;
-    for level in 0..NEAR_LEVELS {
-        look.dentry = dentry.raw();
-        look.level = zero + if level < 2 { level } else { 2 };
+    let mut own = zero;
+    for index in 0..NEAR_LEVELS {
+        // A number that the verifier knows: of one that it does not, it looks at each level as if it were any.
+        let level = if index < 2 { index } else { 2 };
         if dentry.raw() == look.mount_root {
+            look.dentry = dentry.raw();
+            look.level = zero + level;
+            look.own = own | zero;
             return false;
         }
         if dentry.raw() == look.root.dentry && look.mount == look.root.mount {
@@ -156,13 +151,14 @@ fn near(look: &mut Look, from: Dentry<Typed>, zero: u32) -> bool {
         if named.parent == dentry.raw() {
             return true;
         }
-        if is_candidate(look, named) {
+        if is_candidate(level, &mut own, named) {
             look.candidate = 1;
             return true;
         }
         dentry = Dentry::from_raw(named.parent);
     }
     look.dentry = dentry.raw();
+    look.level = zero + 2;
     false
 }
 
@@ -180,7 +176,7 @@ extern "C" fn look_up(_index: u32, context: *mut Look) -> i64 {
     if named.parent == look.dentry {
         return 1;
     }
-    if is_candidate(look, named) {
+    if is_candidate(look.level, &mut look.own, named) {
         look.candidate = 1;
         return 1;
     }
@@ -204,15 +200,16 @@ fn cross(look: &mut Look) -> Option<()> {
     Some(())
 }
 
+/// Whether a name makes the file a candidate; `own` keeps what is known of the file's own.
 #[inline(always)]
-fn is_candidate(look: &mut Look, named: Named) -> bool {
+fn is_candidate(level: u32, own: &mut u32, named: Named) -> bool {
     let flags = flags_of(named);
-    if look.level == 0 {
-        look.own = flags;
+    if level == 0 {
+        *own = flags;
         return flags & rule_name::FILE != 0 || has_rule_suffix(named);
     }
-    if look.level == 1 {
-        let pair = look.own & rule_name::FILE_IN_DIRECTORY != 0 && flags & rule_name::DIRECTORY_OF_FILE != 0;
+    if level == 1 {
+        let pair = *own & rule_name::FILE_IN_DIRECTORY != 0 && flags & rule_name::DIRECTORY_OF_FILE != 0;
         if pair || flags & rule_name::DIRECTORY != 0 {
             return true;
         }

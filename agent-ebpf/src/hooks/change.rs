@@ -48,7 +48,7 @@ impl Name {
     #[inline(always)]
     fn file(self) -> Option<Inode<Probed>> {
         let inode = self.dentry.inode()?;
-        if inode.is_null() || inode.mode()? & S_IFMT != S_IFREG { None } else { Some(inode) }
+        if inode.mode()? & S_IFMT != S_IFREG { None } else { Some(inode) }
     }
 
     #[inline(always)]

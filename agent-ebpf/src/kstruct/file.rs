@@ -245,11 +245,13 @@ impl<A: Access> Dentry<A> {
         unsafe { A::load(self.0, offset!(dentry_parent)?).map(Self::from_raw) }
     }
 
-    /// What it names.
+    /// What it names; `None` where it names nothing (yet). 6.18's verifier knows that this may be, and lets nobody follow
+    /// the pointer who has not looked.
     #[inline(always)]
     pub fn inode(self) -> Option<Inode<A>> {
         // SAFETY: the pointer is of kind `A`.
-        unsafe { A::load(self.0, offset!(dentry_inode)?).map(Inode::from_raw) }
+        let inode: u64 = unsafe { A::load(self.0, offset!(dentry_inode)?)? };
+        if inode == 0 { None } else { Some(Inode::from_raw(inode)) }
     }
 }
 

@@ -14,6 +14,9 @@ use crate::outcome::{During, Outcome, Verdict, ensure};
 
 /// Program names as the kernel keeps them: 15 bytes.
 const NAME_BYTES: usize = 15;
+/// How many instructions the verifier may follow in one program, of the million that it does: another kernel's follows
+/// several times as many in the same program, and a slow machine has to wait for it.
+const VERIFIED_MOST: u64 = 150_000;
 /// What serves every rung.
 const EVERY: [&str; 12] = [
     "process_fork",
@@ -122,8 +125,25 @@ fn forced(setting: &Setting, rung: Rung) -> Outcome {
     let (agent, found) = start(setting, Some(rung))?;
     ensure(found == rung, || format!("{} was asked for, {} serves", rung.name(), found.name()))?;
     only_its_own(setting, &agent, rung)?;
+    verified_soon(setting, &agent)?;
     agent.stop(setting)?;
     leftovers::wait_gone(setting, &before)
+}
+
+/// Says how much work each program is for this kernel's verifier, the most first.
+fn verified_soon(setting: &Setting, agent: &Agent) -> Outcome {
+    let listed = programs::listed(setting)?;
+    let mut verified: Vec<(u64, &str)> = programs::verified(agent.pid())
+        .into_iter()
+        .filter_map(|(id, instructions)| Some((instructions, listed.get(&id)?.name.as_str())))
+        .collect();
+    verified.sort_unstable_by(|one, other| other.cmp(one));
+    let Some(&(most, dearest)) = verified.first() else { return Ok(()) };
+    let each: Vec<_> = verified.iter().map(|(instructions, name)| format!("{name} {instructions}")).collect();
+    println!("         verified instructions: {}", each.join(", "));
+    ensure(most <= VERIFIED_MOST, || {
+        format!("the verifier followed {most} instructions of {dearest}, more than {VERIFIED_MOST}")
+    })
 }
 
 /// Without being told, the agent takes the best rung that loads; each worse one that it could take is worse.
