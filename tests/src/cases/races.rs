@@ -40,7 +40,11 @@ fn opens(setting: &Setting, of: &str) -> Outcome {
     session.settle(setting)?;
     let told = session.stop(setting)?;
     told.balanced()?;
-    let mine = |event: &Event| event.pid() == Some(reached.pid) && event.kind() == "credential_access";
+    // The act makes the file that it then reads.
+    let mine = |event: &Event| {
+        let is_access = event.pid() == Some(reached.pid) && event.kind() == "credential_access";
+        is_access && event.text("access") == "read"
+    };
     let of_it = |event: &Event| {
         mine(event)
             && event.text("how") == "open"
