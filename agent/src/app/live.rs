@@ -145,7 +145,7 @@ fn print_capabilities(capabilities: &[Chosen], took: Duration) {
     for chosen in capabilities {
         text.push_str(&format!("  {:<22} {}\n", chosen.capability.name, chosen.hooks()));
         for gap in chosen.serving.map_or(&[][..], |serving| serving.gaps) {
-            text.push_str(&format!("  {:<22}   not seen: {gap}\n", ""));
+            text.push_str(&format!("  {:<22}   gap: {gap}\n", ""));
         }
     }
     let _ = io::stderr().write_all(text.as_bytes());

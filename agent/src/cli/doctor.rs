@@ -177,9 +177,9 @@ fn table(report: &Report) -> String {
         }
         host.add_row([line.name, line.state, &detail]);
     }
-    let mut capabilities = new(["CAPABILITY", "SERVED BY", "NOT SEEN, AND WHY NOTHING BETTER SERVES"]);
+    let mut capabilities = new(["CAPABILITY", "SERVED BY", "GAPS, AND WHY NOTHING BETTER SERVES"]);
     for line in &report.capabilities {
-        let mut notes: Vec<String> = line.not_seen.iter().map(|gap| format!("not seen: {gap}")).collect();
+        let mut notes: Vec<String> = line.not_seen.iter().map(|gap| format!("gap: {gap}")).collect();
         for refused in &line.refused {
             notes.push(format!("refused: {}", refused.reason));
             notes.extend(refused.remedy.iter().map(|remedy| format!("remedy: {remedy}")));

@@ -3,7 +3,8 @@
 //!
 //! Nothing leaves the host and nothing is written: connections to a listener of our own, a datagram to a socket of our
 //! own, an attempt on a multicast address that the kernel refuses before it looks for a route, an open of our own
-//! executable, one of the first process's environment, a read of a key of our own, a change of its mode to what it is, and a run of it that prints its version.
+//! executable, which is also sent to ourselves and left open for a child, a change of its mode to what it is, an open of the
+//! first process's environment, a read of a key of our own, and runs of our executable that print its version.
 
 mod descriptor;
 
