@@ -1,0 +1,89 @@
+//! Texts that processes and operators write: arguments, paths of cgroups, names, rules, users.
+
+use agent::attribute::place::Place;
+use agent::attribute::users::Users;
+use agent::catalogue::file::Source;
+use agent::model::bytes::RawBytes;
+use agent::process::redact::redact_argv;
+use proptest::prelude::*;
+
+use super::fuzz;
+
+/// Arguments, each ended by a NUL as a process has them.
+fn argument_lists() -> Vec<Vec<u8>> {
+    [
+        "curl\0-H\0Authorization: Bearer abc.def.ghi\0https://user:pass@example.com/?token=1\0",
+        "mysql\0-psecret\0--host=db\0",
+        "bash\0-c\0export AWS_SECRET_ACCESS_KEY=x; aws s3 ls\0",
+        "docker\0login\0-u\0me\0--password\0'quoted \"twice\"'\0",
+        "node\0--eval\0{\"password\":\"x\",\"name\":\"API_TOKEN\",\"value\":\"y\"}\0",
+    ]
+    .map(|list| list.as_bytes().to_vec())
+    .to_vec()
+}
+
+#[test]
+fn arguments_are_redacted() {
+    fuzz(argument_lists(), |bytes| {
+        let argv: Vec<RawBytes> = bytes.split(|byte| *byte == 0).map(RawBytes::from).collect();
+        prop_assert_eq!(redact_argv(&argv).len(), argv.len());
+        Ok(())
+    });
+}
+
+#[test]
+fn cgroups_are_placed() {
+    let seeds = [
+        "/user.slice/user-1000.slice/user@1000.service/app.slice/app-org.gnome.Terminal.slice/vte-1.scope",
+        "/system.slice/docker-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope",
+        "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1b4e28ba_2fa1_11d2_883f_0016d3cca427.slice/\
+         cri-containerd-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope",
+        "/machine.slice/libpod-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope/container",
+        "/system.slice/system-getty.slice/getty@tty1.service",
+    ];
+    fuzz(seeds.map(|path| path.as_bytes().to_vec()).to_vec(), |bytes| {
+        let placed = format!("{:?}", Place::parse(bytes));
+        prop_assert!(placed.len() < 64 * (bytes.len() + 64), "{} bytes of {}", placed.len(), bytes.len());
+        Ok(())
+    });
+}
+
+/// What is shown of bytes has nothing that a terminal obeys, and is read as one line.
+#[test]
+fn what_is_shown_is_obeyed_by_nobody() {
+    let seeds = ["plain", "caf\u{e9} \u{202e}gnp.exe", "a\u{1b}[31mb\r\n\u{9b}c", "\u{2028}\u{feff}\\x1b"];
+    let mut seeds = seeds.map(|text| text.as_bytes().to_vec()).to_vec();
+    seeds.push(b"\xff\xc2\xe2\x80\xae\xf0\x9f".to_vec());
+    fuzz(seeds, |bytes| {
+        let shown = RawBytes::from(bytes).to_string();
+        let obeyed =
+            |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}');
+        prop_assert!(!shown.chars().any(obeyed), "{shown:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn rules_are_read_or_refused_with_a_place() {
+    let seed = "version = 1\n\n[[credential]]\nname = \"ssh\"\nkind = \"ssh\"\nsensitivity = 5\n\
+        paths = [\"~/.ssh/id_*\", \"/etc/**/{a,b}.pem\"]\nexclude = [\"*.pub\"]\n";
+    fuzz(vec![seed.as_bytes().to_vec()], |bytes| {
+        let source =
+            Source { file: "rules.toml".to_owned(), text: String::from_utf8_lossy(bytes).into_owned() };
+        if let Err(error) = source.parse() {
+            prop_assert!(error.to_string().contains("rules.toml"), "{error}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn users_are_read() {
+    let seed =
+        b"root:x:0:0:root:/root:/bin/bash\nalice:x:1000:1000::/home/alice:/bin/sh\n\xff:x:4294967295:0:::\n";
+    fuzz(vec![seed.to_vec()], |bytes| {
+        let users = Users::parse(bytes);
+        prop_assert!(users.name(0).len() <= bytes.len().max("uid:0".len()));
+        Ok(())
+    });
+}
