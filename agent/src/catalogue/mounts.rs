@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::io;
 
 use crate::host::HostRoot;
+use crate::host::mountinfo::{self, Line};
 
 /// Mount id → `s_dev` (major in the upper 12 bits, minor in the lower 20).
 #[derive(Clone, Debug, Default)]
@@ -21,16 +22,13 @@ impl Mounts {
         Ok(Self::parse(&host.mountinfo()?))
     }
 
-    /// Reads the form of `/proc/PID/mountinfo`: `id parent major:minor …`. Lines of another form are passed over. (The
-    /// crate `procfs` reads these lines as UTF-8: one strange mount point would cost all others.)
+    /// Reads a list. A line of another form is passed over.
     pub fn parse(text: &[u8]) -> Self {
-        let line = |line: &[u8]| {
-            let mut fields = line.split(|&byte| byte == b' ').map(std::str::from_utf8);
-            let id = fields.next()?.ok()?.parse().ok()?;
-            let (major, minor) = fields.nth(1)?.ok()?.split_once(':')?;
-            Some((id, device(major.parse().ok()?, minor.parse().ok()?)))
+        let number = |line: Line<'_>| {
+            let (major, minor) = std::str::from_utf8(line.device).ok()?.split_once(':')?;
+            Some((line.id, device(major.parse().ok()?, minor.parse().ok()?)))
         };
-        Self(text.split(|&byte| byte == b'\n').filter_map(line).collect())
+        Self(mountinfo::lines(text).filter_map(number).collect())
     }
 
     /// `s_dev` of a mount.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 pub mod directory;
-mod mountinfo;
+pub(crate) mod mountinfo;
 pub mod resolvers;
 
 use crate::process::inventory::HostNamespaces;

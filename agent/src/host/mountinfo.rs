@@ -1,5 +1,8 @@
-//! Whether two processes have the same root, by their lists of mounts: `/proc/PID/mountinfo` is readable by all, where
-//! `/proc/PID/root` and `/proc/PID/ns` take CAP_SYS_PTRACE.
+//! `/proc/PID/mountinfo`, which is readable by all, where `/proc/PID/root` and `/proc/PID/ns` take CAP_SYS_PTRACE: what is
+//! mounted where, and whether two processes have the same root.
+//!
+//! The crate `procfs` was looked at: it reads these lines as UTF-8, gives up on all of them for one that it cannot read, and
+//! leaves escapes as they are.
 
 /// How the root of one process is to that of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,22 +53,37 @@ pub(super) fn path_of(text: &[u8], file: &Mounted) -> Option<Vec<u8>> {
     of_device.filter_map(below).max_by_key(|(length, _)| *length).map(|(_, path)| path)
 }
 
-/// The fields of a line that count here: `id parent device directory point …`.
-struct Line<'a> {
-    device: &'a [u8],
-    directory: &'a [u8],
-    point: &'a [u8],
+/// The fields of a line that count: `id parent device directory point options [tags…] - kind source options`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line<'a> {
+    /// Number of the mount.
+    pub(crate) id: u64,
+    /// The mount that it stands on.
+    pub(crate) parent: u64,
+    /// `major:minor`.
+    pub(crate) device: &'a [u8],
+    /// Directory of the file system that is mounted, escaped; `/..` where that is above the namespace's root.
+    pub(crate) directory: &'a [u8],
+    /// Where, escaped.
+    pub(crate) point: &'a [u8],
+    /// Kind of file system.
+    pub(crate) kind: &'a [u8],
 }
 
-fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
+/// The lines of a list; one of another form is passed over.
+pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     text.split(|&byte| byte == b'\n').filter_map(|line| {
-        let mut fields = line.split(|&byte| byte == b' ').skip(2);
-        Some(Line { device: fields.next()?, directory: fields.next()?, point: fields.next()? })
+        let mut fields = line.split(|&byte| byte == b' ');
+        let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();
+        let (id, parent) = (number(fields.next()?)?, number(fields.next()?)?);
+        let (device, directory, point) = (fields.next()?, fields.next()?, fields.next()?);
+        let kind = fields.by_ref().skip_while(|field| *field != b"-").nth(1)?;
+        Some(Line { id, parent, device, directory, point, kind })
     })
 }
 
 /// Blanks, tabs, line ends and backslashes stand in octal.
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(crate) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&byte, behind)) = rest.split_first() {
@@ -88,14 +106,6 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What is mounted at `/`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Root<'a> {
-    id: &'a [u8],
-    device: &'a [u8],
-    directory: &'a [u8],
-}
-
 /// Compares what two lists show at `/`.
 pub(super) fn relation(one: &[u8], other: &[u8]) -> Relation {
     match (root(one), root(other)) {
@@ -108,15 +118,9 @@ pub(super) fn relation(one: &[u8], other: &[u8]) -> Relation {
     }
 }
 
-/// The last mount at `/`: it covers those before it. Lines are `id parent device directory point …`.
-fn root(text: &[u8]) -> Option<Root<'_>> {
-    let at_root = |line| {
-        let mut fields = <[u8]>::split(line, |&byte| byte == b' ');
-        let (id, _parent, device) = (fields.next()?, fields.next()?, fields.next()?);
-        let (directory, point) = (fields.next()?, fields.next()?);
-        (point == b"/").then_some(Root { id, device, directory })
-    };
-    text.split(|&byte| byte == b'\n').filter_map(at_root).next_back()
+/// The last mount at `/`: it covers those before it.
+fn root(text: &[u8]) -> Option<Line<'_>> {
+    lines(text).filter(|line| line.point == b"/").last()
 }
 
 #[cfg(test)]

@@ -5,9 +5,8 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use procfs::process::MountInfo;
-
 use super::{Finding, Sources};
+use crate::host::mountinfo::{self, Line};
 
 const MOUNTINFO: &str = "/proc/self/mountinfo";
 
@@ -23,12 +22,12 @@ pub struct CgroupMount {
 }
 
 struct Mount {
-    id: i32,
+    id: u64,
     /// The mount it stands on.
-    parent: i32,
-    kind: String,
+    parent: u64,
+    kind: Vec<u8>,
     /// Directory of the file system that is mounted; `/..` where that is above our namespace's root.
-    root: String,
+    root: Vec<u8>,
     point: PathBuf,
 }
 
@@ -37,18 +36,15 @@ pub(super) struct Mounts(io::Result<Vec<Mount>>);
 
 impl Mounts {
     pub(super) fn read(sources: &Sources) -> Self {
-        // One line that does not parse costs that line: procfs's own reader would give up on the whole file.
         Self(sources.read(MOUNTINFO).map(|text| {
-            text.lines()
-                .filter_map(|line| MountInfo::from_line(line).ok())
-                .map(|mount| Mount {
-                    id: mount.mnt_id,
-                    parent: mount.pid,
-                    kind: mount.fs_type,
-                    root: mount.root,
-                    point: unescape(&mount.mount_point),
-                })
-                .collect()
+            let mount = |line: Line<'_>| Mount {
+                id: line.id,
+                parent: line.parent,
+                kind: line.kind.to_vec(),
+                root: line.directory.to_vec(),
+                point: PathBuf::from(OsString::from_vec(mountinfo::unescape(line.point))),
+            };
+            mountinfo::lines(text.as_bytes()).map(mount).collect()
         }))
     }
 
@@ -59,7 +55,7 @@ impl Mounts {
 
     /// Mounts of a kind that can be reached: `mountinfo` lists those under another mount too.
     fn of(&self, kind: &str) -> impl Iterator<Item = &Mount> {
-        self.0.iter().flatten().filter(move |mount| mount.kind == kind && !self.is_covered(mount))
+        self.0.iter().flatten().filter(move |mount| mount.kind == kind.as_bytes() && !self.is_covered(mount))
     }
 
     /// Whether something is mounted over a mount, or over a directory between it and one that it stands on.
@@ -92,8 +88,8 @@ impl Mounts {
         let hybrid = self.of("cgroup").next().is_some();
         // Seen from a cgroup namespace of its own, the host's root is above `/`.
         let is_whole = |mount: &Mount| match initial_namespace {
-            Some(false) => mount.root.starts_with("/.."),
-            _ => mount.root == "/",
+            Some(false) => mount.root.starts_with(b"/.."),
+            _ => mount.root == b"/",
         };
         let best = self
             .of("cgroup2")
@@ -152,27 +148,4 @@ impl Mounts {
 
 fn unreadable_mounts(name: &'static str, error: &io::Error) -> Finding {
     Finding::could_not_tell(name, format!("{MOUNTINFO} cannot be read: {error}"), "mount -t proc proc /proc")
-}
-
-/// `mountinfo` writes space, tab, line feed and backslash as three octal digits; procfs leaves them so.
-fn unescape(path: &Path) -> PathBuf {
-    let mut rest = path.as_os_str().as_encoded_bytes();
-    let mut out = Vec::with_capacity(rest.len());
-    while let [first, tail @ ..] = rest {
-        let digits = match rest {
-            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => Some((a, b, c)),
-            _ => None,
-        };
-        match digits {
-            Some((a, b, c)) => {
-                out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
-                rest = tail.get(3..).unwrap_or_default();
-            }
-            None => {
-                out.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    PathBuf::from(OsString::from_vec(out))
 }
