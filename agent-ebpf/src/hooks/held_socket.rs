@@ -5,7 +5,8 @@
 //! the descriptor is taken for who connected, and of several the one that the walk comes to first.
 //!
 //! What was accepted is no connection of this host's: such a socket is a copy of its listener, and so has that one's
-//! limit of waiting connections (`sk_max_ack_backlog`), of which a socket that connects has none.
+//! limit of waiting connections (`sk_max_ack_backlog`), of which a socket that connects has none unless it had listened
+//! before. The ladder says what that mistakes.
 
 use agent_common::counters::{Counter, Family};
 use agent_common::records::{ConnectRecord, hook, kind, outcome};

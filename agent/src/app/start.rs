@@ -249,7 +249,7 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         .map_err(StartError::Inventory)?;
     pipeline.processes().seed(found);
     if let Err(error) = sensor.tell_held() {
-        tracing::warn!(%error, "which processes hold credentials open since before cannot be told");
+        tracing::warn!(%error, "not all credentials and connections that were open before the start can be told");
     }
     let mut waiting = Vec::new();
     let mut record = Vec::new();

@@ -171,6 +171,9 @@ pub const LADDER: &[Capability] = &[
                 "MPTCP connections that were made before the start are not seen",
                 "of a connection made before the start, who has it is taken for who made it",
                 "connections that an io_uring or a message under way alone holds at the start are not seen",
+                "of what was connected before the start, an accepted connection is known by its socket's backlog: one \
+                 accepted with a backlog of 0 is taken for made, one made by a socket that had listened before is not \
+                 seen",
             ],
         }],
     },

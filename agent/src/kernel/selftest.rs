@@ -189,17 +189,23 @@ fn failed(act: &str) -> impl Fn(io::Error) -> String {
     move |error| format!("the self-test could not {act}: {error}")
 }
 
-/// Runs a child: its fork, exec and exit must be told.
-pub(super) fn process_life(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+/// Runs our own executable to its end; its pid.
+fn run_itself(stdin: Stdio) -> Result<u32, String> {
     let mut child = Command::new("/proc/self/exe")
         .arg("--version")
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .map_err(failed("run /proc/self/exe --version"))?;
     let pid = child.id();
     child.wait().map_err(failed("wait for its child"))?;
+    Ok(pid)
+}
+
+/// Runs a child: its fork, exec and exit must be told.
+pub(super) fn process_life(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    let pid = run_itself(Stdio::null())?;
     let fork = records
         .find::<ForkRecord>(kind::FORK, |fork| fork.child_tgid == pid && own.is(&fork.actor))
         .ok_or_else(|| no_record("a fork"))?;

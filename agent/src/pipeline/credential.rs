@@ -53,10 +53,14 @@ pub(super) struct Acquisitions {
 }
 
 impl Acquisitions {
+    /// Whether that is still within the start.
+    fn is_start(&mut self, time: BootTime) -> bool {
+        time.since_ns(*self.first.get_or_insert(time)) <= START_NS
+    }
+
     /// Whether the process has acquired the file before; from now on it has.
     fn is_known(&mut self, time: BootTime, process: ProcessKey, file: InodeKey) -> bool {
-        let first = *self.first.get_or_insert(time);
-        if time.since_ns(first) > START_NS {
+        if !self.is_start(time) {
             self.seen = HashSet::new();
             return false;
         }
@@ -105,7 +109,7 @@ impl Pipeline {
     /// Whether a child of the agent has done it: it has some for its self-test alone, in which the name of its executable is
     /// a rule.
     fn is_of_self_test(&mut self, time: BootTime, open: &FileOpen) -> bool {
-        let Some(own) = self.own else { return false };
+        let Some(own) = self.own.filter(|_| self.acquisitions.is_start(time)) else { return false };
         self.table.process_of(&open.actor, time).parent.is_some_and(|parent| parent.pid == own)
     }
 

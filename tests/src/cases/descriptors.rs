@@ -90,7 +90,7 @@ fn held(setting: &Setting) -> Outcome {
     for (key, value) in deed.target.iter().chain(&deed.facts) {
         ensure(found.get(key) == Some(value), || format!("{key} should be {value}: {}", found.brief()))?;
     }
-    ensure(found.text("origin") != "observed", || {
+    ensure(found.text("origin") == "inventoried", || {
         format!("the process was there before: {}", found.brief())
     })?;
     let told = session.stop(setting)?;

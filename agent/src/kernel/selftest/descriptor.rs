@@ -7,14 +7,13 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
 
 use agent_common::records::{ConnectRecord, FileRecord, acquired, kind};
 use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use super::{Own, Records, failed, no_record};
+use super::{Own, Records, failed, no_record, run_itself};
 
 fn own_executable() -> Result<(File, u64), String> {
     let path = std::env::current_exe().map_err(failed("find its own executable"))?;
@@ -66,15 +65,7 @@ fn send_to_self(file: &File) -> io::Result<()> {
 /// Has a child inherit it.
 pub(in super::super) fn credential_inherited(records: &mut Records<'_>) -> Result<(), String> {
     let (file, inode) = own_executable()?;
-    let mut child = Command::new("/proc/self/exe")
-        .arg("--version")
-        .stdin(file)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(failed("run /proc/self/exe --version"))?;
-    let pid = child.id();
-    child.wait().map_err(failed("wait for its child"))?;
+    let pid = run_itself(file.into())?;
     told(records, acquired::INHERITED, inode, "a descriptor that was inherited", |told| {
         told.actor.tgid == pid
     })
