@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::acts::Measured;
 use crate::harness::agent::{Agent, Options};
-use crate::harness::child::Running;
+use crate::harness::child::Captured;
 use crate::harness::event::Event;
 use crate::harness::ledger::{DROPS, FAMILIES, equal};
 use crate::harness::setting::{Rung, Setting};
@@ -66,7 +66,7 @@ fn act(setting: &Setting, directory: &Path, times: u32) -> Outcome<Measured> {
     let mut command = Command::new(&setting.me);
     command.args(["act", "measure", "--directory"]).arg(directory);
     command.args(["--times", &times.to_string()]);
-    let finished = Running::start(&mut command)?.finish(setting.limit)?.well()?;
+    let finished = Captured::start(&mut command)?.finish(setting.limit)?.well()?;
     serde_json::from_str(&finished.stdout).during("read the times")
 }
 

@@ -13,7 +13,7 @@ use crate::harness::event::Event;
 use crate::harness::gaps;
 use crate::harness::scene::{Known, Scene};
 use crate::harness::session::{Session, no_such_rung};
-use crate::harness::setting::{Rung, Setting};
+use crate::harness::setting::{LIMIT, Rung, Setting};
 use crate::outcome::{During, Outcome, Verdict, ensure, failed};
 
 #[derive(Args)]
@@ -75,16 +75,27 @@ fn prepare(args: &RunArgs) -> Outcome<Setting> {
     Setting::prepare(args.telltale.as_deref(), args.rung)
 }
 
+/// So many tests in a row that waited in vain say that all others would.
+const IN_VAIN: u32 = 3;
+
 #[derive(Default)]
 struct Tally {
     passed: u64,
     failed: u64,
     skipped: u64,
+    /// Tests in a row that failed after waiting for as long as any may.
+    in_vain: u32,
 }
 
 impl Tally {
     fn count(&mut self, name: &str, begun: Instant, outcome: Outcome) {
-        let took = begun.elapsed().as_secs_f64();
+        let took = begun.elapsed();
+        match &outcome {
+            Err(Verdict::Failed(_)) if took >= LIMIT => self.in_vain += 1,
+            Ok(()) | Err(Verdict::Failed(_)) => self.in_vain = 0,
+            Err(Verdict::Skipped(_)) => {}
+        }
+        let took = took.as_secs_f64();
         match outcome {
             Ok(()) => {
                 self.passed += 1;
@@ -102,6 +113,28 @@ impl Tally {
     }
 }
 
+/// Runs tests one after the other. Where what they need no longer works, each would wait for as long as it may, and all
+/// together for hours: those that are left are then one failure.
+fn each<'a>(
+    tally: &mut Tally,
+    label: &str,
+    cases: &[&'a Case],
+    mut run: impl FnMut(&'a Case) -> Option<Outcome>,
+) {
+    tally.in_vain = 0;
+    for (at, case) in cases.iter().enumerate() {
+        let begun = Instant::now();
+        let Some(outcome) = run(case) else { continue };
+        tally.count(&format!("{}{label}", case.name), begun, outcome);
+        if tally.in_vain == IN_VAIN {
+            let left = cases.len() - at - 1;
+            let text = format!("{left} tests were not run: {IN_VAIN} in a row had waited in vain");
+            tally.count(&format!("others{label}"), Instant::now(), failed(text));
+            return;
+        }
+    }
+}
+
 fn all(setting: &Setting, cases: &[Case], sessions: Sessions, tally: &mut Tally) {
     let shared: Vec<&Case> = cases.iter().filter(|case| matches!(case.run, Run::Shared(_))).collect();
     if !shared.is_empty() {
@@ -114,18 +147,12 @@ fn all(setting: &Setting, cases: &[Case], sessions: Sessions, tally: &mut Tally)
             }
         }
     }
-    let own = cases.iter().filter_map(|case| match &case.run {
-        Run::Own(run) => Some((case, run)),
-        Run::Shared(_) | Run::Last(_) => None,
+    let own = cases.iter().filter(|case| matches!(case.run, Run::Own(_)));
+    let last = cases.iter().filter(|case| matches!(case.run, Run::Last(_)));
+    each(tally, "", &own.chain(last).collect::<Vec<_>>(), |case| match &case.run {
+        Run::Own(run) | Run::Last(run) => Some(run(setting)),
+        Run::Shared(_) => None,
     });
-    let last = cases.iter().filter_map(|case| match &case.run {
-        Run::Last(run) => Some((case, run)),
-        Run::Shared(_) | Run::Own(_) => None,
-    });
-    for (case, run) in own.chain(last) {
-        let begun = Instant::now();
-        tally.count(&case.name, begun, run(setting));
-    }
 }
 
 /// Runs the tests that share a session, on a rung or on the best one; which that was.
@@ -152,16 +179,14 @@ fn on_rung(setting: &Setting, cases: &[&Case], rung: Option<Rung>, tally: &mut T
     let label = found.map_or(label(rung), Rung::name);
     tally.count(&format!("session[{label}]"), begun, rung_is(&session, found, rung.or(setting.rung)));
     let mut known = Vec::new();
-    for case in cases {
-        let Run::Shared(run) = &case.run else { continue };
-        let begun = Instant::now();
-        let outcome = Scene::new(setting, &session, &gaps, &case.name).and_then(|mut scene| {
+    each(tally, &format!("[{label}]"), cases, |case| {
+        let Run::Shared(run) = &case.run else { return None };
+        Some(Scene::new(setting, &session, &gaps, &case.name).and_then(|mut scene| {
             let outcome = run(&mut scene).and_then(|()| scene.check());
             known.push((case.name.clone(), scene.known()));
             outcome
-        });
-        tally.count(&format!("{}[{label}]", case.name), begun, outcome);
-    }
+        }))
+    });
     let begun = Instant::now();
     tally.count(&format!("session-end[{label}]"), begun, end(setting, session, &known));
     found

@@ -2,6 +2,7 @@
 //! fails.
 
 use std::{
+    cell::Cell,
     fs::{self, File},
     io::{self, IsTerminal, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
@@ -21,6 +22,9 @@ const ALIVE_EVERY: Duration = Duration::from_secs(60);
 const TAIL_BYTES: u64 = 8 * 1024;
 /// How many lines of a log an error shows.
 const TAIL_LINES: usize = 40;
+/// How much of a log is looked through at once for failures, and how much of one is shown.
+const FAILURES_BYTES: u64 = 1 << 20;
+const FAILURE_CHARS: usize = 400;
 
 /// A command that has ended.
 #[derive(Debug)]
@@ -145,7 +149,7 @@ fn read_tail(log: &Path) -> String {
 /// The one line about a running command.
 enum Line {
     Terminal { bar: ProgressBar, label: String },
-    Plain { label: String, said: std::cell::Cell<Duration> },
+    Plain { label: String, said: Cell<Duration>, failures_to: Cell<u64> },
 }
 
 impl Line {
@@ -153,7 +157,7 @@ impl Line {
         let label = label.to_owned();
         if !io::stderr().is_terminal() {
             eprintln!("  {label} …");
-            return Self::Plain { label, said: Duration::ZERO.into() };
+            return Self::Plain { label, said: Duration::ZERO.into(), failures_to: Cell::new(0) };
         }
         let style = ProgressStyle::with_template("  {spinner} {wide_msg} {elapsed}");
         let bar = ProgressBar::new_spinner();
@@ -169,9 +173,13 @@ impl Line {
                 Some(last) => bar.set_message(format!("{label}: {last}")),
                 None => bar.set_message(label.clone()),
             },
-            Self::Plain { label, said } => {
+            Self::Plain { label, said, failures_to } => {
                 if elapsed.saturating_sub(said.get()) >= ALIVE_EVERY {
                     said.set(elapsed);
+                    // Whoever ends a run that takes too long should know by then what went wrong.
+                    let (failures, to) = failures(log, failures_to.get());
+                    failures_to.set(to);
+                    failures.iter().for_each(|line| eprintln!("  {label}: {line}"));
                     let last = last_line(&read_tail(log)).unwrap_or_default();
                     eprintln!("  {label}: {} so far: {last}", seconds(elapsed));
                 }
@@ -184,6 +192,28 @@ impl Line {
             bar.finish_and_clear();
         }
     }
+}
+
+/// The lines of a log from a position on by which a test program says that a test failed, each with the line below it;
+/// and the position to go on from.
+fn failures(log: &Path, from: u64) -> (Vec<String>, u64) {
+    let mut bytes = Vec::new();
+    let read = File::open(log).and_then(|mut file| {
+        file.seek(SeekFrom::Start(from))?;
+        file.take(FAILURES_BYTES).read_to_end(&mut bytes)
+    });
+    // What is not a whole line yet is for the next time.
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let whole = if whole == 0 && bytes.len() as u64 == FAILURES_BYTES { bytes.len() } else { whole };
+    bytes.truncate(if read.is_ok() { whole } else { 0 });
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let failed = lines.iter().enumerate().filter(|(_, line)| line.starts_with("FAILED "));
+    let shown = failed.map(|(at, line)| {
+        let why = lines.get(at + 1).filter(|line| line.starts_with("  ")).copied().unwrap_or_default();
+        format!("{line}{why}").chars().filter(|c| !c.is_control()).take(FAILURE_CHARS).collect()
+    });
+    (shown.collect(), from + bytes.len() as u64)
 }
 
 fn last_line(text: &str) -> Option<String> {
@@ -221,6 +251,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = run("a step", &mut Command::new("/nonexistent/tool"), &dir.path().join("log"));
         assert!(error.unwrap_err().to_string().contains("cannot start /nonexistent/tool"));
+    }
+
+    #[test]
+    fn failures_are_found_once_and_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        fs::write(&log, "ok       a  0.1 s\nFAILED   b  1 s\n  no event\n  of 3\nFAILED   c").unwrap();
+        let (found, to) = failures(&log, 0);
+        assert_eq!(found, ["FAILED   b  1 s  no event"]);
+        assert_eq!(failures(&log, to), (Vec::new(), to));
+        fs::write(&log, fs::read_to_string(&log).unwrap() + "  2 s\nok       d  0.1 s\n").unwrap();
+        assert_eq!(failures(&log, to).0, ["FAILED   c  2 s"]);
+        assert_eq!(failures(Path::new("/nonexistent/log"), 7), (Vec::new(), 7));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::interrupt;
 use crate::acts::{self, Loaded};
-use crate::harness::child::Running;
+use crate::harness::child::Captured;
 use crate::harness::places;
 use crate::harness::setting::{CREDENTIALS, Setting};
 use crate::harness::who;
@@ -73,7 +73,7 @@ pub(super) enum Opened<'a> {
 /// A process that waits for its moment, or acts.
 #[derive(Debug)]
 pub(super) struct Generator {
-    running: Running,
+    running: Captured,
 }
 
 impl Generator {
@@ -125,7 +125,7 @@ impl Generator {
                 command.pre_exec(move || fs::write(&procs, "0"));
             }
         }
-        Ok(Self { running: Running::start(&mut command)? })
+        Ok(Self { running: Captured::start(&mut command)? })
     }
 
     /// Its process.
@@ -136,7 +136,6 @@ impl Generator {
     /// What it did, once it has.
     pub(super) fn finish(self, limit: Duration) -> Outcome<Loaded> {
         let deadline = Instant::now() + limit;
-        // Its output is one line: it fits into the pipe.
         while self.running.wait_exit(LOOK).is_err() {
             interrupt::check()?;
             if Instant::now() >= deadline {

@@ -17,7 +17,7 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 use super::rate::pause;
 use super::usage::Usage;
 use crate::harness::agent::{Agent, Options};
-use crate::harness::child::{self, Running};
+use crate::harness::child::{self, Captured, Running};
 use crate::harness::setting::{LIMIT, Setting};
 use crate::harness::stream::Stream;
 use crate::outcome::{During, Outcome, failed};
@@ -110,8 +110,7 @@ pub(super) struct Watcher {
 
 impl Watcher {
     fn start(mut command: Command, ready: Option<&str>) -> Outcome<Self> {
-        let mut process = Running::start(&mut command)?;
-        let (stdout, stderr) = process.outputs()?;
+        let (process, stdout, stderr) = Running::start(&mut command)?;
         let messages = Stream::reading("a peer", stderr, |line| line);
         let told = Arc::new(AtomicU64::new(0));
         let counted = told.clone();
@@ -217,7 +216,7 @@ fn auditd(setting: &Setting, credential: &Path) -> Outcome<Watcher> {
     let daemon = child::find("auditd").during("not installed")?;
     let auditctl = child::find("auditctl").during("not installed")?;
     let ask = |arguments: &[&str]| -> Outcome<String> {
-        let finished = Running::start(Command::new(&auditctl).args(arguments))?.finish(LIMIT)?;
+        let finished = Captured::start(Command::new(&auditctl).args(arguments))?.finish(LIMIT)?;
         let text = format!("{}{}", finished.stdout, finished.stderr);
         if finished.status.success() {
             Ok(text)
@@ -256,7 +255,7 @@ fn auditd(setting: &Setting, credential: &Path) -> Outcome<Watcher> {
 impl Audit {
     fn ask(&self, arguments: &[&str]) {
         // On the way out: what cannot be put back cannot be mended here either.
-        let asked = Running::start(Command::new(&self.auditctl).args(arguments));
+        let asked = Captured::start(Command::new(&self.auditctl).args(arguments));
         let _ = asked.and_then(|running| running.finish(LIMIT));
     }
 

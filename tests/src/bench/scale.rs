@@ -6,7 +6,6 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,7 +21,7 @@ use super::session::Session;
 use super::usage::map_bytes;
 use super::{Common, NotRun, interrupt, progress, tell};
 use crate::acts::{Loaded, boot_ns};
-use crate::harness::child::{self, Running};
+use crate::harness::child::{self, Captured};
 use crate::harness::places;
 use crate::harness::setting::{CREDENTIALS, Setting};
 use crate::outcome::{During, Outcome, Verdict, failed};
@@ -92,7 +91,7 @@ struct Against {
 struct Made {
     arguments: Vec<OsString>,
     files: Option<PathBuf>,
-    _crowd: Option<Running>,
+    _crowd: Option<Captured>,
 }
 
 pub(super) fn run(args: &ScaleArgs) -> Outcome {
@@ -223,7 +222,9 @@ impl Measuring<'_> {
                 }
                 Ok(Made { files: Some(directory), ..Made::default() })
             }
-            Thing::Processes => Ok(Made { _crowd: Some(crowd(&self.program, size)?), ..Made::default() }),
+            Thing::Processes => {
+                Ok(Made { _crowd: Some(crowd(&self.program, size, self.setting.limit)?), ..Made::default() })
+            }
             Thing::Identities => Ok(Made::default()),
         }
     }
@@ -272,17 +273,16 @@ fn rules(numbers: Range<u32>) -> String {
 }
 
 /// So many processes that do nothing, once they are there.
-fn crowd(program: &Path, size: u32) -> Outcome<Running> {
+fn crowd(program: &Path, size: u32, limit: Duration) -> Outcome<Captured> {
     let mut command = Command::new(program);
     command.args(["act", "crowd", "--processes"]).arg(size.to_string());
-    let mut running = Running::start(&mut command)?;
-    let (stdout, _stderr) = running.outputs()?;
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line).during("wait for a crowd")?;
-    if line.is_empty() {
-        return failed(format!("{size} processes cannot be had: is a limit reached (ulimit -u, pid_max)?"));
-    }
-    Ok(running)
+    let crowd = Captured::start(&mut command)?;
+    let advice = || format!("{size} processes cannot be had: is a limit reached (ulimit -u, pid_max)?");
+    crowd
+        .stdout
+        .wait("that all are there", 0, limit, |_| Some(()))
+        .map_err(|verdict| verdict.during(advice()))?;
+    Ok(crowd)
 }
 
 #[cfg(test)]

@@ -105,8 +105,7 @@ impl Session {
         interrupt::check()?;
         let mut collect = Command::new(&setting.telltale);
         collect.args(["collect", "--json", "--listen", "127.0.0.1:0"]);
-        let mut running = Running::start(&mut collect)?;
-        let (stdout, stderr) = running.outputs()?;
+        let (running, stdout, stderr) = Running::start(&mut collect)?;
         let messages = Stream::reading("the collector", stderr, |line| line);
         let collector = Process { pid: running.pid(), running: Some(running), messages };
         let reader = Reader::reading(stdout);
@@ -116,8 +115,7 @@ impl Session {
         let options = Options { collector: Some(port), ..Options::default() };
         let mut run = Agent::command(setting, &options);
         run.arg("--quiet").args(arguments).env("RUNTIME_DIRECTORY", setting.scratch.path());
-        let mut running = Running::start(&mut run)?;
-        let (_stdout, stderr) = running.outputs()?;
+        let (running, _quiet, stderr) = Running::start(&mut run)?;
         let messages = Stream::reading("the agent", stderr, |line| line);
         let agent = Process { pid: running.pid(), running: Some(running), messages };
         let mut session = Self { agent, collector, port, reader, rung: None };

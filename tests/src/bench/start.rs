@@ -68,8 +68,7 @@ fn measure(setting: &Setting, run: u32, credential: &Path) -> Outcome<Line> {
     let mut command = Agent::command(setting, &Options::default());
     command.env("RUNTIME_DIRECTORY", setting.scratch.path());
     let begun = Instant::now();
-    let mut agent = Running::start(&mut command)?;
-    let (stdout, stderr) = agent.outputs()?;
+    let (mut agent, stdout, stderr) = Running::start(&mut command)?;
     let (reader, messages) = (Reader::reading(stdout), Stream::reading("the agent", stderr, |line| line));
     let deadline = begun + setting.limit;
     let mut ready = None;

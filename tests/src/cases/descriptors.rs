@@ -1,11 +1,10 @@
 //! Descriptors of credentials that a process has not opened itself: each is one event of whoever has it then.
 
-use std::io::{BufRead, BufReader};
 use std::process::Command;
 
 use super::{Case, own, shared};
 use crate::harness::agent::Options;
-use crate::harness::child::Running;
+use crate::harness::child::Captured;
 use crate::harness::event::Event;
 use crate::harness::expect::Deed;
 use crate::harness::places;
@@ -63,10 +62,9 @@ fn held(setting: &Setting) -> Outcome {
     let start = || -> Outcome<_> {
         let mut command = Command::new(&setting.me);
         command.args(["act", "obtain", "--way", "hold", "--path"]).arg(&path);
-        let (mut holder, held) = Running::start_held(&mut command)?;
-        let mut line = String::new();
-        BufReader::new(holder.outputs()?.0).read_line(&mut line)?;
-        let deed: Deed = serde_json::from_str(&line).during("read what is held")?;
+        let (holder, held) = Captured::start_held(&mut command)?;
+        let read = |line: &String| Some(serde_json::from_str::<Deed>(line));
+        let deed = holder.stdout.wait("what is held", 0, setting.limit, read)?.during("read what is held")?;
         Ok((holder, held, deed))
     };
     let (before, held_before, deed) = start()?;
@@ -83,9 +81,8 @@ fn held(setting: &Setting) -> Outcome {
     })?;
     session.settle(setting)?;
     drop((held_before, held_after));
-    for mut holder in [before, after] {
-        let ended = holder.reap(setting.limit)?;
-        ensure(ended.success(), || format!("a holder ended with {ended}"))?;
+    for holder in [before, after] {
+        holder.finish(setting.limit)?.well()?;
     }
     for (key, value) in deed.target.iter().chain(&deed.facts) {
         ensure(found.get(key) == Some(value), || format!("{key} should be {value}: {}", found.brief()))?;

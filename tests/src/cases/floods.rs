@@ -5,7 +5,7 @@ use std::process::Command;
 use super::{Case, own};
 use crate::acts::Counts;
 use crate::harness::agent::Options;
-use crate::harness::child::Running;
+use crate::harness::child::Captured;
 use crate::harness::event::Event;
 use crate::harness::ledger::{FAMILIES, equal};
 use crate::harness::places;
@@ -41,7 +41,7 @@ fn others_are_told(setting: &Setting) -> Outcome {
         command.args(["act", "flood", "--path"]).arg(file).arg("--to").arg(server.address.to_string());
         command.args(["--opens", &opens.to_string(), "--connects", &connects.to_string()]);
         command.args(rate.map(|rate| format!("--rate={rate}")));
-        Running::start(&mut command)
+        Captured::start(&mut command)
     };
     let floods = [act(flooded, FLOOD_OPENS, 0, None)?, act(flooded, 0, FLOOD_CONNECTS, None)?];
     for flood in &floods {
@@ -50,7 +50,7 @@ fn others_are_told(setting: &Setting) -> Outcome {
             (event.pid() == Some(pid)).then_some(())
         })?;
     }
-    let counts = |running: Running| -> Outcome<Counts> {
+    let counts = |running: Captured| -> Outcome<Counts> {
         let finished = running.finish(setting.patience())?.well()?;
         serde_json::from_str(&finished.stdout).during("read what was done")
     };

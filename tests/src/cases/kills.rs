@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::{Case, own};
 use crate::harness::agent::{Agent, Options};
-use crate::harness::child::Running;
+use crate::harness::child::Captured;
 use crate::harness::collector::Collector;
 use crate::harness::event::Event;
 use crate::harness::ledger::equal;
@@ -36,7 +36,7 @@ pub(super) fn cases() -> Vec<Case> {
 /// A process that opens and connects until it is dropped.
 struct Load {
     _server: Server,
-    running: Running,
+    running: Captured,
 }
 
 impl Load {
@@ -47,7 +47,7 @@ impl Load {
         let mut command = Command::new(&setting.me);
         command.args(["act", "flood", "--path"]).arg(&file).arg("--to").arg(server.address.to_string());
         command.args(["--opens", ENDLESS, "--connects", ENDLESS, "--rate", RATE]);
-        Ok(Self { _server: server, running: Running::start(&mut command)? })
+        Ok(Self { _server: server, running: Captured::start(&mut command)? })
     }
 }
 

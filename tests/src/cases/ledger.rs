@@ -5,7 +5,7 @@ use std::process::Command;
 use super::{Case, own};
 use crate::acts::Counts;
 use crate::harness::agent::Options;
-use crate::harness::child::Running;
+use crate::harness::child::Captured;
 use crate::harness::event::Event;
 use crate::harness::ledger::equal;
 use crate::harness::places;
@@ -42,7 +42,7 @@ impl Flood {
         let mut command = Command::new(&setting.me);
         command.args(["act", "flood", "--path"]).arg(&file).arg("--to").arg(server.address.to_string());
         command.args(["--opens", &OPENS.to_string(), "--connects", &CONNECTS.to_string()]);
-        let finished = Running::start(&mut command)?.finish(setting.patience())?.well()?;
+        let finished = Captured::start(&mut command)?.finish(setting.patience())?.well()?;
         let mut counted: Counts =
             serde_json::from_str(&finished.stdout).during("read the generator's count")?;
         counted.opens += session.settle_by_opens(setting, &file)?;

@@ -7,7 +7,7 @@ use std::process::Command;
 use super::{Case, own};
 use crate::acts::{ReuseReport, Touch};
 use crate::harness::agent::Options;
-use crate::harness::child::Running;
+use crate::harness::child::Captured;
 use crate::harness::claim;
 use crate::harness::event::Event;
 use crate::harness::places;
@@ -71,7 +71,7 @@ fn pid_reuse(setting: &Setting) -> Outcome {
         command.args(["act", "reuse", "--directory"]).arg(&directory);
         command.args(["--processes", &each.to_string(), "--every", &EVERY.to_string()]);
         command.args(["--first", &(number * each).to_string()]);
-        Running::start(&mut command)
+        Captured::start(&mut command)
     };
     let running = (0..GENERATORS).map(generator).collect::<Outcome<Vec<_>>>()?;
     // One after the other is waited for; they run at the same time, and print less than a pipe's reader takes.

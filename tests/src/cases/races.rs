@@ -5,7 +5,7 @@ use std::process::Command;
 use super::{Case, own};
 use crate::acts::Reached;
 use crate::harness::agent::Options;
-use crate::harness::child::Running;
+use crate::harness::child::Captured;
 use crate::harness::event::Event;
 use crate::harness::ledger::equal;
 use crate::harness::session::Session;
@@ -30,7 +30,7 @@ fn race(setting: &Setting, of: &str) -> Outcome<Reached> {
     let mut command = Command::new(&setting.me);
     command.args(["act", "race", "--of", of, "--credentials", CREDENTIALS, "--tries", TRIES]);
     let finished =
-        Running::start(command.arg("--directory").arg(directory))?.finish(setting.patience())?.well()?;
+        Captured::start(command.arg("--directory").arg(directory))?.finish(setting.patience())?.well()?;
     serde_json::from_str(&finished.stdout).during("read what was reached")
 }
 

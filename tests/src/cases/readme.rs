@@ -5,7 +5,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use super::{Case, own};
-use crate::harness::child::{self, Running};
+use crate::harness::child::{self, Captured, Running};
 use crate::harness::places;
 use crate::harness::setting::Setting;
 use crate::harness::stream::Stream;
@@ -48,8 +48,7 @@ fn printed(setting: &Setting) -> Outcome<Option<String>> {
     let home = setting.path("home");
     let credential = home.join(".aws/credentials");
     places::write(&credential, "secret\n")?;
-    let mut running = Running::start(Command::new(&setting.telltale).arg("run"))?;
-    let (stdout, stderr) = running.outputs()?;
+    let (mut running, stdout, stderr) = Running::start(Command::new(&setting.telltale).arg("run"))?;
     let events = Stream::reading("the agent", stdout, |line| line);
     let messages = Stream::reading("the agent", stderr, |line| line);
     let started = |line: &String| line.ends_with(": start").then_some(());
@@ -57,7 +56,7 @@ fn printed(setting: &Setting) -> Outcome<Option<String>> {
     let script = format!("cat {} > /dev/null; curl -s http://{CLOSED}/", credential.display());
     let mut shell = Command::new(child::find("sh")?);
     // The shell ends as curl does, which is refused.
-    Running::start(shell.args(["-c", &script]))?.finish(setting.limit)?;
+    Captured::start(shell.args(["-c", &script]))?.finish(setting.limit)?;
     let refused = |line: &String| line.contains(CLOSED).then_some(());
     events.wait("the refused connection", 0, setting.limit, refused)?;
     running.signal(Signal::INT)?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Case, own};
 use crate::harness::agent::{self, Options};
-use crate::harness::child::Running;
+use crate::harness::child::Captured;
 use crate::harness::event::Event;
 use crate::harness::places;
 use crate::harness::servers::{Server, V4};
@@ -32,7 +32,7 @@ fn replay(setting: &Setting) -> Outcome {
     places::write(&file, "secret\n")?;
     let (to, path) = (server.address.to_string(), file.to_string_lossy().into_owned());
     for args in [["connect", "--to", &to], ["open", "--path", &path]] {
-        Running::start(std::process::Command::new(&setting.me).arg("act").args(args))?
+        Captured::start(std::process::Command::new(&setting.me).arg("act").args(args))?
             .finish(setting.limit)?
             .well()?;
     }

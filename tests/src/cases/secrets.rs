@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Case, own};
 use crate::harness::agent::Options;
-use crate::harness::child::{self, Running};
+use crate::harness::child::{self, Captured};
 use crate::harness::event::Event;
 use crate::harness::servers::{Server, V4};
 use crate::harness::session::{Session, Told};
@@ -60,7 +60,7 @@ fn curl(setting: &Setting, server: &Server, value: &str, form: &[&str]) -> Outco
     let form = form.iter().map(|argument| argument.replace("{}", value));
     let mut command = std::process::Command::new(program);
     command.args(["-q", "--silent", "--noproxy", "*"]).args(form).arg(format!("http://{}/", server.address));
-    Ok(Running::start(&mut command)?.finish(setting.limit)?.well()?.pid)
+    Ok(Captured::start(&mut command)?.finish(setting.limit)?.well()?.pid)
 }
 
 fn nowhere(told: &Told, recording: &Path, value: &str) -> Outcome {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use super::child::{Finished, Running};
+use super::child::{Captured, Finished, Running};
 use super::event::Event;
 use super::setting::{Rung, Setting};
 use super::stream::Stream;
@@ -76,8 +76,7 @@ impl Agent {
 
     /// Starts one by a command made elsewhere.
     pub(crate) fn spawn_command(command: &mut Command) -> Outcome<Self> {
-        let mut running = Running::start(command)?;
-        let (stdout, stderr) = running.outputs()?;
+        let (running, stdout, stderr) = Running::start(command)?;
         let events = Stream::reading("the agent", stdout, Event::read);
         let messages = Stream::reading("the agent", stderr, |line| line);
         Ok(Self { running, events, messages })
@@ -152,5 +151,5 @@ impl Agent {
 
 /// Runs a command of `telltale` that ends by itself.
 pub(crate) fn command(setting: &Setting, args: &[&str]) -> Outcome<Finished> {
-    Running::start(Command::new(&setting.telltale).args(args))?.finish(setting.limit)
+    Captured::start(Command::new(&setting.telltale).args(args))?.finish(setting.limit)
 }

@@ -1,10 +1,9 @@
 //! Programs that the harness starts, and ends whatever happens.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,6 +12,7 @@ use rustix::process::{
     set_parent_process_death_signal, waitid,
 };
 
+use super::stream::Stream;
 use super::who;
 use crate::outcome::{During, Outcome, failed};
 
@@ -22,6 +22,15 @@ use crate::outcome::{During, Outcome, failed};
 pub(crate) struct Running {
     child: Child,
     name: String,
+}
+
+/// A program that runs, whose outputs are read as they come and kept.
+#[derive(Debug)]
+pub(crate) struct Captured {
+    running: Running,
+    /// Lines that it prints.
+    pub(crate) stdout: Stream<String>,
+    stderr: Stream<String>,
 }
 
 /// A program that has ended.
@@ -40,18 +49,12 @@ pub(crate) struct Finished {
 }
 
 impl Running {
-    /// Starts a program whose output is taken, with nothing to read.
-    pub(crate) fn start(command: &mut Command) -> Outcome<Self> {
-        Self::spawn(command.stdin(Stdio::null()))
-    }
-
-    /// Starts a program that may end once what is returned is dropped: it waits for the end of its input.
-    pub(crate) fn start_held(command: &mut Command) -> Outcome<(Self, ChildStdin)> {
-        let mut running = Self::spawn(command.stdin(Stdio::piped()))?;
-        match running.child.stdin.take() {
-            Some(held) => Ok((running, held)),
-            None => failed(format!("{} has no input", running.name)),
-        }
+    /// Starts a program whose outputs the caller reads from now on: one that nobody reads is written to until its pipe
+    /// is full, and then its program stands still.
+    pub(crate) fn start(command: &mut Command) -> Outcome<(Self, ChildStdout, ChildStderr)> {
+        let mut running = Self::spawn(command.stdin(Stdio::null()))?;
+        let (stdout, stderr) = running.outputs()?;
+        Ok((running, stdout, stderr))
     }
 
     fn spawn(command: &mut Command) -> Outcome<Self> {
@@ -70,8 +73,7 @@ impl Running {
         self.child.id()
     }
 
-    /// Its output, once.
-    pub(crate) fn outputs(&mut self) -> Outcome<(ChildStdout, ChildStderr)> {
+    fn outputs(&mut self) -> Outcome<(ChildStdout, ChildStderr)> {
         match (self.child.stdout.take(), self.child.stderr.take()) {
             (Some(stdout), Some(stderr)) => Ok((stdout, stderr)),
             _ => failed(format!("the output of {} was taken before", self.name)),
@@ -110,17 +112,51 @@ impl Running {
         self.wait_exit(limit)?;
         self.child.wait().during(format!("wait for {}", self.name))
     }
+}
+
+impl Captured {
+    /// Starts a program with nothing to read.
+    pub(crate) fn start(command: &mut Command) -> Outcome<Self> {
+        Self::capture(Running::spawn(command.stdin(Stdio::null()))?)
+    }
+
+    /// Starts a program that may end once what is returned is dropped: it waits for the end of its input.
+    pub(crate) fn start_held(command: &mut Command) -> Outcome<(Self, ChildStdin)> {
+        let mut running = Running::spawn(command.stdin(Stdio::piped()))?;
+        match running.child.stdin.take() {
+            Some(held) => Ok((Self::capture(running)?, held)),
+            None => failed(format!("{} has no input", running.name)),
+        }
+    }
+
+    fn capture(mut running: Running) -> Outcome<Self> {
+        let (stdout, stderr) = running.outputs()?;
+        let stdout = Stream::reading(&running.name, stdout, |line| line);
+        let stderr = Stream::reading(&running.name, stderr, |line| line);
+        Ok(Self { running, stdout, stderr })
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.running.pid()
+    }
+
+    /// As [`Running::wait_exit`].
+    pub(crate) fn wait_exit(&self, limit: Duration) -> Outcome {
+        self.running.wait_exit(limit)
+    }
 
     /// Runs it to its end.
     pub(crate) fn finish(mut self, limit: Duration) -> Outcome<Finished> {
-        let (stdout, stderr) = self.outputs()?;
-        let (stdout, stderr) = (read_all(stdout), read_all(stderr));
-        self.wait_exit(limit)?;
+        self.running.wait_exit(limit)?;
         // Still a zombie: its number and its start are still to be read.
         let (pid, start_ticks) = (self.pid(), who::start_ticks(self.pid())?);
-        let status = self.child.wait().during(format!("wait for {}", self.name))?;
-        let text = |thread: thread::JoinHandle<String>| thread.join().unwrap_or_default();
-        Ok(Finished { pid, start_ticks, status, stdout: text(stdout), stderr: text(stderr) })
+        let status = self.running.child.wait().during(format!("wait for {}", self.running.name))?;
+        let text = |lines: &Stream<String>| -> Outcome<String> {
+            lines.wait_end(limit)?;
+            Ok(lines.all().iter().map(|line| format!("{line}\n")).collect())
+        };
+        Ok(Finished { pid, start_ticks, status, stdout: text(&self.stdout)?, stderr: text(&self.stderr)? })
     }
 }
 
@@ -145,14 +181,6 @@ impl Finished {
     pub(crate) fn code(&self) -> Option<i32> {
         if self.status.signal().is_some() { None } else { self.status.code() }
     }
-}
-
-fn read_all(mut source: impl Read + Send + 'static) -> thread::JoinHandle<String> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = source.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
 }
 
 /// Finds a program as a shell would, links resolved.

@@ -31,8 +31,7 @@ impl Collector {
     pub(crate) fn start(setting: &Setting, port: u16) -> Outcome<Self> {
         let mut command = Command::new(&setting.telltale);
         command.args(["collect", "--json", "--listen"]).arg(format!("127.0.0.1:{port}"));
-        let mut running = Running::start(&mut command)?;
-        let (stdout, stderr) = running.outputs()?;
+        let (running, stdout, stderr) = Running::start(&mut command)?;
         let events = Stream::reading("the collector", stdout, Event::read);
         let messages = Stream::reading("the collector", stderr, |line| line);
         let port =

@@ -6,6 +6,14 @@ use std::sync::{Arc, OnceLock};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::stream::Item;
+
+impl Item for Event {
+    fn is_idle(&self) -> bool {
+        self.is_phase("heartbeat")
+    }
+}
+
 /// A line, as text and as what it holds: read when it is first asked for, because tests that make very many events look
 /// into few, and the program that prints them waits for its reader.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use std::process::Command;
 use rustix::fs::statfs;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use super::child::{self, Running};
+use super::child::{self, Captured};
 use super::setting::LIMIT;
 use crate::outcome::{During, Outcome, failed, skipped};
 
@@ -74,13 +74,15 @@ impl Places {
         let made = (|| -> Outcome {
             fs::File::create(&image)?.set_len(64 << 20)?;
             fs::create_dir(&target)?;
-            let made = Running::start(
+            let made = Captured::start(
                 Command::new(child::find("mke2fs")?).args(["-q", "-F", "-t", "ext4"]).arg(&image),
             );
             made?.finish(LIMIT)?.well()?;
-            Running::start(Command::new(child::find("mount")?).args(["-o", "loop"]).args([&image, &target]))?
-                .finish(LIMIT)?
-                .well()?;
+            Captured::start(
+                Command::new(child::find("mount")?).args(["-o", "loop"]).args([&image, &target]),
+            )?
+            .finish(LIMIT)?
+            .well()?;
             Ok(())
         })();
         made.map_err(|verdict| format!("{verdict:?}"))?;

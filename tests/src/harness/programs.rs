@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::child::{self, Running};
+use super::child::{self, Captured};
 use super::setting::Setting;
 use crate::outcome::{During, Outcome, Verdict};
 
@@ -22,7 +22,7 @@ pub(crate) struct Program {
 /// All programs of this kernel, by id.
 pub(crate) fn listed(setting: &Setting) -> Outcome<BTreeMap<u64, Program>> {
     let bpftool = child::find("bpftool").map_err(|error| Verdict::Skipped(error.to_string()))?;
-    let list = Running::start(Command::new(bpftool).args(["--json", "prog", "show"]))?;
+    let list = Captured::start(Command::new(bpftool).args(["--json", "prog", "show"]))?;
     let list = list.finish(setting.limit)?.well()?;
     let programs: Vec<Value> = serde_json::from_str(&list.stdout).during("read bpftool's list")?;
     let text =

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::child::{self, Finished, Running};
+use super::child::{self, Captured, Finished};
 use super::claim::Claim;
 use super::event::Event;
 use super::expect::{Deed, Expected, Findings, compare, object};
@@ -145,14 +145,19 @@ impl<'a> Scene<'a> {
         args: &[&str],
         is_last: impl Fn(&Event) -> bool,
     ) -> Outcome<Vec<Expected>> {
-        let (running, held) = Running::start_held(&mut self.actor(args))?;
+        let (running, held) = Captured::start_held(&mut self.actor(args))?;
         let pid = running.pid();
         self.known.claim.process(pid);
         let told = |event: &Event| (event.pid() == Some(pid) && is_last(event)).then_some(());
         let waited = self.session.collector.events.wait("its last event", 0, self.setting.limit, told);
         drop(held);
         let finished = running.finish(self.setting.limit)?.well()?;
-        waited?;
+        waited.map_err(|verdict| {
+            let own =
+                self.session.collector.events.all().into_iter().filter(|event| event.pid() == Some(pid));
+            let own: Vec<String> = own.map(|event| event.brief()).collect();
+            verdict.during(format!("{} (told of it: {})", args.join(" "), own.join("\n")))
+        })?;
         self.told_by(&finished)
     }
 
@@ -187,7 +192,7 @@ impl<'a> Scene<'a> {
 
     /// Runs a program to its end; its process and descendants are the test's.
     pub(crate) fn run(&mut self, command: &mut Command) -> Outcome<Finished> {
-        let running = Running::start(command)?;
+        let running = Captured::start(command)?;
         self.known.claim.process(running.pid());
         running.finish(self.setting.limit)?.well()
     }

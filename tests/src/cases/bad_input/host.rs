@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::privileges::as_service;
 use super::{Case, code, doctor, names, own, refused, run, works};
-use crate::harness::child::Running;
+use crate::harness::child::Captured;
 use crate::harness::mounts::{self, Without};
 use crate::harness::privileges::OF_THE_SERVICE;
 use crate::harness::setting::Setting;
@@ -35,7 +35,7 @@ fn covered(mut command: Command, directories: &[&str]) -> Outcome<Command> {
 
 /// The report of `doctor`, and its exit code.
 pub(super) fn report(setting: &Setting, command: &mut Command) -> Outcome<(Value, Option<i32>)> {
-    let finished = Running::start(command)?.finish(setting.limit)?;
+    let finished = Captured::start(command)?.finish(setting.limit)?;
     names(&finished.stderr, &[])?;
     let report =
         serde_json::from_str(&finished.stdout).during(format!("read the report ({})", finished.stderr))?;

@@ -2,7 +2,7 @@
 
 use super::{Case, code, own, refused, run, sees, told};
 use crate::harness::agent::{Agent, Options};
-use crate::harness::child::Running;
+use crate::harness::child::Captured;
 use crate::harness::setting::{Rung, Setting};
 use crate::outcome::{Outcome, ensure, skipped};
 
@@ -17,7 +17,7 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn second_instance(setting: &Setting) -> Outcome {
     let first = Agent::start(setting, &Options::default())?;
-    let finished = Running::start(&mut run(setting))?.finish(setting.limit)?;
+    let finished = Captured::start(&mut run(setting))?.finish(setting.limit)?;
     told(&finished, code::SECOND_INSTANCE, &["another telltale", "stop it first"])?;
     sees(setting, &first)?;
     ensure(first.runs(), || "the first one ended".to_owned())?;

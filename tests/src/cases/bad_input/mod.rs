@@ -14,7 +14,7 @@ use std::process::Command;
 
 use super::{Case, last, own};
 use crate::harness::agent::{Agent, Options};
-use crate::harness::child::{Finished, Running};
+use crate::harness::child::{Captured, Finished};
 use crate::harness::event::Event;
 use crate::harness::leftovers;
 use crate::harness::session;
@@ -52,7 +52,7 @@ pub(super) fn cases() -> Vec<Case> {
 /// Runs a command that must refuse, quickly, with a code and words, and leave nothing behind.
 fn refused(setting: &Setting, command: &mut Command, code: i32, words: &[&str]) -> Outcome {
     let before = leftovers::loaded()?;
-    let finished = Running::start(command)?.finish(setting.limit)?;
+    let finished = Captured::start(command)?.finish(setting.limit)?;
     told(&finished, code, words)?;
     leftovers::wait_gone(setting, &before)
 }
