@@ -56,12 +56,12 @@ impl Flood {
     }
 
     fn events(&self, kind: &str) -> u64 {
-        self.told.count(|event| event.kind() == kind && self.is_ours(event))
+        self.told.count_printed(|event| event.kind() == kind && self.is_ours(event))
     }
 
     /// What others did in the families that are counted.
     fn noise(&self) -> Outcome<Noise> {
-        let others = |kind| self.told.count(|event| event.kind() == kind && !self.is_ours(event));
+        let others = |kind| self.told.count_printed(|event| event.kind() == kind && !self.is_ours(event));
         Ok(Noise {
             opens: others("credential_access") + self.told.counter("record.not_a_credential")?,
             connects: others("connection") + others("connection_end"),
@@ -81,7 +81,7 @@ fn all_told(setting: &Setting) -> Outcome {
     equal("opens", flood.counted.opens, flood.events("credential_access"))?;
     equal("connections", flood.counted.connects, flood.events("connection"))?;
     let known = |event: &Event| event.kind() == "connection" && event.text("outcome") == "established";
-    let established = flood.told.count(|event| known(event) && flood.is_ours(event));
+    let established = flood.told.count_printed(|event| known(event) && flood.is_ours(event));
     equal("established connections", flood.counted.connects, established)?;
     equal("ends", flood.counted.connects, flood.events("connection_end"))
 }
@@ -123,7 +123,7 @@ fn connects_accounted(flood: &Flood) -> Outcome {
     let lost = told.gaps("kernel", Some("connection"));
     ensure(lost > 0, || "no connection was dropped".to_owned())?;
     let unknown = |event: &Event| event.kind() == "connection" && event.text("outcome") == "unknown";
-    let without_outcome = told.count(unknown);
+    let without_outcome = told.count_printed(unknown);
     // An outcome that came last is still waited for by its attempt.
     let without_attempt =
         told.counter("join.outcome_without_attempt")? + told.counter("join.waiting_outcomes")?;

@@ -34,6 +34,11 @@ impl Told {
         self.collected.iter().filter(|event| kind(event)).count() as u64
     }
 
+    /// How many events of a kind the agent printed: also those that its queue had no room for.
+    pub(crate) fn count_printed(&self, kind: impl Fn(&Event) -> bool) -> u64 {
+        self.printed.iter().filter(|event| kind(event)).count() as u64
+    }
+
     /// What gap events tell as lost, of a stage and family.
     pub(crate) fn gaps(&self, stage: &str, family: Option<&str>) -> u64 {
         let gaps =
