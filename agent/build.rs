@@ -26,6 +26,8 @@ fn main() -> ExitCode {
             println!("cargo::rustc-env=TELLTALE_EBPF_OBJECT={}", path.display());
             let without_lsm = build_ebpf::without_lsm(&path);
             println!("cargo::rustc-env=TELLTALE_EBPF_OBJECT_WITHOUT_LSM={}", without_lsm.display());
+            let for_5_10 = build_ebpf::for_5_10(&path);
+            println!("cargo::rustc-env=TELLTALE_EBPF_OBJECT_FOR_5_10={}", for_5_10.display());
             ExitCode::SUCCESS
         }
         // cargo prints such a line as its own error and shows nothing else, so that the remedy is what is read.

@@ -7,6 +7,7 @@
 pub mod counters;
 pub mod keys;
 pub mod limits;
+pub mod nesting;
 pub mod offsets;
 pub mod records;
 pub mod rings;

@@ -48,6 +48,9 @@ pub const DESCRIPTOR_STEPS: u32 = 8_192;
 /// Steps of a walk over received messages: one for each message, control message and descriptor. A message has at most 253
 /// of these. What is walked over is the process's own memory, so it could make the walk as long as this.
 pub const MESSAGE_STEPS: u32 = 1_024;
+/// Sockets that are remembered on kernels whose tracing programs cannot reach a socket's own storage (before 5.11): beyond
+/// it the longest unused are forgotten.
+pub const SOCKETS_5_10: u32 = 16_384;
 /// Mounts crossed in one walk.
 pub const PATH_MOUNTS: u32 = 16;
 /// Bytes of the section of environment markers in an exec record.

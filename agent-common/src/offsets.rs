@@ -305,3 +305,18 @@ offsets! {
     /// `pt_regs.r10` on x86-64; on arm64 `regs`, of which it is the element 3.
     regs_fourth_argument,
 }
+
+/// Where the registers are with which a task entered the kernel: for kernels that have no helper for it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct EntryRegisters {
+    /// `task_struct.stack`: pointer to the lowest byte of its stack.
+    pub task_stack: u32,
+    /// How far from there they are.
+    pub from_stack: u32,
+}
+
+impl EntryRegisters {
+    /// Not known.
+    pub const POISONED: Self = Self { task_stack: POISON, from_stack: POISON };
+}

@@ -140,7 +140,7 @@ pub struct Header {
     pub sequence: u64,
     /// Boot time (suspend included) in ns.
     pub time_boot_ns: u64,
-    /// CPU that wrote the record.
+    /// CPU that wrote the record; from bit [`crate::nesting::LEVEL_SHIFT`] on the depth of interruption that counts it.
     pub cpu: u32,
     /// Number of the [`crate::rings::Ring`] that it was written to.
     pub ring: u32,

@@ -7,13 +7,14 @@
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use agent_common::counters::{Counter, CpuState, Family, slot};
+use agent_common::nesting::{LEVEL_SHIFT, Number};
 use agent_common::records::Header;
 use agent_common::rings::Ring;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_output};
 use aya_ebpf::maps::RingBuf;
 use aya_ebpf::maps::ring_buf::RingBufEntry;
 
-use crate::maps;
+use crate::{kernel, maps};
 
 /// An act that is to be told: it has its sequence number and is counted as attempted.
 #[derive(Clone, Copy)]
@@ -28,6 +29,8 @@ pub struct Ticket {
 
 /// Bits of a ring's number.
 const RING_BITS: u32 = 2;
+/// Bit above the flags from which on the depth stands, where there is one.
+const LEVEL_AT: u32 = 8;
 
 /// The ring wakes nobody.
 const BPF_RB_NO_WAKEUP: u64 = 1;
@@ -62,19 +65,6 @@ pub unsafe fn add_one(cell: *mut u64) {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, 1) };
 }
 
-/// Adds one atomically; the value before.
-///
-/// Sequentially consistent, for the sake of the compiler: LLVM 22 makes of a relaxed addition the instruction that does
-/// not give the old value back, even where it is used.
-///
-/// # Safety
-/// As of [`add_one`].
-#[inline(always)]
-unsafe fn take_one(cell: *mut u64) -> u64 {
-    // SAFETY: as the caller promises.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(cell, 1) }
-}
-
 /// Counts an act that a fold takes up instead of the ring.
 #[inline(always)]
 pub fn folded(family: Family) {
@@ -91,8 +81,11 @@ pub fn attempt(family: Family, ring: Ring) -> Option<Ticket> {
     if ring == Ring::Bulk {
         add(state, family, Counter::Bulk);
     }
-    // SAFETY: as in `add`; there is a number for each ring.
-    let sequence = unsafe { take_one((&raw mut (*state).sequence).cast::<u64>().add(ring as usize)) };
+    // SAFETY: as in `add`; the programs are loaded on no kernel where they may interrupt each other otherwise.
+    let Some(Number { sequence, level }) = (unsafe { kernel::take_number(state, ring) }) else {
+        add(state, family, Counter::DroppedScratch);
+        return None;
+    };
     let (drop_every, wake) =
         maps::CONTROL.get(0).map_or((0, 1), |control| (control.drop_every, control.wake));
     if drop_every != 0 && sequence % u64::from(drop_every) == 0 {
@@ -100,7 +93,13 @@ pub fn attempt(family: Family, ring: Ring) -> Option<Ticket> {
         return None;
     }
     let flags = if wake != 0 { WAKE_IF_WAITING } else { BPF_RB_NO_WAKEUP };
-    Some(Ticket { state, family, lane: flags << RING_BITS | ring as u64, sequence })
+    let lane = flags << RING_BITS | ring as u64;
+    Some(Ticket {
+        state,
+        family,
+        lane: if kernel::COUNTS_LEVELS { lane | level << LEVEL_AT } else { lane },
+        sequence,
+    })
 }
 
 /// The ring's map.
@@ -133,8 +132,14 @@ impl Ticket {
     }
 
     #[inline(always)]
+    fn level(self) -> u32 {
+        if kernel::COUNTS_LEVELS { (self.lane >> LEVEL_AT) as u32 } else { 0 }
+    }
+
+    #[inline(always)]
     fn flags(self) -> u64 {
-        self.lane >> RING_BITS
+        let flags = self.lane >> RING_BITS;
+        if kernel::COUNTS_LEVELS { flags & ((1 << (LEVEL_AT - RING_BITS)) - 1) } else { flags }
     }
 
     /// Room in the ring for a `T`, counted as dropped where there is none.
@@ -158,7 +163,7 @@ impl Ticket {
             // SAFETY: no arguments.
             time_boot_ns: unsafe { bpf_ktime_get_boot_ns() },
             // SAFETY: no arguments.
-            cpu: unsafe { bpf_get_smp_processor_id() } as u32,
+            cpu: unsafe { bpf_get_smp_processor_id() } as u32 | self.level() << LEVEL_SHIFT,
             ring: self.ring() as u32,
         }
     }

@@ -12,6 +12,7 @@ mod budget;
 mod current;
 mod emit;
 mod hooks;
+mod kernel;
 mod kstruct;
 mod lsm;
 mod maps;

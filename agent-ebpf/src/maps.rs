@@ -16,6 +16,7 @@ use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 
 use crate::hooks::Scan;
+use crate::kernel::Stored;
 
 /// Processes, cgroups, users.
 pub const BUDGET_LEVELS: u32 = 3;
@@ -172,7 +173,7 @@ pub const SOCKET_TCP_ESTABLISHED: u32 = 3;
 
 /// Freed with the socket, so bounded by the sockets that exist.
 #[btf_map]
-pub static SOCKETS: SkStorage<SocketState> = SkStorage::new();
+pub static SOCKETS: SkStorage<Stored> = SkStorage::new();
 
 /// Who asked a port 53 last.
 #[repr(C)]

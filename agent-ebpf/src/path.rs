@@ -1,8 +1,9 @@
 //! Walks from a file towards the root, over mounts, and writes what it finds as reversed paths.
 
 use agent_common::limits::{COMPONENT_BYTES, EXEC_SCRATCH_BYTES, PATH_BYTES, PATH_COMPONENTS, PATH_MOUNTS};
-use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel_str};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 
+use crate::kernel;
 use crate::kstruct::{Access, Dentry, KernfsNode, Mount, Probed, Task, Typed};
 
 /// Bits of an offset into the scratch space where a section may begin; what is written there ends before
@@ -38,7 +39,7 @@ impl Place {
     /// The root directory of a task.
     #[inline(always)]
     pub fn root_of<A: Access>(task: Task<A>) -> Self {
-        let (mount, dentry) = task.root_directory().unwrap_or((0, 0));
+        let (mount, dentry) = kernel::settled(task.root_directory());
         Self { mount, dentry }
     }
 
@@ -101,9 +102,16 @@ struct Walk {
 }
 
 /// All that a step is handed: `bpf_loop` takes a pointer to the stack alone.
-struct Scratch(*mut u8);
+pub struct Scratch(*mut u8);
 
 impl Scratch {
+    /// With the walk that is kept in this scratch space.
+    #[allow(dead_code, reason = "made anew by kernel_5_10 alone")]
+    #[inline(always)]
+    pub const fn new(scratch: *mut u8) -> Self {
+        Self(scratch)
+    }
+
     /// The walk that is kept in this scratch space.
     #[inline(always)]
     fn walk<T>(&self) -> *mut T {
@@ -134,23 +142,26 @@ pub fn write(scratch: *mut u8, start: usize, mount: u64, dentry: u64) -> Written
 /// The same as whoever has this root directory sees it.
 #[inline(always)]
 pub fn write_from(scratch: *mut u8, start: usize, mount: u64, dentry: u64, root: Place) -> Written {
-    let mut context = Scratch(scratch);
+    let Some((room, at)) = kernel::walk_room(scratch, start) else {
+        return Written { end: start, truncated: true };
+    };
+    let mut context = Scratch(room);
     let walk: *mut Walk = context.walk();
     set!(walk.mount = mount);
     set!(walk.dentry = dentry);
     set!(walk.root_mount = root.mount);
     set!(walk.root_dentry = root.dentry);
-    set!(walk.start = start as u64);
-    set!(walk.end = start as u64);
+    set!(walk.start = at as u64);
+    set!(walk.end = at as u64);
     set!(walk.complete = 0);
-    // SAFETY: the callback has the helper's signature, and the context outlives the call.
-    unsafe { bpf_loop(PATH_COMPONENTS + PATH_MOUNTS, step as *mut _, (&raw mut context).cast(), 0) };
-    Written { end: get!(walk.end) as usize & OFFSET_MASK, truncated: get!(walk.complete) == 0 }
+    kernel::repeat_path(PATH_COMPONENTS + PATH_MOUNTS, step, &raw mut context);
+    let end = kernel::walked(scratch, start, room, get!(walk.end) as usize & OFFSET_MASK);
+    Written { end, truncated: get!(walk.complete) == 0 }
 }
 
 /// One step; 1 ends the loop.
-extern "C" fn step(_index: u32, context: *mut Scratch) -> i64 {
-    // SAFETY: `bpf_loop` hands the context on that it was given.
+pub extern "C" fn step(_index: u32, context: *mut Scratch) -> i64 {
+    // SAFETY: whoever repeats it hands the context on that it was given.
     let context = unsafe { &*context };
     let walk: *mut Walk = context.walk();
     let place = Place { mount: get!(walk.mount), dentry: get!(walk.dentry) };
@@ -190,20 +201,23 @@ pub fn write_cgroup(scratch: *mut u8, start: usize) -> Written {
     let Some(node) = Task::<Typed>::current().cgroup_node() else {
         return Written { end: start, truncated: true };
     };
-    let mut context = Scratch(scratch);
+    let Some((room, at)) = kernel::walk_room(scratch, start) else {
+        return Written { end: start, truncated: true };
+    };
+    let mut context = Scratch(room);
     let walk: *mut Walk = context.walk();
     set!(walk.dentry = node.raw());
-    set!(walk.start = start as u64);
-    set!(walk.end = start as u64);
+    set!(walk.start = at as u64);
+    set!(walk.end = at as u64);
     set!(walk.complete = 0);
-    // SAFETY: as in `write`.
-    unsafe { bpf_loop(CGROUP_LEVELS, step_cgroup as *mut _, (&raw mut context).cast(), 0) };
-    Written { end: get!(walk.end) as usize & OFFSET_MASK, truncated: get!(walk.complete) == 0 }
+    kernel::repeat_cgroup(CGROUP_LEVELS, step_cgroup, &raw mut context);
+    let end = kernel::walked(scratch, start, room, get!(walk.end) as usize & OFFSET_MASK);
+    Written { end, truncated: get!(walk.complete) == 0 }
 }
 
 /// One level; 1 ends the loop.
-extern "C" fn step_cgroup(_index: u32, context: *mut Scratch) -> i64 {
-    // SAFETY: `bpf_loop` hands the context on that it was given.
+pub extern "C" fn step_cgroup(_index: u32, context: *mut Scratch) -> i64 {
+    // SAFETY: whoever repeats it hands the context on that it was given.
     let context = unsafe { &*context };
     let walk: *mut Walk = context.walk();
     let node = KernfsNode::<Probed>::from_raw(get!(walk.dentry));

@@ -10,11 +10,11 @@ use agent_common::keys::{
 };
 use agent_common::limits::{PATH_MOUNTS, RULE_ANCESTORS, RULE_NAME_BYTES, RULE_SUFFIX_BYTES};
 use agent_common::records::file_flag;
-use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel_str};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 
 use crate::kstruct::{Access, Dentry, Mount, Named, Probed, Typed, eight_bytes};
-use crate::maps;
 use crate::path::Place;
+use crate::{kernel, maps};
 
 /// Flags of `file_flag` for a file, 0 for an innocent one.
 #[inline(always)]
@@ -26,7 +26,9 @@ pub fn judge<A: Access>(key: Option<InodeKey>, mount: Mount<A>, dentry: Dentry<A
             flags |= file_flag::BY_INODE;
         }
     }
-    if by_name(mount, dentry) {
+    let by_name =
+        if kernel::LOADS { by_name(mount, dentry) } else { by_name_apart(mount.raw(), dentry.raw()) };
+    if by_name {
         flags |= file_flag::BY_NAME;
     }
     flags
@@ -80,7 +82,9 @@ fn has_rule_suffix(named: Named) -> bool {
 }
 
 /// A look at the names of a file and its directories. `bpf_loop` verifies its step once instead of once for each.
-struct Look {
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Look {
     dentry: u64,
     mount: u64,
     /// Root dentry of the mount.
@@ -90,7 +94,31 @@ struct Look {
     level: u32,
     /// Flags of the file's own name.
     own: u32,
-    candidate: u64,
+    /// Whether it is one.
+    pub candidate: u64,
+}
+
+impl Look {
+    /// Copies it field by field: the compiler does not see that it could be one copy, of which 5.10 knows less.
+    ///
+    /// # Safety
+    /// `to` must be in a map.
+    #[allow(dead_code, reason = "asked by kernel_5_10 alone")]
+    #[inline(always)]
+    pub unsafe fn copy_to(&self, to: *mut Self) {
+        let Self { dentry, mount, mount_root, root, level, own, candidate } = *self;
+        // SAFETY: as the caller promises.
+        unsafe {
+            (&raw mut (*to).dentry).write_volatile(dentry);
+            (&raw mut (*to).mount).write_volatile(mount);
+            (&raw mut (*to).mount_root).write_volatile(mount_root);
+            (&raw mut (*to).root.mount).write_volatile(root.mount);
+            (&raw mut (*to).root.dentry).write_volatile(root.dentry);
+            (&raw mut (*to).level).write_volatile(level);
+            (&raw mut (*to).own).write_volatile(own);
+            (&raw mut (*to).candidate).write_volatile(candidate);
+        }
+    }
 }
 
 /// Names that are looked at one by one where a pointer is cheap to follow. Most files lie no deeper in their mount; the
@@ -101,6 +129,12 @@ const NEAR_LEVELS: u32 = 12;
 #[inline(always)]
 pub fn by_name<A: Access>(mount: Mount<A>, dentry: Dentry<A>) -> bool {
     look(mount, dentry).unwrap_or(0) != 0
+}
+
+/// [`by_name`] as a function of its own: what it needs of the stack leaves with it.
+#[inline(never)]
+fn by_name_apart(mount: u64, dentry: u64) -> bool {
+    by_name(Mount::<Probed>::from_raw(mount), Dentry::<Probed>::from_raw(dentry))
 }
 
 #[inline(always)]
@@ -120,8 +154,7 @@ fn look<A: Access>(mount: Mount<A>, dentry: Dentry<A>) -> Option<u64> {
     if A::CHEAP && near(&mut look, Dentry::from_raw(dentry.raw()), zero) {
         return Some(look.candidate);
     }
-    // SAFETY: the callback has the helper's signature, and the context outlives the call.
-    unsafe { bpf_loop(RULE_ANCESTORS + PATH_MOUNTS, look_up as *mut _, (&raw mut look).cast(), 0) };
+    kernel::repeat_names(RULE_ANCESTORS + PATH_MOUNTS, look_up, &raw mut look);
     Some(look.candidate)
 }
 
@@ -163,8 +196,8 @@ fn near(look: &mut Look, from: Dentry<Typed>, zero: u32) -> bool {
 }
 
 /// One name; 1 ends the loop.
-extern "C" fn look_up(_index: u32, context: *mut Look) -> i64 {
-    // SAFETY: `bpf_loop` hands the context on that it was given.
+pub extern "C" fn look_up(_index: u32, context: *mut Look) -> i64 {
+    // SAFETY: whoever repeats it hands the context on that it was given.
     let look = unsafe { &mut *context };
     if look.dentry == look.mount_root {
         return cross(look).is_none().into();

@@ -12,13 +12,15 @@ use agent_common::counters::{Counter, Family};
 use agent_common::limits::PENDING_BYTES;
 use agent_common::records::{ChangeRecord, change, file_flag, hook, kind};
 use agent_common::rings::Ring;
+use core::hint::black_box;
+
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::fexit;
 use aya_ebpf::programs::FExitContext;
 
 use crate::kstruct::{Dentry, Inode, Mount, Path, Probed, Rename, Task, Typed};
 use crate::path::{self, OFFSET_MASK};
-use crate::{budget, current, emit, maps, verdict};
+use crate::{budget, current, emit, kernel, maps, verdict};
 
 const S_IFMT: u16 = 0o170_000;
 const S_IFREG: u16 = 0o100_000;
@@ -157,17 +159,24 @@ pub fn renamed(ctx: FExitContext) -> i32 {
     0
 }
 
-/// `vfs_link(old_dentry, idmap, dir, new_dentry, delegated)` has returned.
+/// `vfs_link(old_dentry, idmap, dir, new_dentry, delegated)` has returned; without `idmap` before 5.12.
 #[fexit(function = "vfs_link")]
 pub fn linked(ctx: FExitContext) -> i32 {
-    let _ = ended(ctx.arg::<u64>(0), ctx.arg::<i32>(5), hook::FEXIT_LINK);
+    // Hidden from the compiler, which would read through a pointer that it has chosen: 5.10 lets nobody do that.
+    let returned: i32 = if kernel::hands_namespace() { black_box(ctx.arg(5)) } else { ctx.arg(4) };
+    let _ = ended(ctx.arg::<u64>(0), returned, hook::FEXIT_LINK);
     0
 }
 
-/// `vfs_unlink(idmap, dir, dentry, delegated)` has returned.
+/// `vfs_unlink(idmap, dir, dentry, delegated)` has returned; without `idmap` before 5.12.
 #[fexit(function = "vfs_unlink")]
 pub fn unlinked(ctx: FExitContext) -> i32 {
-    let _ = ended(ctx.arg::<u64>(2), ctx.arg::<i32>(4), hook::FEXIT_UNLINK);
+    let (dentry, returned): (u64, i32) = if kernel::hands_namespace() {
+        (black_box(ctx.arg(2)), black_box(ctx.arg(4)))
+    } else {
+        (ctx.arg(1), ctx.arg(3))
+    };
+    let _ = ended(dentry, returned, hook::FEXIT_UNLINK);
     0
 }
 

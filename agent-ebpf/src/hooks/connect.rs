@@ -15,8 +15,8 @@ use aya_ebpf::programs::SockAddrContext;
 
 use super::names;
 use crate::kstruct::{Task, TcpSock, Typed};
-use crate::maps::{self, SOCKET_IDLE, SOCKET_TCP_PENDING, SOCKET_UDP_CONNECTED, SocketState};
-use crate::{budget, current, emit};
+use crate::maps::{SOCKET_IDLE, SOCKET_TCP_PENDING, SOCKET_UDP_CONNECTED, SocketState};
+use crate::{budget, current, emit, kernel};
 
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
@@ -112,8 +112,7 @@ fn attempt(ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
     let by_protocol = if mptcp { IPPROTO_MPTCP } else { IPPROTO_TCP };
     let is_beyond = budget::is_spent();
     let ring = budget::of(Ring::Connection, is_beyond);
-    // SAFETY: the storage belongs to the context's socket.
-    let Some(state) = (unsafe { maps::SOCKETS.get_or_insert_ptr_mut(ctx, None).as_mut() }) else {
+    let Some(state) = kernel::asked_socket_state_or_new(ctx) else {
         emit::count(Family::Connection, Counter::MapFull);
         emit_connect_by(ring, kind::CONNECT, ctx, asked, hook, None, by_protocol)?;
         return Some(());
@@ -221,8 +220,7 @@ fn emit_connect_by(
 /// A UDP connect sends nothing: resolvers connect to every candidate address. It is told with its first datagram.
 #[inline(always)]
 fn remember_datagram_peer(ctx: &SockAddrContext, asked: &Asked) {
-    // SAFETY: the storage belongs to the context's socket.
-    let Some(state) = (unsafe { maps::SOCKETS.get_or_insert_ptr_mut(ctx, None).as_mut() }) else {
+    let Some(state) = kernel::asked_socket_state_or_new(ctx) else {
         emit::count(Family::Datagram, Counter::MapFull);
         return;
     };

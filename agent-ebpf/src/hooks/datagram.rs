@@ -8,9 +8,7 @@ use agent_common::counters::{Counter, Family};
 use agent_common::keys::{FlowCount, FlowKey};
 use agent_common::records::{ConnectRecord, hook, kind};
 use agent_common::rings::Ring;
-use aya_ebpf::helpers::generated::{
-    bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_sk_fullsock, bpf_sk_storage_get,
-};
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_sk_fullsock};
 use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr};
 use aya_ebpf::programs::{SkBuffContext, SockAddrContext};
 
@@ -18,8 +16,8 @@ use super::connect::{AF_INET, AF_INET6, Asked, IPPROTO_UDP, asked_v4, asked_v6, 
 use super::names;
 use super::outcome::ring_of;
 use crate::kstruct::{Task, Typed};
-use crate::maps::{self, SOCKET_IDLE, SOCKET_UDP_CONNECTED, SocketState};
-use crate::{budget, current, emit};
+use crate::maps::{self, SOCKET_IDLE, SOCKET_UDP_CONNECTED};
+use crate::{budget, current, emit, kernel};
 
 /// The verdict of a cgroup hook that lets the call or packet go on.
 const ALLOW: i32 = 1;
@@ -85,9 +83,7 @@ fn is_connected_mapped(ctx: &SockAddrContext, asked: &Asked) -> bool {
     if asked.family != AF_INET {
         return false;
     }
-    // SAFETY: the storage belongs to the context's socket.
-    let state = unsafe { maps::SOCKETS.get_ptr_mut(ctx).as_ref() };
-    state.is_some_and(|state| {
+    kernel::asked_socket_state(ctx).is_some_and(|state| {
         state.family == AF_INET6
             && state.port == asked.port
             && state.address_be[12..] == asked.address_be[..4]
@@ -108,7 +104,7 @@ pub fn egress(ctx: SkBuffContext) -> i32 {
 #[inline(always)]
 fn try_egress(ctx: &SkBuffContext) -> Option<()> {
     // SAFETY: the verifier checks each of these pointers for null where the kernel may give it.
-    let state = unsafe {
+    let socket = unsafe {
         let socket = (*ctx.skb.skb).__bindgen_anon_2.sk;
         if socket.is_null() {
             return None;
@@ -117,9 +113,9 @@ fn try_egress(ctx: &SkBuffContext) -> Option<()> {
         if socket.is_null() || (*socket).protocol != IPPROTO_UDP {
             return None;
         }
-        let map = (&raw const maps::SOCKETS).cast_mut().cast();
-        bpf_sk_storage_get(map, socket.cast(), core::ptr::null_mut(), 0).cast::<SocketState>().as_mut()?
+        socket
     };
+    let state = kernel::packet_socket_state(ctx, socket)?;
     if state.state != SOCKET_UDP_CONNECTED {
         return None;
     }

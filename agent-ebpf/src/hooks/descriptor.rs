@@ -12,7 +12,6 @@ use agent_common::limits::{DESCRIPTOR_STEPS, MESSAGE_STEPS};
 use agent_common::records::{Actor, FileRecord, acquired, file_flag, hook, kind};
 use agent_common::rings::Ring;
 use aya_ebpf::helpers::bpf_probe_read_user;
-use aya_ebpf::helpers::generated::bpf_loop;
 use aya_ebpf::macros::{btf_tracepoint, fexit};
 use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 
@@ -22,7 +21,7 @@ use crate::kstruct::{
     syscall_number,
 };
 use crate::path::{self, OFFSET_MASK, Place};
-use crate::{budget, current, emit, maps, verdict};
+use crate::{budget, current, emit, kernel, maps, verdict};
 
 /// `O_PATH` descriptors give no bytes.
 const FMODE_PATH: u32 = 1 << 14;
@@ -60,7 +59,7 @@ struct Candidate {
 pub fn file_received(ctx: FExitContext) -> i32 {
     if ctx.arg::<i32>(1) == 0 {
         let registers = Task::<Typed>::current().registers();
-        let is_taken = syscall_number(registers) == Some(number::PIDFD_GETFD);
+        let is_taken = registers.and_then(syscall_number) == Some(number::PIDFD_GETFD);
         let how = if is_taken { acquired::TAKEN } else { acquired::RECEIVED };
         let _ = received(File::from_raw(ctx.arg::<u64>(0)), how);
     }
@@ -81,8 +80,7 @@ pub fn exec_inherits(_ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the map's memory outlives the program, and exec runs it with preemption off.
     unsafe { scan.write_volatile(Scan { descriptors, open: 0, word: 0, last: 0 }) };
     let mut context = ScanAt(scan);
-    // SAFETY: the callback has the helper's signature, and the context outlives the call.
-    let steps = unsafe { bpf_loop(DESCRIPTOR_STEPS, next_open as *mut _, (&raw mut context).cast(), 0) };
+    let steps = kernel::repeat_descriptors(DESCRIPTOR_STEPS, next_open, &raw mut context);
     count_rest(steps, DESCRIPTOR_STEPS);
     0
 }
@@ -109,11 +107,20 @@ pub struct Scan {
 }
 
 /// All that a step is handed: `bpf_loop` takes a pointer to the stack alone.
-struct ScanAt(*mut Scan);
+pub struct ScanAt(*mut Scan);
+
+impl ScanAt {
+    /// With the walk that is kept there.
+    #[allow(dead_code, reason = "made anew by kernel_5_10 alone")]
+    #[inline(always)]
+    pub const fn new(scan: *mut Scan) -> Self {
+        Self(scan)
+    }
+}
 
 /// One descriptor, or one word of the table; 1 ends the loop.
-extern "C" fn next_open(_index: u32, context: *mut ScanAt) -> i64 {
-    // SAFETY: `bpf_loop` hands the context on that it was given.
+pub extern "C" fn next_open(_index: u32, context: *mut ScanAt) -> i64 {
+    // SAFETY: whoever repeats it hands the context on that it was given.
     let at = unsafe { (*context).0 };
     // SAFETY: the walk lives in map memory.
     let Scan { descriptors, open, word, last } = unsafe { at.read_volatile() };
@@ -202,8 +209,7 @@ pub fn messages_returned(registers: u64, count: u32) -> Option<()> {
     if count == 1 && !messages.open()? {
         return None;
     }
-    // SAFETY: the callback has the helper's signature, and the context outlives the call.
-    let steps = unsafe { bpf_loop(MESSAGE_STEPS, next_received as *mut _, (&raw mut messages).cast(), 0) };
+    let steps = kernel::repeat(MESSAGE_STEPS, next_received, &raw mut messages);
     count_rest(steps, MESSAGE_STEPS);
     Some(())
 }
@@ -289,7 +295,7 @@ impl Messages {
 
 /// One descriptor, control message or message; 1 ends the loop.
 extern "C" fn next_received(_index: u32, context: *mut Messages) -> i64 {
-    // SAFETY: `bpf_loop` hands the context on that it was given.
+    // SAFETY: whoever repeats it hands the context on that it was given.
     let messages = unsafe { &mut *context };
     messages.step().is_none().into()
 }

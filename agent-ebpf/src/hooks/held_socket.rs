@@ -11,24 +11,21 @@
 use agent_common::counters::{Counter, Family};
 use agent_common::records::{ConnectRecord, hook, kind, outcome};
 use agent_common::rings::Ring;
-use aya_ebpf::helpers::generated::{
-    bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_sk_storage_get, bpf_sock_from_file,
-};
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_sock_from_file};
 
 use super::connect::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, words_to_bytes};
 use super::descriptor::OpenFile;
 use super::outcome as ended;
 use crate::kstruct::{Sock, Task, Typed, sock_of};
 use crate::maps::{
-    self, SOCKET_IDLE, SOCKET_TCP_ESTABLISHED, SOCKET_TCP_PENDING, SOCKET_UDP_CONNECTED, SocketState,
+    SOCKET_IDLE, SOCKET_TCP_ESTABLISHED, SOCKET_TCP_PENDING, SOCKET_UDP_CONNECTED, SocketState,
 };
-use crate::{current, emit};
+use crate::{current, emit, kernel};
 
 const TCP_ESTABLISHED: u8 = 1;
 const TCP_SYN_SENT: u8 = 2;
 const TCP_CLOSE_WAIT: u8 = 8;
 const SOCK_STREAM: u16 = 1;
-const BPF_SK_STORAGE_GET_F_CREATE: u64 = 1;
 
 /// A descriptor of a task; once more with neither at the end of the walk. What is asked for needs 5.12.
 #[unsafe(no_mangle)]
@@ -92,13 +89,7 @@ fn found(task: Task<Typed>, sock: Sock<Typed>) -> Option<()> {
 /// What is remembered of a socket, of which nothing need be known yet.
 #[inline(always)]
 fn remembered<'a>(sock: Sock<Typed>) -> Option<&'a mut SocketState> {
-    let map = (&raw const maps::SOCKETS).cast_mut().cast();
-    // SAFETY: the socket is typed; the storage lives while the program runs.
-    unsafe {
-        bpf_sk_storage_get(map, sock.raw() as *mut _, core::ptr::null_mut(), BPF_SK_STORAGE_GET_F_CREATE)
-            .cast::<SocketState>()
-            .as_mut()
-    }
+    kernel::socket_state_or_new(sock)
 }
 
 #[inline(always)]

@@ -75,7 +75,7 @@ pub fn environ_opened(ctx: FExitContext) -> i32 {
 #[inline(always)]
 fn checked(target: Task<Typed>, answer: i32) -> Option<()> {
     let errno = errno(i64::from(answer))?;
-    let registers = Task::<Typed>::current().registers();
+    let registers = Task::<Typed>::current().registers()?;
     let call = syscall_number(registers)?;
     // A descriptor that is taken is told as that.
     if call == number::PIDFD_GETFD {

@@ -18,4 +18,11 @@ mod sys_exit;
 mod traffic;
 mod unix;
 
-pub use descriptor::Scan;
+#[allow(unused_imports, reason = "kernel_5_10 alone steps by itself")]
+pub use descriptor::{Scan, ScanAt, next_open};
+
+/// The walk over an environment, for whoever repeats its steps.
+pub mod environment {
+    #[allow(unused_imports, reason = "as above")]
+    pub use super::process::{Scratch, next_variable};
+}

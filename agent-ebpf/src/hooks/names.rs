@@ -25,8 +25,8 @@ use super::connect::{AF_INET, AF_INET6, network_cookie};
 use super::outcome::ring_of;
 use crate::emit::{self, Ticket};
 use crate::kstruct::network_namespace;
-use crate::maps::{self, Asker, HELLO_DONE, SOCKET_TCP_ESTABLISHED, SOCKET_TCP_PENDING, SocketState};
-use crate::{budget, current};
+use crate::maps::{self, Asker, HELLO_DONE, SOCKET_TCP_ESTABLISHED, SOCKET_TCP_PENDING};
+use crate::{budget, current, kernel};
 
 /// The port of DNS servers.
 pub const DNS: u16 = 53;
@@ -284,11 +284,7 @@ pub fn hello(ctx: &SkBuffContext) -> Option<()> {
     if offset >= PAYLOAD_BYTES as u32 {
         return None;
     }
-    // SAFETY: the storage lives while the program runs.
-    let state = unsafe {
-        let map = (&raw const maps::SOCKETS).cast_mut().cast();
-        bpf_sk_storage_get(map, socket.cast(), core::ptr::null_mut(), 0).cast::<SocketState>().as_mut()?
-    };
+    let state = kernel::packet_socket_state(ctx, socket.cast())?;
     if state.state != SOCKET_TCP_PENDING && state.state != SOCKET_TCP_ESTABLISHED {
         return None;
     }

@@ -9,15 +9,15 @@ use agent_common::counters::Family;
 use agent_common::records::{OutcomeRecord, hook, kind, outcome};
 use agent_common::rings::Ring;
 use aya_ebpf::EbpfContext;
-use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_sk_storage_get};
+use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::{btf_tracepoint, fexit};
 use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 
 use super::connect::{AF_INET, AF_INET6, words_to_bytes};
 use super::traffic;
 use crate::kstruct::{Access, Sock, Typed};
-use crate::maps::{self, SOCKET_IDLE, SOCKET_TCP_ESTABLISHED, SOCKET_TCP_PENDING, SocketState};
-use crate::{budget, emit};
+use crate::maps::{SOCKET_IDLE, SOCKET_TCP_ESTABLISHED, SOCKET_TCP_PENDING, SocketState};
+use crate::{budget, emit, kernel};
 
 const TCP_ESTABLISHED: i32 = 1;
 const TCP_SYN_SENT: i32 = 2;
@@ -111,11 +111,7 @@ pub fn ring_of(state: &SocketState) -> Ring {
 /// What is remembered of a socket.
 #[inline(always)]
 pub fn state_of<'a>(sock: Sock<Typed>) -> Option<&'a mut SocketState> {
-    let map = (&raw const maps::SOCKETS).cast_mut().cast();
-    // SAFETY: the socket is a typed argument; the storage lives while the program runs.
-    unsafe {
-        bpf_sk_storage_get(map, sock.raw() as *mut _, core::ptr::null_mut(), 0).cast::<SocketState>().as_mut()
-    }
+    kernel::socket_state(sock)
 }
 
 /// Tells of an outcome.

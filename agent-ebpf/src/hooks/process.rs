@@ -12,14 +12,14 @@ use agent_common::limits::{
 use agent_common::records::{ExecRecord, ExitRecord, ForkRecord, StdioIdentity, exec_flag, hook, kind};
 use agent_common::rings::Ring;
 use aya_ebpf::helpers::generated::{
-    bpf_loop, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
+    bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
 };
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::kstruct::{BinaryParameters, Task, Typed};
 use crate::path::{self, OFFSET_MASK};
-use crate::{current, emit, maps};
+use crate::{current, emit, kernel, maps};
 
 /// Reads or writes a field of a state in map memory, in a way that the compiler cannot replace by what it knows.
 macro_rules! state {
@@ -37,7 +37,9 @@ macro_rules! state {
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     let child = Task::<Typed>::from_raw(ctx.arg::<u64>(1));
-    if child.tgid() == child.pid() {
+    if let (Some(process), Some(thread)) = (child.tgid(), child.pid())
+        && process == thread
+    {
         let _ = try_fork(child);
     }
     0
@@ -203,10 +205,7 @@ fn fill_exec(
     state!(walk.end = end as u64);
     state!(walk.continues = 0);
     state!(walk.flags = exec_flag::ENVIRONMENT_TRUNCATED);
-    // SAFETY: the callback has the helper's signature, and the context outlives the call.
-    unsafe {
-        bpf_loop(ENVIRONMENT_CHUNKS, next_variable as *mut _, (&raw mut context).cast(), 0);
-    }
+    kernel::repeat_variables(ENVIRONMENT_CHUNKS, next_variable, &raw mut context);
     record.flags |= state!(walk.flags);
     let end = state!(walk.end);
     record.markers_length = end.wrapping_sub(state!(walk.start)) as u16;
@@ -263,9 +262,16 @@ struct MarkerWalk {
 
 /// All that a step is handed: `bpf_loop` takes a pointer to the stack alone, and what is kept there the verifier follows
 /// from step to step, each possible value apart. So the state is in map memory.
-struct Scratch(*mut u8);
+pub struct Scratch(*mut u8);
 
 impl Scratch {
+    /// With the walk that is kept in this scratch space.
+    #[allow(dead_code, reason = "made anew by kernel_5_10 alone")]
+    #[inline(always)]
+    pub const fn new(scratch: *mut u8) -> Self {
+        Self(scratch)
+    }
+
     #[inline(always)]
     fn walk<'a>(&mut self) -> &'a mut MarkerWalk {
         // SAFETY: the place is within the scratch space, aligned, and apart from all else there.
@@ -359,8 +365,8 @@ impl NameParser {
 
 /// Looks at one variable of the environment: only names of the catalogue are kept, values only of an allow-list.
 /// Returns 1 to end the loop.
-extern "C" fn next_variable(_index: u32, context: *mut Scratch) -> i64 {
-    // SAFETY: `bpf_loop` hands the context on that it was given.
+pub extern "C" fn next_variable(_index: u32, context: *mut Scratch) -> i64 {
+    // SAFETY: whoever repeats it hands the context on that it was given.
     let context = unsafe { &mut *context };
     let scratch = context.0;
     let walk = context.walk();

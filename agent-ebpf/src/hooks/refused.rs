@@ -4,6 +4,8 @@
 //! an open that is allowed does not pass here). The lookup that is under way then tells the file, or, at a directory
 //! above it, the path as the kernel copied it. Without: the exit code of the call and the path in the caller's memory.
 
+use core::hint::black_box;
+
 use agent_common::counters::{Counter, Family};
 use agent_common::keys::InodeKey;
 use agent_common::limits::PATH_BYTES;
@@ -20,7 +22,7 @@ use crate::kstruct::{
     syscall_number, third_argument,
 };
 use crate::path::{self, OFFSET_MASK};
-use crate::{budget, current, emit, maps, verdict};
+use crate::{budget, current, emit, kernel, maps, verdict};
 
 /// The last capability that is asked for when a mode refuses; the one before it is asked for some acts alone.
 const CAP_DAC_OVERRIDE: u32 = 1;
@@ -32,13 +34,19 @@ const S_IFDIR: u16 = 0o040_000;
 const EPERM: i64 = 1;
 const EACCES: i64 = 13;
 
-/// `capable_wrt_inode_uidgid(idmap, inode, capability)` has answered.
+/// `capable_wrt_inode_uidgid(idmap, inode, capability)` has answered; without `idmap` before 5.12.
 #[fexit(function = "capable_wrt_inode_uidgid")]
 pub fn open_refused(ctx: FExitContext) -> i32 {
+    let (inode, capability, answer): (u64, u32, u64) = if kernel::hands_namespace() {
+        // Hidden from the compiler, which would read through a pointer that it has chosen: 5.10 lets nobody do that.
+        (black_box(ctx.arg(1)), black_box(ctx.arg(2)), black_box(ctx.arg(3)))
+    } else {
+        (ctx.arg(0), ctx.arg(1), ctx.arg(2))
+    };
     // A `bool` is one byte; those above it may hold anything.
-    let allowed = ctx.arg::<u64>(3) & 0xff != 0;
-    if !allowed && ctx.arg::<u32>(2) == CAP_DAC_OVERRIDE {
-        let _ = refused(Inode::from_raw(ctx.arg::<u64>(1)));
+    let allowed = answer & 0xff != 0;
+    if !allowed && capability == CAP_DAC_OVERRIDE {
+        let _ = refused(Inode::from_raw(inode));
     }
     0
 }
@@ -55,7 +63,7 @@ fn refused(inode: Inode<Probed>) -> Option<()> {
     // `access` and others ask again once the path is resolved: no lookup is under way then.
     let lookup = task.lookup()?;
     let (mount, dentry) = lookup.place()?;
-    let registers = task.registers();
+    let registers = task.registers()?;
     let call = syscall_number(registers)?;
     if dentry.inode()?.raw() != inode.raw() || current::is_own(task.tgid()?) {
         return None;

@@ -19,6 +19,7 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 
 use super::outcome::{TCP_CLOSE, ring_of, state_of};
 use crate::emit;
+use crate::kernel::{self, Stored};
 use crate::kstruct::{Sock, Typed};
 use crate::maps::{self, SOCKET_IDLE, SOCKET_TCP_ESTABLISHED, SocketState};
 
@@ -53,7 +54,7 @@ pub struct StoredSocket {
     meta: u64,
     map: u64,
     socket: u64,
-    state: *mut SocketState,
+    stored: *mut Stored,
 }
 
 /// A socket with storage; once more with neither at the end of the walk. Since 5.9.
@@ -61,10 +62,12 @@ pub struct StoredSocket {
 #[unsafe(link_section = "iter/bpf_sk_storage_map")]
 pub extern "C" fn traffic_update(ctx: *const StoredSocket) -> i32 {
     // SAFETY: the context is valid while the program runs.
-    let (socket, state) = unsafe { ((*ctx).socket, (*ctx).state) };
-    if socket != 0 && !state.is_null() {
-        // SAFETY: the storage lives while the program runs.
-        let _ = update(Sock::from_raw(socket), unsafe { &mut *state });
+    let (socket, stored) = unsafe { ((*ctx).socket, (*ctx).stored) };
+    if socket != 0 && !stored.is_null() {
+        let sock = Sock::from_raw(socket);
+        if let Some(state) = kernel::walked_socket_state(sock, stored) {
+            let _ = update(sock, state);
+        }
     }
     0
 }

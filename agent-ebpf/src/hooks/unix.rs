@@ -10,17 +10,14 @@ use agent_common::keys::{RuleName, rule_name};
 use agent_common::limits::{RULE_NAME_BYTES, SOCKET_ANCESTORS, SOCKET_PREFIX_BYTES, UNIX_ADDRESS_BYTES};
 use agent_common::records::{FileIdentity, FileRecord, acquired, file_flag, hook, kind};
 use agent_common::rings::Ring;
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_sk_storage_get};
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 use aya_ebpf::macros::fentry;
 use aya_ebpf::programs::FEntryContext;
 
 use crate::kstruct::{Dentry, Probed, Sock, Task, Typed, UnixSock, sock_of};
-use crate::maps::{self, SocketState};
 use crate::path::{self, OFFSET_MASK};
-use crate::{budget, current, emit};
+use crate::{budget, current, emit, kernel, maps};
 
-/// `BPF_SK_STORAGE_GET_F_CREATE`.
-const CREATE: u64 = 1;
 /// Places of [`maps::UNIX_SCRATCH`].
 const FOR_CONNECT: u32 = 0;
 const FOR_SEND: u32 = 1;
@@ -46,15 +43,7 @@ fn try_send(socket: u64, other: u64) -> Option<()> {
     if !is_candidate(peer) {
         return None;
     }
-    let map = (&raw const maps::SOCKETS).cast_mut().cast();
-    let sender = sock_of(socket)?;
-    // SAFETY: the socket is typed; the storage lives while the program runs.
-    let state = unsafe {
-        bpf_sk_storage_get(map, sender.raw() as *mut _, core::ptr::null_mut(), CREATE)
-            .cast::<SocketState>()
-            .as_mut()
-    };
-    if let Some(state) = state {
+    if let Some(state) = kernel::socket_state_or_new(sock_of(socket)?) {
         if state.told_peer == peer.raw() {
             emit::folded(Family::File);
             return None;

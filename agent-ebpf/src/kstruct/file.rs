@@ -21,6 +21,13 @@ impl Path<Typed> {
     }
 }
 
+/// Where a rename's dentry is in what describes it.
+#[allow(dead_code, reason = "asked on older kernels alone")]
+#[inline(always)]
+pub fn renamed_dentry() -> Option<usize> {
+    offset!(renamedata_old_dentry)
+}
+
 impl Rename<Typed> {
     /// What is renamed.
     #[inline(always)]

@@ -13,6 +13,8 @@ use agent_common::offsets::{KernelOffsets, POISON};
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use aya_ebpf::helpers::generated;
 
+use crate::kernel;
+
 #[unsafe(no_mangle)]
 static OFFSETS: KernelOffsets = KernelOffsets::POISONED;
 
@@ -51,10 +53,14 @@ pub struct Typed;
 pub struct Probed;
 
 impl Access for Typed {
-    const CHEAP: bool = true;
+    const CHEAP: bool = kernel::LOADS;
 
     #[inline(always)]
     unsafe fn load<T: Copy>(pointer: u64, offset: usize) -> Option<T> {
+        if !kernel::LOADS {
+            // SAFETY: a typed pointer is a number as well.
+            return unsafe { Probed::load(pointer, offset) };
+        }
         // SAFETY: the verifier checks type and offset; a fault reads as zero.
         Some(unsafe { read_volatile((pointer as *const u8).add(offset).cast::<T>()) })
     }

@@ -1,20 +1,18 @@
 //! Tasks, and what hangs on them: credentials, namespaces, memory, the lookup of a path, cgroups.
 
 use agent_common::limits::COMM_BYTES;
-use aya_ebpf::helpers::bpf_get_current_task_btf;
-use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 
 use super::{
     Access, BinaryParameters, Cred, File, KernfsNode, Lookup, Memory, NsProxy, OFFSETS, Probed, Task, Typed,
     resolved,
 };
+use crate::kernel;
 
 impl Task<Typed> {
     /// The running task.
     #[inline(always)]
     pub fn current() -> Self {
-        // SAFETY: the helper always gives a valid task.
-        Self::from_raw(unsafe { bpf_get_current_task_btf() } as u64)
+        Self::from_raw(kernel::current())
     }
 }
 
@@ -136,6 +134,7 @@ impl<A: Access> Task<A> {
                 files: A::load(table, offset!(fdtable_fd)?)?,
                 open: A::load(table, offset!(fdtable_open_fds)?)?,
                 limit: A::load(table, offset!(fdtable_max_fds)?)?,
+                reserved: 0,
             })
         }
     }
@@ -210,11 +209,10 @@ impl Task<Probed> {
 }
 
 impl Task<Typed> {
-    /// The registers with which it entered the kernel, typed.
+    /// The registers with which it entered the kernel, typed: it must be the running one.
     #[inline(always)]
-    pub fn registers(self) -> u64 {
-        // SAFETY: the task is the running one; the helper gives a typed pointer.
-        unsafe { bpf_task_pt_regs(self.0 as *mut _) as u64 }
+    pub fn registers(self) -> Option<u64> {
+        kernel::registers(self.0)
     }
 }
 
@@ -350,6 +348,8 @@ pub struct Descriptors {
     open: u64,
     /// Descriptors that it has room for.
     limit: u32,
+    /// Instead of padding, which the verifier of 5.10 lets nobody copy.
+    reserved: u32,
 }
 
 /// Descriptors of which one word of [`Descriptors`] says whether they are open.

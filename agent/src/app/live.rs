@@ -144,7 +144,7 @@ fn print_capabilities(capabilities: &[Chosen], took: Duration) {
     let mut text = format!("telltale {} started in {:.1} s\n", env!("CARGO_PKG_VERSION"), took.as_secs_f64());
     for chosen in capabilities {
         text.push_str(&format!("  {:<22} {}\n", chosen.capability.name, chosen.hooks()));
-        for gap in chosen.serving.map_or(&[][..], |serving| serving.gaps) {
+        for gap in chosen.gaps() {
             text.push_str(&format!("  {:<22}   gap: {gap}\n", ""));
         }
     }

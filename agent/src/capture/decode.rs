@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use agent_common::counters::Family;
 use agent_common::keys::InodeKey;
 use agent_common::limits::{COMM_BYTES, MAX_RECORD_BYTES, PATH_BYTES, PAYLOAD_BYTES};
+use agent_common::nesting::{LEVEL_SHIFT, LEVELS};
 use agent_common::records::{
     self, AnswerRecord, ConnectRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header, HelloRecord,
     OutcomeRecord, RawSocketRecord, TUN_FAMILY, TrafficRecord, acquired, file_flag, hook, kind, outcome,
@@ -202,7 +203,8 @@ pub fn meta(bytes: &[u8]) -> Result<Meta, DecodeError> {
     if length > bytes.len() || length > MAX_RECORD_BYTES {
         return Err(DecodeError::Length { length: header.length, bytes: bytes.len() });
     }
-    if header.cpu >= MAX_CPUS {
+    // Above its number stands the depth of interruption, on kernels whose programs count so: a series of its own.
+    if header.cpu & ((1 << LEVEL_SHIFT) - 1) >= MAX_CPUS || u64::from(header.cpu >> LEVEL_SHIFT) >= LEVELS {
         return Err(DecodeError::Cpu(header.cpu));
     }
     let ring = Ring::from_number(header.ring).ok_or(DecodeError::Ring(header.ring))?;

@@ -145,7 +145,7 @@ fn line(chosen: &Chosen) -> CapabilityLine {
         name: chosen.capability.name,
         sees: chosen.capability.sees,
         served_by: chosen.serving.map(hooks),
-        not_seen: chosen.serving.map_or(Vec::new(), |serving| serving.gaps.to_vec()),
+        not_seen: chosen.gaps().collect(),
         refused: chosen
             .refused
             .iter()

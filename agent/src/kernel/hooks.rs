@@ -568,6 +568,39 @@ pub const LADDER: &[Capability] = &[
     },
 ];
 
+/// What is lost besides on kernels from 5.10 on that lack something of what those since 5.17 have, by capability.
+const LOST_ON_5_10: &[(&str, &[&str])] = &[
+    (
+        "connection_held",
+        &["connections and connected UDP sockets of before the start are not seen on kernels before 5.17"],
+    ),
+    ("connect_outcome", FORGOTTEN),
+    ("connection_end", FORGOTTEN),
+    ("connection_update", FORGOTTEN),
+    ("client_hello", FORGOTTEN),
+    ("datagram", FORGOTTEN),
+    (
+        "credential_socket",
+        &["on kernels before 5.17, each datagram to a credential socket is told, not the first alone"],
+    ),
+    (
+        "credential_received",
+        &[
+            "on kernels before 5.17 without trampolines, of what one call receives, descriptors behind the first 60 or so \
+             are not seen",
+        ],
+    ),
+];
+
+/// [`agent_common::limits::SOCKETS_5_10`].
+const FORGOTTEN: &[&str] =
+    &["on kernels before 5.17, of more than 16,384 sockets at once those unused longest are forgotten"];
+
+/// What a capability loses besides on such a kernel, one sentence each.
+pub fn lost_on_5_10(capability: &str) -> &'static [&'static str] {
+    LOST_ON_5_10.iter().find(|(name, _)| *name == capability).map_or(&[], |(_, lost)| lost)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -583,6 +616,20 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_older_kernels_lose_is_lost_by_capabilities() {
+        for (name, lost) in LOST_ON_5_10 {
+            assert!(LADDER.iter().any(|capability| capability.name == *name), "{name}");
+            assert!(
+                !lost.is_empty() && lost_on_5_10(name) == *lost,
+                "{name} stands there twice, or for nothing"
+            );
+        }
+        assert_eq!(lost_on_5_10("process_life"), &[] as &[&str]);
+        let sockets = agent_common::limits::SOCKETS_5_10;
+        assert!(FORGOTTEN[0].contains(&format!("{},{:03}", sockets / 1000, sockets % 1000)));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use aya::programs::{
 };
 use aya::{Btf, Ebpf};
 
-use super::hooks::{Attach, Capability, Program, Rung, Serving};
+use super::age::Age;
+use super::hooks::{Attach, Capability, Program, Rung, Serving, lost_on_5_10};
 use super::offsets::Resolved;
 
 /// What serves a capability, and why nothing better does.
@@ -19,6 +20,8 @@ use super::offsets::Resolved;
 pub struct Chosen {
     /// The capability.
     pub capability: &'static Capability,
+    /// What the kernel offers to programs.
+    pub age: Age,
     /// What serves it; `None`: nothing does.
     pub serving: Option<&'static Serving>,
     /// Servings that were tried and did not hold, best first.
@@ -26,6 +29,15 @@ pub struct Chosen {
 }
 
 impl Chosen {
+    /// What is not seen, one sentence each.
+    pub fn gaps(&self) -> impl Iterator<Item = &'static str> {
+        let lost = match self.age {
+            Age::Since5_17 => &[][..],
+            Age::Since5_10 => lost_on_5_10(self.capability.name),
+        };
+        self.serving.map_or(&[][..], |serving| serving.gaps).iter().chain(lost).copied()
+    }
+
     /// The hooks that serve it, for people: `lsm/file_open + lsm/inode_rename`; `-` where nothing does.
     pub fn hooks(&self) -> String {
         self.serving.map_or_else(|| "-".to_owned(), hooks)
@@ -56,6 +68,7 @@ pub(super) fn climb(
     cgroup: BorrowedFd<'_>,
     offsets: &Resolved,
     capability: &'static Capability,
+    age: Age,
     forced: Option<Rung>,
     prove: &mut dyn FnMut(&mut Ebpf, &'static Serving) -> Result<(), String>,
 ) -> Chosen {
@@ -69,7 +82,7 @@ pub(super) fn climb(
             .and_then(|()| attach_all(ebpf, btf, cgroup, serving, &mut attached))
             .and_then(|()| prove(ebpf, serving));
         match outcome {
-            Ok(()) => return Chosen { capability, serving: Some(serving), refused },
+            Ok(()) => return Chosen { capability, age, serving: Some(serving), refused },
             Err(reason) => {
                 for program in attached {
                     unload(ebpf, program);
@@ -79,7 +92,7 @@ pub(super) fn climb(
             }
         }
     }
-    Chosen { capability, serving: None, refused }
+    Chosen { capability, age, serving: None, refused }
 }
 
 fn check_offsets(offsets: &Resolved, serving: &Serving) -> Result<(), String> {
@@ -100,9 +113,9 @@ fn attach_all(
     attached: &mut Vec<&'static Program>,
 ) -> Result<(), String> {
     for program in serving.programs {
-        let loaded = ebpf
-            .program_mut(program.name)
-            .ok_or_else(|| format!("{} needs inode storage, which the kernel refuses", program.attach))?;
+        let loaded = ebpf.program_mut(program.name).ok_or_else(|| {
+            format!("{} is for kernels since 5.17 that give LSM programs inode storage", program.attach)
+        })?;
         if loaded.fd().is_ok() {
             // Another capability was here before: one program may serve two.
             continue;

@@ -7,6 +7,7 @@ use agent_common::keys::{
     Control, FlowCount, FlowKey, InodeKey, MarkerName, MemoryKey, NAME_FILTER_WORDS, NameFilter, RuleName,
     RuleSuffix,
 };
+use agent_common::nesting::{LEVEL_SHIFT, Nested};
 use agent_common::rings::Ring;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
 use aya::{Ebpf, Pod};
@@ -68,6 +69,8 @@ pub struct Counted {
 pub(super) struct Maps {
     control: Array<MapData, Shared<Control>>,
     cpu_state: PerCpuArray<MapData, Shared<CpuState>>,
+    /// Numbers by depth of interruption, on kernels whose programs count so.
+    nested: Option<PerCpuArray<MapData, Shared<Nested>>>,
     credential_files: HashMap<MapData, Shared<InodeKey>, u32>,
     flows: HashMap<MapData, Shared<FlowKey>, Shared<FlowCount>>,
     memory: HashMap<MapData, Shared<MemoryKey>, Shared<FlowCount>>,
@@ -110,6 +113,10 @@ impl Maps {
         let mut maps = Self {
             control: take!(ebpf, "CONTROL"),
             cpu_state: take!(ebpf, "CPU_STATE"),
+            nested: match ebpf.take_map("NESTED") {
+                Some(map) => Some(map.try_into().map_err(refused("NESTED"))?),
+                None => None,
+            },
             credential_files: take!(ebpf, "CREDENTIAL_FILES"),
             flows: take!(ebpf, "FLOWS"),
             memory: take!(ebpf, "MEMORY"),
@@ -189,6 +196,16 @@ impl Maps {
             }
             let series = Ring::ALL.into_iter().map(|ring| Series { ring, cpu });
             counted.next.extend(series.zip(state.sequence));
+        }
+        let Some(nested) = &self.nested else { return Ok(counted) };
+        counted.next.clear();
+        let nested = nested.get(&0, 0).map_err(refused("NESTED"))?;
+        for (cpu, Shared(Nested { sequence, .. })) in (0..).zip(nested.iter()) {
+            for (level, numbers) in (0..).zip(sequence) {
+                let cpu = cpu | level << LEVEL_SHIFT;
+                let series = Ring::ALL.into_iter().map(|ring| Series { ring, cpu });
+                counted.next.extend(series.zip(*numbers));
+            }
         }
         Ok(counted)
     }

@@ -1,5 +1,6 @@
 //! All that knows aya, or the running kernel.
 
+pub mod age;
 pub mod btf;
 pub mod hooks;
 mod iterate;

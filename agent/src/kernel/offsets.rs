@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Display};
 
-use agent_common::offsets::KernelOffsets;
+use agent_common::offsets::{EntryRegisters, KernelOffsets};
 
 use super::btf::{KernelTypes, LookupError, Shape};
 
@@ -315,6 +315,23 @@ impl Display for Expected {
             Array(name) => write!(f, "an array of {name}"),
             Pointers(bytes) => write!(f, "pointers of {bytes} bytes in all"),
         }
+    }
+}
+
+/// Where a task's registers are on its stack: on x86-64 at its upper end, which is the size of a stack away from the
+/// lower one (`THREAD_SIZE`, 16 KiB but for kernels that look for memory errors). Poisoned elsewhere.
+pub fn entry_registers(types: &KernelTypes) -> EntryRegisters {
+    const THREAD_SIZE: u32 = 16_384;
+    /// The last of `pt_regs`.
+    const LAST: &str = "pt_regs.ss";
+    let (Ok(stack), Ok(last)) = (types.locate("task_struct.stack"), types.locate(LAST)) else {
+        return EntryRegisters::POISONED;
+    };
+    let size = types.locate("thread_union.stack").map_or(THREAD_SIZE, |union| union.size);
+    let registers = last.offset.saturating_add(last.size);
+    match size.checked_sub(registers) {
+        Some(from_stack) => EntryRegisters { task_stack: stack.offset, from_stack },
+        None => EntryRegisters::POISONED,
     }
 }
 

@@ -13,6 +13,7 @@ use aya::maps::MapError;
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use zerocopy::IntoBytes;
 
+use super::age::{Age, AgeError};
 use super::btf::{BtfError, KernelTypes};
 use super::hooks::{Attach, LADDER, Program, Rung};
 use super::iterate::{Over, Walker};
@@ -29,7 +30,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TELLTALE_EBPF_OBJECT"))
 /// The same without LSM programs: where `bpf` is not among the LSMs, the kernel refuses to make their inode storage,
 /// and a loader makes all maps of an object.
 static OBJECT_WITHOUT_LSM: &[u8] = aya::include_bytes_aligned!(env!("TELLTALE_EBPF_OBJECT_WITHOUT_LSM"));
-/// The map that tells the two apart.
+/// The same for kernels from 5.10 on that lack something of what those since 5.17 have.
+static OBJECT_FOR_5_10: &[u8] = aya::include_bytes_aligned!(env!("TELLTALE_EBPF_OBJECT_FOR_5_10"));
+/// The map that tells the first two apart.
 const INODE_STORAGE: &str = "VERDICTS";
 
 /// Where the kernel shows its types.
@@ -64,6 +67,9 @@ pub enum SensorError {
         "the kernel refused the maps of the programs: {0}; if this is EPERM, check the capabilities with `telltale doctor`"
     )]
     Object(#[from] aya::EbpfError),
+    /// No object is for this kernel.
+    #[error(transparent)]
+    Age(#[from] AgeError),
     /// A map failed.
     #[error(transparent)]
     Map(#[from] MapFailure),
@@ -132,17 +138,25 @@ impl Sensor {
     pub fn start(config: &SensorConfig) -> Result<Self, SensorError> {
         let types = KernelTypes::read(Path::new(BTF_DIRECTORY))?;
         let resolved = offsets::resolve(&types);
+        let age = Age::of_running_kernel()?;
+        let entry_registers = offsets::entry_registers(&types);
         drop(types);
         let btf = Btf::from_sys_fs()?;
         let mut loader = EbpfLoader::new();
         // aya has no userspace handle for inode storage; the programs alone use it.
         loader.allow_unsupported_maps().btf(Some(&btf));
         loader.override_global("OFFSETS", resolved.offsets.as_bytes(), true);
-        let mut ebpf = match loader.load(OBJECT) {
-            Err(EbpfError::MapError(MapError::CreateError { name, .. })) if name == INODE_STORAGE => {
-                loader.load(OBJECT_WITHOUT_LSM)?
+        let mut ebpf = match age {
+            Age::Since5_17 => match loader.load(OBJECT) {
+                Err(EbpfError::MapError(MapError::CreateError { name, .. })) if name == INODE_STORAGE => {
+                    loader.load(OBJECT_WITHOUT_LSM)?
+                }
+                loaded => loaded?,
+            },
+            Age::Since5_10 => {
+                loader.override_global("ENTRY_REGISTERS", entry_registers.as_bytes(), true);
+                loader.load(OBJECT_FOR_5_10)?
             }
-            loaded => loaded?,
         };
         let mut rings = Rings::take(&mut ebpf)?;
         let mut maps = Maps::take(&mut ebpf, &config.filters)?;
@@ -209,6 +223,7 @@ impl Sensor {
                 cgroup.as_fd(),
                 &resolved,
                 capability,
+                age,
                 config.rung.or_else(|| confined(&chosen)),
                 &mut prove,
             );

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `ebpf/<hash>/agent-ebpf` | the object of one state of the sources; renamed into place, so whole or absent |
 //! | `ebpf/<hash>/agent-ebpf-without-lsm` | the same without LSM programs and their maps |
+//! | `ebpf/<hash>/agent-ebpf-for-5-10` | the latter for kernels from 5.10 on that lack something of 5.17 |
 //! | `ebpf/work/` | the inner cargo's own target directory, where `core` is compiled once |
 
 mod sources;
@@ -108,6 +109,11 @@ pub(crate) fn without_lsm(object: &Path) -> PathBuf {
     object.with_file_name("agent-ebpf-without-lsm")
 }
 
+/// The object for kernels from 5.10 on that lack something of 5.17, beside the whole one.
+pub(crate) fn for_5_10(object: &Path) -> PathBuf {
+    object.with_file_name("agent-ebpf-for-5-10")
+}
+
 /// Returns the object for the sources as they are now, building it if this state was never built.
 pub(crate) fn ensure(request: &Request<'_>) -> Result<Object, Error> {
     let toolchain = Toolchain::find()?;
@@ -119,8 +125,9 @@ pub(crate) fn ensure(request: &Request<'_>) -> Result<Object, Error> {
         }
         let built = compile(request, &toolchain)?;
         if sources::hash(request, &toolchain)? == hash {
-            // The one whose presence says that both are there comes last.
+            // The one whose presence says that all are there comes last.
             keep(&without_lsm(&built), &without_lsm(&path))?;
+            keep(&for_5_10(&built), &for_5_10(&path))?;
             keep(&built, &path)?;
             return Ok(Object { path, toolchain });
         }

@@ -1,0 +1,22 @@
+//! Telltale's kernel programs for kernels from 5.10 on that lack something of what those since 5.17 have; without those of the
+//! LSM.
+//!
+//! A hook does: filter → reserve → fill → submit. `maps` declares all maps, `emit` alone writes to the ring, `kstruct`
+//! holds every unsafe read of a kernel structure, `current` says who acts, `path` walks dentries and mounts, `verdict`
+//! decides whether a file may be a credential.
+#![no_std]
+#![no_main]
+#![feature(core_intrinsics)]
+#![allow(internal_features, reason = "atomic additions: see emit::add_one")]
+
+mod budget;
+mod current;
+mod emit;
+mod hooks;
+#[path = "kernel_5_10.rs"]
+mod kernel;
+mod kstruct;
+mod maps;
+mod object;
+mod path;
+mod verdict;
