@@ -49,12 +49,6 @@ pub fn registers(task: u64) -> Option<u64> {
     Some(unsafe { bpf_task_pt_regs(task as *mut _) as u64 })
 }
 
-/// What was read, or zeros.
-#[inline(always)]
-pub fn settled(read: Option<(u64, u64)>) -> (u64, u64) {
-    read.unwrap_or((0, 0))
-}
-
 /// Takes steps until one returns 1, so many at most; how many were taken. The verifier looks at a step once.
 #[inline(always)]
 pub fn repeat<Context>(

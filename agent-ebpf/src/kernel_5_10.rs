@@ -77,26 +77,6 @@ pub fn registers(task: u64) -> Option<u64> {
 /// More than this the verifier has no patience for.
 const MOST_STEPS: u32 = 64;
 
-/// Where [`settled`] is written.
-#[map]
-static SETTLED: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
-
-/// What was read, or zeros, by way of memory: from what is probed and then chosen between, the compiler makes a read of a
-/// place on the stack that was never written where nothing was read. Newer verifiers take that.
-#[inline(always)]
-pub fn settled(read: Option<(u64, u64)>) -> (u64, u64) {
-    let Some(at) = SETTLED.get_ptr_mut(0) else { return (0, 0) };
-    // SAFETY: in a map.
-    unsafe {
-        at.write_volatile([0; 2]);
-        if let Some((one, other)) = read {
-            at.write_volatile([one, other]);
-        }
-        let [one, other] = at.read_volatile();
-        (one, other)
-    }
-}
-
 /// Takes steps until one returns 1; how many were taken, or all that were asked for where none did: fewer may have been
 /// taken then. The verifier looks at each step.
 #[inline(always)]

@@ -39,7 +39,7 @@ impl Place {
     /// The root directory of a task.
     #[inline(always)]
     pub fn root_of<A: Access>(task: Task<A>) -> Self {
-        let (mount, dentry) = kernel::settled(task.root_directory());
+        let (mount, dentry) = task.root_directory().unwrap_or((0, 0));
         Self { mount, dentry }
     }
 

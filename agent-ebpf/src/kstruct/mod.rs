@@ -58,8 +58,18 @@ impl Access for Typed {
     #[inline(always)]
     unsafe fn load<T: Copy>(pointer: u64, offset: usize) -> Option<T> {
         if !kernel::LOADS {
-            // SAFETY: a typed pointer is a number as well.
-            return unsafe { Probed::load(pointer, offset) };
+            let mut value = MaybeUninit::<T>::uninit();
+            // SAFETY: a typed pointer is a number as well; the helper checks the address, and writes zeros on a fault: no
+            // branch for the verifier to follow.
+            return unsafe {
+                let from = (pointer as *const u8).add(offset);
+                generated::bpf_probe_read_kernel(
+                    value.as_mut_ptr().cast(),
+                    size_of::<T>() as u32,
+                    from.cast(),
+                );
+                Some(value.assume_init())
+            };
         }
         // SAFETY: the verifier checks type and offset; a fault reads as zero.
         Some(unsafe { read_volatile((pointer as *const u8).add(offset).cast::<T>()) })

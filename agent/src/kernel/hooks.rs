@@ -596,6 +596,11 @@ const LOST_ON_5_10: &[(&str, &[&str])] = &[
 const FORGOTTEN: &[&str] =
     &["on kernels before 5.17, of more than 16,384 sockets at once those unused longest are forgotten"];
 
+/// Whether nothing serves a capability on such a kernel, whatever the rung.
+pub fn is_unserved_on_5_10(capability: &str) -> bool {
+    capability == "connection_held"
+}
+
 /// What a capability loses besides on such a kernel, one sentence each.
 pub fn lost_on_5_10(capability: &str) -> &'static [&'static str] {
     LOST_ON_5_10.iter().find(|(name, _)| *name == capability).map_or(&[], |(_, lost)| lost)
@@ -627,6 +632,9 @@ mod tests {
                 "{name} stands there twice, or for nothing"
             );
         }
+        let unserved: Vec<_> = LADDER.iter().filter(|one| is_unserved_on_5_10(one.name)).collect();
+        assert!(unserved.iter().all(|one| !one.essential && !lost_on_5_10(one.name).is_empty()));
+        assert_eq!(unserved.len(), 1);
         assert_eq!(lost_on_5_10("process_life"), &[] as &[&str]);
         let sockets = agent_common::limits::SOCKETS_5_10;
         assert!(FORGOTTEN[0].contains(&format!("{},{:03}", sockets / 1000, sockets % 1000)));

@@ -178,6 +178,17 @@ fn offsets_agree_with_bpftool_on_every_kernel() {
     }
 }
 
+/// From `bpftool btf dump` of the whole files: a stack of 16 KiB ends in `pt_regs`, of 168 bytes.
+#[test]
+fn registers_are_found_where_the_kernel_gives_none() {
+    let at =
+        |kernel: usize| entry_registers(&KernelTypes::parse(KERNELS[kernel].1).expect("stored data parses"));
+    assert_eq!(at(0), EntryRegisters { task_stack: 24, from_stack: 16_384 - 168 });
+    assert_eq!(at(1), EntryRegisters { task_stack: 32, from_stack: 16_384 - 168 });
+    // arm64 has other registers.
+    assert_eq!(at(5), EntryRegisters::POISONED);
+}
+
 #[test]
 fn the_place_and_width_that_held_are_told() {
     let found = |kernel: usize, name: &str| {
