@@ -35,6 +35,12 @@ pub fn hands_namespace() -> bool {
     true
 }
 
+/// What was read where [`hands_namespace`] holds.
+#[inline(always)]
+pub fn apart<T>(value: T) -> T {
+    value
+}
+
 /// The running task.
 #[inline(always)]
 pub fn current() -> u64 {

@@ -12,8 +12,6 @@ use agent_common::counters::{Counter, Family};
 use agent_common::limits::PENDING_BYTES;
 use agent_common::records::{ChangeRecord, change, file_flag, hook, kind};
 use agent_common::rings::Ring;
-use core::hint::black_box;
-
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::fexit;
 use aya_ebpf::programs::FExitContext;
@@ -162,8 +160,7 @@ pub fn renamed(ctx: FExitContext) -> i32 {
 /// `vfs_link(old_dentry, idmap, dir, new_dentry, delegated)` has returned; without `idmap` before 5.12.
 #[fexit(function = "vfs_link")]
 pub fn linked(ctx: FExitContext) -> i32 {
-    // Hidden from the compiler, which would read through a pointer that it has chosen: 5.10 lets nobody do that.
-    let returned: i32 = if kernel::hands_namespace() { black_box(ctx.arg(5)) } else { ctx.arg(4) };
+    let returned: i32 = if kernel::hands_namespace() { kernel::apart(ctx.arg(5)) } else { ctx.arg(4) };
     let _ = ended(ctx.arg::<u64>(0), returned, hook::FEXIT_LINK);
     0
 }
@@ -172,7 +169,7 @@ pub fn linked(ctx: FExitContext) -> i32 {
 #[fexit(function = "vfs_unlink")]
 pub fn unlinked(ctx: FExitContext) -> i32 {
     let (dentry, returned): (u64, i32) = if kernel::hands_namespace() {
-        (black_box(ctx.arg(2)), black_box(ctx.arg(4)))
+        (kernel::apart(ctx.arg(2)), kernel::apart(ctx.arg(4)))
     } else {
         (ctx.arg(1), ctx.arg(3))
     };

@@ -142,7 +142,7 @@ fn fill_exec(
     let parent = task.real_parent()?;
     let file = parameters.file()?;
     let memory = task.memory()?;
-    let mut flags = 0;
+    let mut flags = Flags::new(record);
 
     record.exe = file.inode()?.identity()?;
     record.parent_start_boot_ns = parent.group_leader()?.start_boot_ns()?;
@@ -150,20 +150,20 @@ fn fill_exec(
     record.parent_tgid = parent.tgid()?;
     record.namespaced_pid = task.namespaced_pid().unwrap_or(0);
     record.argc = parameters.argument_count().unwrap_or(0);
-    record.stdio = [stdio(task, 0), stdio(task, 1), stdio(task, 2)];
+    record.stdio[0] = stdio(task, 0);
+    record.stdio[1] = stdio(task, 1);
+    record.stdio[2] = stdio(task, 2);
     record.reserved = 0;
 
     let start = size_of::<ExecRecord>();
     let argv = memory.arg_start()?;
     let wanted = memory.arg_end()?.wrapping_sub(argv);
-    if wanted > ARGV_BYTES as u64 {
-        flags |= exec_flag::ARGV_TRUNCATED;
-    }
+    flags.add(record, wanted > ARGV_BYTES as u64, exec_flag::ARGV_TRUNCATED);
     let mut argv_length = bounded(wanted, ARGV_BYTES as u64);
     // SAFETY: at most ARGV_BYTES into the scratch space, from the fixed part's end.
     if unsafe { bpf_probe_read_user(scratch.add(start).cast(), argv_length as u32, argv as *const _) } != 0 {
         argv_length = 0;
-        flags |= exec_flag::ARGV_UNREADABLE;
+        flags.add(record, true, exec_flag::ARGV_UNREADABLE);
     }
     record.argv_length = argv_length as u16;
     let mut end = start + argv_length as usize;
@@ -171,24 +171,24 @@ fn fill_exec(
     let (mount, dentry) = task.working_directory()?;
     let written = path::write(scratch, end, mount, dentry);
     record.cwd_length = written.end.wrapping_sub(end) as u16;
-    flags |= if written.truncated { exec_flag::CWD_TRUNCATED } else { 0 };
+    flags.add(record, written.truncated, exec_flag::CWD_TRUNCATED);
     end = written.end;
 
     let (mount, dentry) = file.place()?;
     let written = path::write(scratch, end, mount.raw(), dentry.raw());
     record.exe_length = written.end.wrapping_sub(end) as u16;
-    flags |= if written.truncated { exec_flag::EXE_TRUNCATED } else { 0 };
+    flags.add(record, written.truncated, exec_flag::EXE_TRUNCATED);
     end = written.end;
 
     let written = path::write_cgroup(scratch, end);
     record.cgroup_length = written.end.wrapping_sub(end) as u16;
-    flags |= if written.truncated { exec_flag::CGROUP_TRUNCATED } else { 0 };
+    flags.add(record, written.truncated, exec_flag::CGROUP_TRUNCATED);
     end = written.end;
 
     let filename = parameters.filename()?;
     let interpreter = parameters.interpreter()?;
     // The kernel lets both point at one string unless a script's interpreter took over.
-    flags |= if filename == interpreter { 0 } else { exec_flag::SCRIPT };
+    flags.add(record, filename != interpreter, exec_flag::SCRIPT);
     let next = write_string(scratch, end, filename);
     record.filename_length = next.wrapping_sub(end) as u16;
     end = next;
@@ -196,7 +196,7 @@ fn fill_exec(
     record.interp_length = next.wrapping_sub(end) as u16;
     end = next;
 
-    record.flags = flags;
+    flags.finish(record);
     let mut context = Scratch(scratch);
     let walk = context.walk();
     state!(walk.at = memory.env_start()?);
@@ -210,6 +210,38 @@ fn fill_exec(
     let end = state!(walk.end);
     record.markers_length = end.wrapping_sub(state!(walk.start)) as u16;
     Some(end as usize)
+}
+
+/// The flags of a record under way.
+struct Flags(u32);
+
+impl Flags {
+    #[inline(always)]
+    fn new(record: &mut ExecRecord) -> Self {
+        if !kernel::LOADS {
+            state!(record.flags = 0);
+        }
+        Self(0)
+    }
+
+    /// Sets one. Older verifiers follow each number that is known apart, and so every set of flags: there they are kept in
+    /// map memory, of which they know nothing.
+    #[inline(always)]
+    fn add(&mut self, record: &mut ExecRecord, holds: bool, flag: u32) {
+        if kernel::LOADS {
+            self.0 |= if holds { flag } else { 0 };
+        } else if holds {
+            let flags = state!(record.flags) | flag;
+            state!(record.flags = flags);
+        }
+    }
+
+    #[inline(always)]
+    fn finish(self, record: &mut ExecRecord) {
+        if kernel::LOADS {
+            record.flags = self.0;
+        }
+    }
 }
 
 /// At most `most`, and known to be: the verifier of 6.1 forgets the bounds of a number that the compiler has spilled, so

@@ -4,8 +4,6 @@
 //! an open that is allowed does not pass here). The lookup that is under way then tells the file, or, at a directory
 //! above it, the path as the kernel copied it. Without: the exit code of the call and the path in the caller's memory.
 
-use core::hint::black_box;
-
 use agent_common::counters::{Counter, Family};
 use agent_common::keys::InodeKey;
 use agent_common::limits::PATH_BYTES;
@@ -38,8 +36,7 @@ const EACCES: i64 = 13;
 #[fexit(function = "capable_wrt_inode_uidgid")]
 pub fn open_refused(ctx: FExitContext) -> i32 {
     let (inode, capability, answer): (u64, u32, u64) = if kernel::hands_namespace() {
-        // Hidden from the compiler, which would read through a pointer that it has chosen: 5.10 lets nobody do that.
-        (black_box(ctx.arg(1)), black_box(ctx.arg(2)), black_box(ctx.arg(3)))
+        (kernel::apart(ctx.arg(1)), kernel::apart(ctx.arg(2)), kernel::apart(ctx.arg(3)))
     } else {
         (ctx.arg(0), ctx.arg(1), ctx.arg(2))
     };

@@ -29,7 +29,11 @@ pub(super) enum By {
 pub(super) fn connect_direct(to: SocketAddr) -> Outcome<Result<(), Errno>> {
     let (address, length) = raw(to);
     let mut ring: IoUring = IoUring::new(4).during("make a ring")?;
-    ring.submitter().register_files_sparse(1).during("make room in the ring")?;
+    match ring.submitter().register_files_sparse(1) {
+        // Since 5.19.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return failed(super::UNSUPPORTED),
+        room => room.during("make room in the ring")?,
+    }
     let family = if to.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let Ok(place) = types::DestinationSlot::try_from_slot_target(0) else {
         return failed("the ring has no first place");
