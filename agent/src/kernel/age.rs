@@ -39,13 +39,8 @@ impl Age {
     /// Where it cannot be found out, or there is no object for it.
     pub fn of_running_kernel() -> Result<Self, AgeError> {
         // Since 5.17: the newest of what the programs ask for, and every type of program may call it.
-        if std::env::var_os("DEVOLD").is_none()
-            && is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_loop)?
-        {
+        if is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_loop)? {
             return Ok(Self::Since5_17);
-        }
-        if std::env::var_os("DEVOLD").is_some() {
-            return Ok(Self::Since5_10);
         }
         let names = uname();
         let (release, version) = (names.release().to_string_lossy(), names.version().to_string_lossy());
