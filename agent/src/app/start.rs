@@ -139,7 +139,8 @@ impl StartError {
             Self::Host { name: "lockdown", .. } => 7,
             Self::Host { name: "descriptors", .. } => 12,
             Self::Host { name: "cgroup_v2", .. } | Self::Sensor(SensorError::Cgroup { .. }) => 6,
-            Self::Host { .. } | Self::Sensor(SensorError::Types(_) | SensorError::LoaderTypes(_)) => 5,
+            Self::Host { .. }
+            | Self::Sensor(SensorError::Age(_) | SensorError::Types(_) | SensorError::LoaderTypes(_)) => 5,
             Self::Sensor(SensorError::Rung { .. } | SensorError::Essential { .. }) => 8,
             Self::Lock(LockError::Held(_)) => 9,
             Self::Catalogue(_) => 10,

@@ -1,6 +1,6 @@
 //! Which of the objects the running kernel can have.
 
-use aya::programs::{ProgramError, ProgramType};
+use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
 use rustix::system::uname;
 
@@ -16,9 +16,6 @@ pub enum Age {
 /// No object is for the running kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum AgeError {
-    /// It does not say what it has.
-    #[error("cannot ask the kernel for bpf_loop: {0}; check the capabilities with `telltale doctor`")]
-    Unknown(#[from] ProgramError),
     /// Numbers of records would be doubled.
     #[error(
         "kernel {release} ({version}) has no bpf_loop, and its tasks can interrupt kernel programs, so that losses could \
@@ -36,11 +33,17 @@ impl Age {
     /// That of the running kernel.
     ///
     /// # Errors
-    /// Where it cannot be found out, or there is no object for it.
+    /// Where there is no object for it.
     pub fn of_running_kernel() -> Result<Self, AgeError> {
         // Since 5.17: the newest of what the programs ask for, and every type of program may call it.
-        if is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_loop)? {
-            return Ok(Self::Since5_17);
+        match is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_loop) {
+            Ok(false) => {}
+            Ok(true) => return Ok(Self::Since5_17),
+            // What keeps this from loading keeps the programs too, which then say it.
+            Err(error) => {
+                tracing::debug!(%error, "cannot ask the kernel for bpf_loop");
+                return Ok(Self::Since5_17);
+            }
         }
         let names = uname();
         let (release, version) = (names.release().to_string_lossy(), names.version().to_string_lossy());
