@@ -62,6 +62,7 @@ pub struct Refused {
 
 /// Tries the servings of `capability` that the forced rung allows; `prove` runs once all of a serving's programs are
 /// attached.
+#[expect(clippy::too_many_arguments, reason = "all that is known of the host, and what is asked of it")]
 pub(super) fn climb(
     ebpf: &mut Ebpf,
     btf: &Btf,
