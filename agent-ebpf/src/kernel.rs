@@ -41,6 +41,24 @@ pub fn apart<T>(value: T) -> T {
     value
 }
 
+/// A function that is called for what it does: `once! { fn name(a: u64) = body }`. Here it is its body.
+macro_rules! once {
+    ($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),*) = $body:expr) => {
+        $(#[$doc])*
+        #[inline(always)]
+        fn $name($($argument: $type),*) {
+            let _ = $body;
+        }
+    };
+}
+pub(crate) use once;
+
+/// What `once!` functions can be handed.
+#[inline(always)]
+pub fn number(pointer: u64) -> u64 {
+    pointer
+}
+
 /// The running task.
 #[inline(always)]
 pub fn current() -> u64 {

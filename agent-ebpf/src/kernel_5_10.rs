@@ -61,6 +61,37 @@ pub fn apart<T>(value: T) -> T {
     core::hint::black_box(value)
 }
 
+/// A function that is called for what it does: `once! { fn name(a: u64) = body }`. Here it can be called from outside,
+/// and is handed numbers alone: so the verifier looks at it once, and not again for each state that its caller may be in
+/// (since 5.6).
+macro_rules! once {
+    ($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),*) = $body:expr) => {
+        $(#[$doc])*
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $name($($argument: $type),*) -> i64 {
+            let _ = $body;
+            0
+        }
+    };
+}
+pub(crate) use once;
+
+/// Where [`number`] makes numbers.
+#[map]
+static NUMBER: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// What `once!` functions can be handed: of what was written to a map and read again, the verifier knows no type.
+#[inline(always)]
+pub fn number(pointer: u64) -> u64 {
+    let Some(at) = NUMBER.get_ptr_mut(0) else { return 0 };
+    // SAFETY: in a map.
+    unsafe {
+        at.write_volatile(pointer);
+        at.read_volatile()
+    }
+}
+
 /// The running task.
 #[inline(always)]
 pub fn current() -> u64 {

@@ -16,12 +16,13 @@ use aya_ebpf::macros::{btf_tracepoint, fexit};
 use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 
 use super::number;
+use crate::kernel::{self, once};
 use crate::kstruct::{
     DESCRIPTORS_A_WORD, Descriptors, File, Inode, Opened, Probed, Task, Typed, second_argument,
     syscall_number,
 };
 use crate::path::{self, OFFSET_MASK, Place};
-use crate::{budget, current, emit, kernel, maps, verdict};
+use crate::{budget, current, emit, maps, verdict};
 
 /// `O_PATH` descriptors give no bytes.
 const FMODE_PATH: u32 = 1 << 14;
@@ -261,7 +262,7 @@ impl Messages {
             let descriptor: u32 = unsafe { bpf_probe_read_user(self.at as *const _).ok()? };
             self.at += 4;
             self.descriptors -= 1;
-            let _ = descriptor_returned(descriptor, acquired::RECEIVED);
+            descriptor_received(u64::from(descriptor));
             return Some(());
         }
         self.at = self.at.wrapping_add(7) & !7;
@@ -299,6 +300,8 @@ extern "C" fn next_received(_index: u32, context: *mut Messages) -> i64 {
     let messages = unsafe { &mut *context };
     messages.step().is_none().into()
 }
+
+once! { fn descriptor_received(descriptor: u64) = descriptor_returned(descriptor as u32, acquired::RECEIVED) }
 
 /// A call has given the running process a descriptor, where no trampoline sees it.
 #[inline(never)]

@@ -14,6 +14,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use crate::hooks::{
     change, descriptor, key, memory, number, outcome as connect_outcome, raw_socket, refused, unix,
 };
+use crate::kernel::{self, once};
 use crate::kstruct::{Opened, Task, Typed, first_argument, is_32_bit, syscall_number};
 use crate::{current, verdict};
 
@@ -44,49 +45,62 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let returned: i64 = ctx.arg(1);
+    let registers = kernel::number(registers);
     if opens {
         if returned >= 0 {
-            let _ = opened(returned as u32);
+            exit_opened(returned as u64);
         } else if refused::is_refusal(returned) && call != number::OPEN_BY_HANDLE_AT {
-            let _ = refused::call_refused(registers, call, returned);
+            exit_refused(registers, call, returned);
         }
     } else if call == number::CONNECT {
         if returned < 0 {
-            let _ = connect_failed(registers, returned);
+            exit_connect_failed(registers, returned);
         } else {
-            let _ = connect_succeeded(registers);
+            exit_connect_succeeded(registers);
         }
     } else if changes {
         if returned == 0
             && let Some(descriptor) = first_argument(registers)
         {
-            let _ = change::by_descriptor(descriptor as u32, call == number::FCHMOD);
+            exit_changed(descriptor, u64::from(call == number::FCHMOD));
         }
     } else if call == number::SOCKET {
         if returned >= 0 {
-            raw_socket::socket_returned(registers);
+            exit_socket(registers);
         }
     } else if call == number::IOCTL {
         if returned == 0 {
-            raw_socket::ioctl_succeeded(registers);
+            exit_ioctl(registers);
         }
     } else if call == number::RECVMSG || call == number::RECVMMSG {
         // Of one message the bytes are returned, of several how many they are.
         let count = if call == number::RECVMSG { 1 } else { returned as u32 };
         if returned >= 0 {
-            let _ = descriptor::messages_returned(registers, count);
+            exit_messages(registers, u64::from(count));
         }
     } else if call == number::PIDFD_GETFD {
         if returned >= 0 {
-            let _ = descriptor::descriptor_returned(returned as u32, acquired::TAKEN);
+            exit_taken(returned as u64);
         }
     } else if call == number::KEYCTL {
-        let _ = key::call_returned(registers, returned);
+        exit_keyctl(registers, returned);
     } else {
-        let _ = memory::call_returned(registers, call, returned);
+        exit_memory(registers, call, returned);
     }
     0
 }
+
+once! { fn exit_opened(descriptor: u64) = opened(descriptor as u32) }
+once! { fn exit_refused(registers: u64, call: u64, returned: i64) = refused::call_refused(registers, call, returned) }
+once! { fn exit_connect_failed(registers: u64, returned: i64) = connect_failed(registers, returned) }
+once! { fn exit_connect_succeeded(registers: u64) = connect_succeeded(registers) }
+once! { fn exit_changed(descriptor: u64, mode: u64) = change::by_descriptor(descriptor as u32, mode != 0) }
+once! { fn exit_socket(registers: u64) = raw_socket::socket_returned(registers) }
+once! { fn exit_ioctl(registers: u64) = raw_socket::ioctl_succeeded(registers) }
+once! { fn exit_messages(registers: u64, count: u64) = descriptor::messages_returned(registers, count as u32) }
+once! { fn exit_taken(descriptor: u64) = descriptor::descriptor_returned(descriptor as u32, acquired::TAKEN) }
+once! { fn exit_keyctl(registers: u64, returned: i64) = key::call_returned(registers, returned) }
+once! { fn exit_memory(registers: u64, call: u64, returned: i64) = memory::call_returned(registers, call, returned) }
 
 #[inline(never)]
 fn opened(descriptor: u32) -> Option<()> {
