@@ -198,7 +198,7 @@ fn each_cause() {
     let outcome = std::mem::offset_of!(OutcomeRecord, outcome);
     let path_length = std::mem::offset_of!(FileRecord, path_length);
     let how = std::mem::offset_of!(FileRecord, how);
-    let cases: [(Vec<u8>, &str); 15] = [
+    let cases: [(Vec<u8>, &str); 16] = [
         (vec![], "short"),
         (exec[..31].to_vec(), "short"),
         (patch(connect.clone(), 0, &40u32.to_ne_bytes()), "short"),
@@ -208,6 +208,7 @@ fn each_cause() {
         (patch(open.clone(), how, &99u16.to_ne_bytes()), "kind"),
         (patch(exec.clone(), 6, &99u16.to_ne_bytes()), "hook"),
         (patch(exec.clone(), 24, &MAX_CPUS.to_ne_bytes()), "cpu"),
+        (patch(exec.clone(), 24, &((LEVELS as u32) << LEVEL_SHIFT).to_ne_bytes()), "cpu"),
         (patch(exec.clone(), argv_length, &5_000u16.to_ne_bytes()), "limit"),
         (patch(exec.clone(), markers_length, &900u16.to_ne_bytes()), "section"),
         (patch(exec.clone(), exec.len() - 1, b"x"), "terminator"),
@@ -224,6 +225,19 @@ fn each_cause() {
     double[at - 1] = 0;
     double[at - 2] = 0;
     assert_eq!(decode(&double).unwrap_err(), DecodeError::Component("path"));
+}
+
+#[test]
+fn each_depth_of_interruption_is_a_series_of_its_own() {
+    let exec = one_of_each().remove(0);
+    let series = |cpu: u32| meta(&patch(exec.clone(), 24, &cpu.to_ne_bytes())).map(|meta| meta.series);
+    let of_cpu: Vec<_> =
+        (0..LEVELS as u32).map(|level| series(3 | level << LEVEL_SHIFT).expect("a depth")).collect();
+    let distinct: std::collections::BTreeSet<_> = of_cpu.iter().copied().collect();
+    assert_eq!(distinct.len(), of_cpu.len());
+    for one in of_cpu {
+        assert_eq!(Series::from_number(one.to_number()), Some(one));
+    }
 }
 
 #[test]

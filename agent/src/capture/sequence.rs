@@ -89,7 +89,8 @@ struct Numbers {
     lost: BTreeMap<u64, Hole>,
 }
 
-/// Follows the numbers of all CPUs. Its memory is bounded: CPUs by [`super::decode::MAX_CPUS`], open holes of a CPU by
+/// Follows the numbers of all CPUs. Its memory is bounded: CPUs by [`super::decode::MAX_CPUS`], the
+/// depths of each by [`agent_common::nesting::LEVELS`], open holes of a CPU by
 /// the window, remembered losses by a constant.
 #[derive(Debug)]
 pub struct SequenceTracker {
