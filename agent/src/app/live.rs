@@ -207,6 +207,9 @@ impl Agent {
                 }
             }
             self.output.flush();
+            let more = self.started.sensor.give_back();
+            // What came since the last look found nobody who waited.
+            self.is_behind |= more && self.attention.is_woken();
             // Delivery runs on the same thread.
             tokio::task::yield_now().await;
         }

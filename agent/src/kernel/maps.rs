@@ -28,6 +28,14 @@ pub enum MapFailure {
     /// The object has no such map: object and agent do not belong together.
     #[error("the object has no map {0}: rebuild with `cargo xtask build-ebpf`")]
     Missing(&'static str),
+    /// A ring cannot be mapped.
+    #[error("ring {map} cannot be read: {source}; is there memory left (ulimit -v, cgroup limits)?")]
+    Unreadable {
+        /// Which ring.
+        map: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The kernel refused.
     #[error("map {map}: {source}")]
     Refused {

@@ -7,6 +7,7 @@ pub mod ladder;
 pub mod maps;
 pub mod offsets;
 pub mod probe;
+mod ring;
 mod rings;
 mod selftest;
 pub mod sensor;

@@ -257,6 +257,12 @@ impl Sensor {
         self.rings.next(turn, into)
     }
 
+    /// Gives back the room of all records that were copied so far: from here on they are lost if they go no further. Whether
+    /// there are more, of which nobody will be woken.
+    pub fn give_back(&self) -> bool {
+        self.rings.give_back()
+    }
+
     /// A descriptor that becomes readable when there are records, while [`Sensor::set_wake`] says so.
     ///
     /// # Errors
