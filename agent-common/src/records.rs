@@ -126,6 +126,32 @@ pub mod hook {
     pub const FILE_ITERATOR: u16 = 86;
 }
 
+/// To be raised where what records or shared maps mean changes, though their sizes do not: an agent reads what an earlier
+/// one's programs wrote only where both say the same.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Sizes of all that records are made of, for the same end.
+pub const SIZES: [usize; 18] = [
+    size_of::<Header>(),
+    size_of::<Actor>(),
+    size_of::<FileIdentity>(),
+    size_of::<StdioIdentity>(),
+    size_of::<ForkRecord>(),
+    size_of::<ExecRecord>(),
+    size_of::<ExitRecord>(),
+    size_of::<ConnectRecord>(),
+    size_of::<OutcomeRecord>(),
+    size_of::<TrafficRecord>(),
+    size_of::<RawSocketRecord>(),
+    size_of::<FileRecord>(),
+    size_of::<RefusedRecord>(),
+    size_of::<AnswerRecord>(),
+    size_of::<HelloRecord>(),
+    size_of::<ChangeRecord>(),
+    size_of::<MemoryRecord>(),
+    size_of::<KeyRecord>(),
+];
+
 /// Begins every record.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]

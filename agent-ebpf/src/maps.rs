@@ -1,8 +1,8 @@
 //! All maps. Sizes and their reasons stand in `agent_common::limits`.
 
-use agent_common::counters::CpuState;
+use agent_common::counters::{CpuState, SLOTS};
 use agent_common::keys::{
-    Control, FlowCount, FlowKey, InodeKey, MarkerName, MemoryKey, NameFilter, RuleName, RuleSuffix,
+    Control, Cutover, FlowCount, FlowKey, InodeKey, MarkerName, MemoryKey, NameFilter, RuleName, RuleSuffix,
 };
 use agent_common::limits::{
     BUDGET_CELLS, BULK_RING_BYTES, CONNECTION_RING_BYTES, CREDENTIAL_INODES, CREDENTIAL_RING_BYTES,
@@ -47,6 +47,15 @@ pub static CPU_STATE: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0
 /// Switches of userspace.
 #[map]
 pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+
+/// Which generation of programs serves.
+#[map]
+pub static CUTOVER: Array<Cutover> = Array::with_max_entries(1, 0);
+
+/// What was told of this generation's losses, by `agent_common::counters::slot`: userspace alone uses it, the next agent
+/// tells the rest.
+#[map]
+pub static TOLD: Array<u64> = Array::with_max_entries(SLOTS, 0);
 
 /// How often names moved without an open (a renamed directory, a mount): cached verdicts of before are not believed.
 #[map]

@@ -158,6 +158,24 @@ impl Pipeline {
         }
     }
 
+    /// Takes one record that an earlier agent's programs wrote: their numbers are not this one's.
+    pub fn inherited(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Event)) {
+        self.ledger.add(Tally::Inherited, 1);
+        let decoded = decode::decode(bytes);
+        self.ledger.read(&decoded);
+        match decoded {
+            Ok(act) => self.act(act, emit),
+            Err(error) => tracing::debug!(%error, "an earlier agent's record that cannot be read"),
+        }
+    }
+
+    /// Tells what earlier agents lost and had not told.
+    pub fn inherited_losses(&self, now: BootTime, losses: Vec<Gap>, emit: &mut dyn FnMut(Event)) {
+        for gap in losses {
+            self.gap(now, gap, emit);
+        }
+    }
+
     fn act(&mut self, act: Act, emit: &mut dyn FnMut(Event)) {
         let Some(act) = self.table.observe(act) else {
             self.ledger.add(Tally::Context, 1);

@@ -221,7 +221,7 @@ fn errno(returned: i32) -> Option<u32> {
 fn tell_now(name: Name, what: u32, errno: u32, place: u32, hook: u16) -> Option<()> {
     let file = name.file()?;
     let flags = name.judge();
-    if flags == 0 || Task::<Typed>::current().tgid().is_some_and(current::is_own) {
+    if flags == 0 || Task::<Typed>::current().tgid().is_some_and(current::is_passed_over) {
         return None;
     }
     let ticket = emit::attempt(Family::File, budget::ring(Ring::Credential))?;
@@ -279,7 +279,7 @@ fn fill(scratch: *mut u8, change: Change) -> Option<usize> {
 #[inline(always)]
 fn pend(place: u32, dentry: u64, change: Change, checked: i32, hook: u16) -> Option<()> {
     let errno = errno(checked)?;
-    if Task::<Typed>::current().tgid().is_some_and(current::is_own) {
+    if Task::<Typed>::current().tgid().is_some_and(current::is_passed_over) {
         return None;
     }
     let scratch = maps::CHANGE_SCRATCH.get_ptr_mut(place)?.cast::<u8>();

@@ -88,7 +88,7 @@ pub fn connect6(ctx: SockAddrContext) -> i32 {
 fn connect(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
     // SAFETY: the context is valid while the program runs.
     let protocol = unsafe { (*ctx.sock_addr).protocol };
-    let own = Task::<Typed>::current().tgid().is_some_and(current::is_own);
+    let own = Task::<Typed>::current().tgid().is_some_and(current::is_passed_over);
     if own {
         return;
     }

@@ -19,7 +19,7 @@ use super::names;
 use super::outcome::ring_of;
 use crate::kstruct::{Task, Typed};
 use crate::maps::{self, SOCKET_IDLE, SOCKET_UDP_CONNECTED, SocketState};
-use crate::{budget, current, emit};
+use crate::{budget, current, emit, generation};
 
 /// The verdict of a cgroup hook that lets the call or packet go on.
 const ALLOW: i32 = 1;
@@ -44,7 +44,7 @@ pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
 
 #[inline(always)]
 fn send(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
-    if Task::<Typed>::current().tgid().is_some_and(current::is_own) {
+    if Task::<Typed>::current().tgid().is_some_and(current::is_passed_over) {
         return;
     }
     if asked.port == names::DNS {
@@ -120,7 +120,7 @@ fn try_egress(ctx: &SkBuffContext) -> Option<()> {
         let map = (&raw const maps::SOCKETS).cast_mut().cast();
         bpf_sk_storage_get(map, socket.cast(), core::ptr::null_mut(), 0).cast::<SocketState>().as_mut()?
     };
-    if state.state != SOCKET_UDP_CONNECTED {
+    if state.state != SOCKET_UDP_CONNECTED || !generation::serves_what_was_begun_by(state.actor.tgid) {
         return None;
     }
     state.state = SOCKET_IDLE;

@@ -63,7 +63,7 @@ fn found(task: Task<Typed>, sock: Sock<Typed>) -> Option<()> {
         (IPPROTO_UDP, TCP_ESTABLISHED) => SOCKET_UDP_CONNECTED,
         _ => return None,
     };
-    if sock.waiting_limit()? != 0 || current::is_own(task.tgid()?) {
+    if sock.waiting_limit()? != 0 || current::is_passed_over(task.tgid()?) {
         return None;
     }
     let Some(kept) = remembered(sock) else {

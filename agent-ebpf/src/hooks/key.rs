@@ -148,7 +148,7 @@ fn errno(buffer: u64, room: u64, returned: i64) -> Option<u32> {
 /// Tells of a key whose record is built but for who reads it, and what came of that.
 #[inline(always)]
 fn tell(record: &mut KeyRecord, bytes: *const u8, errno: u32, hook: u16) -> Option<()> {
-    if current::is_own(Task::<Typed>::current().tgid()?) {
+    if current::is_passed_over(Task::<Typed>::current().tgid()?) {
         return None;
     }
     let ticket = emit::attempt(Family::Key, budget::ring(Ring::Credential))?;

@@ -17,7 +17,7 @@ use super::connect::{AF_INET, AF_INET6, words_to_bytes};
 use super::traffic;
 use crate::kstruct::{Access, Sock, Typed};
 use crate::maps::{self, SOCKET_IDLE, SOCKET_TCP_ESTABLISHED, SOCKET_TCP_PENDING, SocketState};
-use crate::{budget, emit};
+use crate::{budget, emit, generation};
 
 const TCP_ESTABLISHED: i32 = 1;
 const TCP_SYN_SENT: i32 = 2;
@@ -47,7 +47,7 @@ pub fn set_state(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn handshake_ended(sock: Sock<Typed>, new: i32) {
     let Some(state) = state_of(sock) else { return };
-    if state.state != SOCKET_TCP_PENDING {
+    if state.state != SOCKET_TCP_PENDING || !generation::serves_what_was_begun_by(state.actor.tgid) {
         return;
     }
     let errno = if new == TCP_CLOSE { sock.error().unwrap_or(0) } else { 0 };
@@ -96,6 +96,7 @@ fn connect_exit(ctx: &FExitContext, hook: u16) {
     let sock = Sock::<Typed>::from_raw(ctx.arg::<u64>(0));
     if let Some(state) = state_of(sock)
         && state.state == SOCKET_TCP_PENDING
+        && generation::serves_what_was_begun_by(state.actor.tgid)
     {
         state.state = SOCKET_IDLE;
         let _ = tell(ring_of(state), sock, hook, outcome::FAILED, returned.unsigned_abs());

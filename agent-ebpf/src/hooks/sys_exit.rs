@@ -134,7 +134,7 @@ fn connect_failed(registers: u64, returned: i64) -> Option<()> {
         return None;
     }
     let sock = file.socket()?;
-    if sock.protocol()? != IPPROTO_TCP || sock.cookie()? == 0 || current::is_own(task.tgid()?) {
+    if sock.protocol()? != IPPROTO_TCP || sock.cookie()? == 0 || current::is_passed_over(task.tgid()?) {
         return None;
     }
     // Where its attempt was told is not known here; whichever is read first waits for the other.

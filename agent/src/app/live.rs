@@ -17,6 +17,7 @@ use crate::app::privileges;
 use crate::app::recording::{self, Recording};
 use crate::app::start::{StartError, StartOptions, Started, start};
 use crate::capture::inventory::Host as RecordedHost;
+use crate::capture::ledger::KernelCounters;
 use crate::capture::merge::Turn;
 use crate::capture::record::{RecordError, Recorder};
 use crate::capture::sequence::Series;
@@ -101,6 +102,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
             record: Vec::new(),
             is_behind: false,
             attention,
+            told: None,
         };
         agent.run(begun).await
     })
@@ -162,12 +164,16 @@ struct Agent {
     /// Whether the last turn ended before the rings did.
     is_behind: bool,
     attention: Attention,
+    /// Counters whose losses were told, and not yet kept for the next agent.
+    told: Option<KernelCounters>,
 }
 
 impl Agent {
     async fn run(mut self, begun: Instant) -> Result<(), StartError> {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Loop)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Loop)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Loop)?;
+        let mut hands_over = false;
         let readiness = self.started.sensor.readiness().map_err(StartError::Loop)?;
         // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, until it is dropped with the `AsyncFd`.
         let readiness = unsafe { AsyncFd::register_with_interest(readiness, Interest::READABLE) }
@@ -178,6 +184,9 @@ impl Agent {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
 
         self.status("start");
+        for (ring, record) in std::mem::take(&mut self.started.inherited) {
+            self.take_inherited(ring, &record);
+        }
         for (ring, waiting) in std::mem::take(&mut self.started.waiting) {
             self.take(ring, &waiting);
         }
@@ -189,6 +198,10 @@ impl Agent {
                 biased;
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
+                _ = hangup.recv() => {
+                    hands_over = true;
+                    break;
+                }
                 _ = tick.tick() => self.tick(),
                 // What a turn has left is for the next.
                 () = std::future::ready(()), if self.is_behind => {
@@ -214,6 +227,9 @@ impl Agent {
             tokio::task::yield_now().await;
         }
         let unwritable = self.output.unwritable.take();
+        if hands_over && unwritable.is_none() {
+            return self.hand_over(begun).await;
+        }
         self.stop(begun).await?;
         unwritable.map_or(Ok(()), |error| Err(StartError::Output(error)))
     }
@@ -223,13 +239,17 @@ impl Agent {
         let mut record = std::mem::take(&mut self.record);
         let mut turn = Turn::new();
         let mut taken = 0;
+        while let Some(ring) = self.started.sensor.next_inherited(&mut turn, &mut record) {
+            self.take_inherited(ring, &record);
+            taken += 1;
+        }
         while taken < RECORDS_A_TURN
             && let Some(ring) = self.started.sensor.next_record(&mut turn, &mut record)
         {
             self.take(ring, &record);
             taken += 1;
         }
-        self.is_behind = taken == RECORDS_A_TURN;
+        self.is_behind = taken >= RECORDS_A_TURN;
         self.record = record;
         for file in self.started.pipeline.take_mistaken() {
             // Where its last name is gone, the kernel has forgotten it by itself.
@@ -256,8 +276,31 @@ impl Agent {
         self.started.pipeline.record(record, &mut |event| output.event_in(lane, event));
     }
 
+    fn take_inherited(&mut self, ring: Ring, record: &[u8]) {
+        let output = &mut self.output;
+        let lane = if ring == Ring::Bulk { Lane::Bulk } else { Lane::First };
+        self.started.pipeline.inherited(record, &mut |event| output.event_in(lane, event));
+    }
+
+    /// What the last tick told was handed on since.
+    fn keep_told(&mut self) {
+        if let Some(counters) = self.told.take()
+            && let Err(error) = self.started.sensor.keep_told(&counters)
+        {
+            tracing::error!(%error, "the next agent will tell losses again");
+        }
+    }
+
     fn tick(&mut self) {
         let now = now();
+        self.keep_told();
+        match self.started.sensor.take_inherited_losses() {
+            Ok(losses) => {
+                let output = &mut self.output;
+                self.started.pipeline.inherited_losses(now, losses, &mut |event| output.event(event));
+            }
+            Err(error) => tracing::error!(%error, "what an earlier agent lost cannot be told"),
+        }
         if self.walk_ticks.is_some_and(|ticks| self.ticks.is_multiple_of(ticks))
             && let Err(error) = self.started.sensor.tell_connections()
         {
@@ -281,6 +324,7 @@ impl Agent {
             Err(error) => tracing::error!(%error, "folded reaches into memory cannot be read"),
         }
         self.started.pipeline.tick(now, counted.as_ref().ok().map(|counted| &counted.counters), &mut emit);
+        self.told = counted.as_ref().ok().map(|counted| counted.counters);
         self.output.take_figures();
         if let (Some(recording), Ok(counted)) = (&mut self.recording, &counted) {
             recording.counters(now, &counted.counters, &counted.next, &self.started.ledger);
@@ -292,6 +336,9 @@ impl Agent {
         }
         if let Err(imbalance) = self.started.ledger.check_running() {
             tracing::error!(%imbalance, "ledger");
+        }
+        if self.ticks == 0 {
+            self.started.sensor.held_is_told();
         }
         self.ticks += 1;
         if self.ticks.is_multiple_of(HEARTBEAT_TICKS) {
@@ -316,6 +363,26 @@ impl Agent {
         self.started.pipeline.status(now(), phase, capabilities, &mut |event| output.event(event));
     }
 
+    /// Leaves the programs attached for the next agent, which reads what they write from here on.
+    async fn hand_over(mut self, begun: Instant) -> Result<(), StartError> {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.turn();
+        self.output.take_figures();
+        self.status("handover");
+        self.output.stop(STOP_WITHIN).await;
+        self.keep_told();
+        self.summarise(begun);
+        let Started { sensor, .. } = self.started;
+        sensor.give_back();
+        if sensor.hand_over() { Err(StartError::HandedOver) } else { Ok(()) }
+    }
+
+    fn summarise(&self, begun: Instant) {
+        let coloured = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+        let summary = self.output.summary.render(begun.elapsed(), None, coloured);
+        let _ = io::stderr().write_all(summary.as_bytes());
+    }
+
     /// Detaches, reads what is left, says what became of everything.
     async fn stop(mut self, begun: Instant) -> Result<(), RecordError> {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -335,9 +402,7 @@ impl Agent {
         if let Err(imbalance) = self.started.ledger.check() {
             tracing::error!(%imbalance, "ledger");
         }
-        let coloured = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
-        let summary = self.output.summary.render(begun.elapsed(), None, coloured);
-        let _ = io::stderr().write_all(summary.as_bytes());
+        self.summarise(begun);
         recorded
     }
 

@@ -51,6 +51,8 @@ pub struct StartOptions {
     pub drop_every: u32,
     /// After how long a connection that lasts is told of again; zero: never.
     pub update_interval: Duration,
+    /// A directory of a BPF file system in which is pinned what is to outlive the agent; `None`: nothing is.
+    pub pins: Option<PathBuf>,
     /// Record the ring to this file.
     pub record: Option<PathBuf>,
     /// Print JSON.
@@ -104,6 +106,9 @@ pub enum StartError {
         "cannot write events to standard output: {0}; they have nowhere else to go without --collector, so the agent ended"
     )]
     Output(#[source] io::Error),
+    /// It made way for the next agent, as SIGHUP asks.
+    #[error("handed over: the programs stay attached, and the next agent reads what they write from here on")]
+    HandedOver,
     /// The event loop cannot be made.
     #[error("cannot start the event loop: {0}; is a limit on descriptors reached (ulimit -n)?")]
     Loop(#[source] io::Error),
@@ -144,6 +149,7 @@ impl StartError {
             Self::Lock(LockError::Held(_)) => 9,
             Self::Catalogue(_) => 10,
             Self::Record(_) => 11,
+            Self::HandedOver => 13,
             Self::Lock(_) | Self::Sensor(_) | Self::Map(_) => 1,
             Self::Inventory(_) | Self::HostName(_) | Self::Output(_) | Self::Loop(_) => 1,
         }
@@ -155,6 +161,8 @@ pub(super) struct Started {
     pub(super) sensor: Sensor,
     pub(super) pipeline: Pipeline,
     pub(super) ledger: Arc<Ledger>,
+    /// What an earlier agent's programs wrote, all of it before what waits.
+    pub(super) inherited: Vec<(Ring, Vec<u8>)>,
     pub(super) waiting: Vec<(Ring, Vec<u8>)>,
     pub(super) passwd: PasswdFile,
     pub(super) users: Users,
@@ -213,12 +221,14 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         rung: options.rung,
         drop_every: options.drop_every,
         update_interval: options.update_interval,
+        pins: options.pins.clone(),
         filters,
     })
     .map_err(|error| StartError::of_sensor(error, &probe))?;
 
     let known = known_files(&catalogue, &host_root);
     sensor.add_credential_files(known.keys().copied())?;
+    sensor.cut_over().map_err(|error| StartError::of_sensor(error, &probe))?;
 
     let mut passwd = PasswdFile::new(host_root.clone());
     let users = match passwd.poll() {
@@ -251,8 +261,12 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
     if let Err(error) = sensor.tell_held() {
         tracing::warn!(%error, "not all credentials and connections that were open before the start can be told");
     }
-    let mut waiting = Vec::new();
+    let mut inherited = Vec::new();
     let mut record = Vec::new();
+    while let Some(ring) = sensor.next_inherited(&mut Turn::new(), &mut record) {
+        inherited.push((ring, record.clone()));
+    }
+    let mut waiting = Vec::new();
     // Up to here: on a busy host there is always one more.
     let until = now();
     while let Some(ring) = sensor.next_record(&mut Turn::new(), &mut record) {
@@ -262,13 +276,15 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
             break;
         }
     }
-    let acts: Vec<_> = waiting.iter().filter_map(|(_, bytes)| decode::decode(bytes).ok()).collect();
+    let acts: Vec<_> =
+        inherited.iter().chain(&waiting).filter_map(|(_, bytes)| decode::decode(bytes).ok()).collect();
     pipeline.processes().foresee(&acts);
     let inventoried = pipeline.processes().snapshot();
     Ok(Started {
         sensor,
         pipeline,
         ledger,
+        inherited,
         waiting,
         passwd,
         users,

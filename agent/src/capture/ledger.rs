@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! kernel, each family:  attempted = submitted + dropped{cause} + throttled + folded
-//! ring:                 submitted = read + in the ring
+//! ring:                 submitted + inherited = read + in the ring
 //! decode:               read      = decoded + undecodable{cause}
 //! records:              decoded   = context + not_a_credential + same_act + own_act + sequence_duplicate
 //!                                 + dns_answer + hello_piece + joined + joined_duplicate + outcome_too_late + outcome_without_attempt
@@ -170,7 +170,11 @@ impl Ledger {
             equal("attempted = submitted + dropped + throttled + folded", of(Counter::Attempted), right)
                 .map_err(|imbalance| LedgerImbalance { family: Some(family.name()), ..imbalance })?;
         }
-        equal("submitted = read + in the ring", self.submitted(), self.get(Tally::Read))?;
+        equal(
+            "submitted + inherited = read + in the ring",
+            self.submitted() + self.get(Tally::Inherited),
+            self.get(Tally::Read),
+        )?;
         self.check_records()?;
         equal(
             "lost = dropped + unnumbered",
@@ -187,7 +191,8 @@ impl Ledger {
 
     /// Checks what must hold while records are on their way; call it between two turns of the loop that reads them.
     pub fn check_running(&self) -> Result<(), LedgerImbalance> {
-        at_most("read ≤ submitted", self.get(Tally::Read), self.submitted() + IN_FLIGHT)?;
+        let written = self.submitted() + self.get(Tally::Inherited);
+        at_most("read ≤ submitted + inherited", self.get(Tally::Read), written + IN_FLIGHT)?;
         self.check_records()?;
         at_most(
             "lost ≤ dropped + unnumbered",
@@ -262,8 +267,7 @@ impl Ledger {
     fn losses(&self) -> Vec<Gap> {
         let mut losses = Vec::new();
         for family in Family::ALL {
-            let lost = |counter: &Counter| counter.is_drop() || *counter == Counter::Throttled;
-            for counter in Counter::ALL.into_iter().filter(lost) {
+            for counter in Counter::ALL.into_iter().filter(|counter| counter.is_loss()) {
                 let lost = self.kernel_counter(family, counter);
                 losses.push(Gap {
                     stage: "kernel",

@@ -25,6 +25,8 @@ macro_rules! tallies {
 tallies! {
     /// Records taken from the ring.
     Read => "decode.read",
+    /// Of these, records that an earlier agent's programs had written.
+    Inherited => "decode.inherited",
     /// Records that could be read.
     Decoded => "decode.decoded",
     /// Undecodable records whose header could not be read either: they leave a hole in their CPU's numbers.

@@ -1,11 +1,14 @@
 //! All that knows aya, or the running kernel.
 
 pub mod btf;
+mod heritage;
 pub mod hooks;
 mod iterate;
 pub mod ladder;
+mod links;
 pub mod maps;
 pub mod offsets;
+mod pins;
 pub mod probe;
 mod ring;
 mod rings;

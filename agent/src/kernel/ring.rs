@@ -29,9 +29,8 @@ unsafe impl Send for Shared {}
 impl Shared {
     fn map(map: BorrowedFd<'_>, offset: usize, length: usize, access: ProtFlags) -> io::Result<Self> {
         // SAFETY: the kernel chooses the place; nothing else is there.
-        let start = unsafe {
-            mmap(std::ptr::null_mut(), length, access, MapFlags::SHARED, map, offset as u64)?
-        };
+        let start =
+            unsafe { mmap(std::ptr::null_mut(), length, access, MapFlags::SHARED, map, offset as u64)? };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
         Ok(Self { start, length })
     }

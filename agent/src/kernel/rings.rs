@@ -30,7 +30,9 @@ impl Rings {
     }
 
     /// Those that `map_of` gives.
-    pub(super) fn of(mut map_of: impl FnMut(Ring) -> Result<MapData, MapFailure>) -> Result<Self, MapFailure> {
+    pub(super) fn of(
+        mut map_of: impl FnMut(Ring) -> Result<MapData, MapFailure>,
+    ) -> Result<Self, MapFailure> {
         let mut take = |ring: Ring| {
             let mapped = ring::Ring::new(map_of(ring)?, ring.bytes());
             mapped.map_err(|source| MapFailure::Unreadable { map: ring.map(), source })

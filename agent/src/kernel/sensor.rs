@@ -14,15 +14,20 @@ use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use zerocopy::IntoBytes;
 
 use super::btf::{BtfError, KernelTypes};
+use super::heritage::{Heritage, Told};
 use super::hooks::{Attach, LADDER, Program, Rung};
 use super::iterate::{Over, Walker};
 use super::ladder::{self, Chosen};
+use super::links::Links;
 use super::maps::{Counted, KernelFilters, MapFailure, Maps};
-use super::offsets;
+use super::offsets::{self, Resolved};
+use super::pins::{Layout, PinError, Pins, Switch};
 use super::rings::Rings;
 use super::selftest::{self, Own, Records};
 use super::skipped::runs_skipped;
+use crate::capture::ledger::KernelCounters;
 use crate::capture::merge::Turn;
+use crate::model::event::Gap;
 
 /// The object that `agent/build.rs` built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TELLTALE_EBPF_OBJECT"));
@@ -48,6 +53,8 @@ pub struct SensorConfig {
     pub filters: KernelFilters,
     /// How long a connection lasts, and then is silent about itself, before it is told what it has carried.
     pub update_interval: Duration,
+    /// A directory of a BPF file system, in which is pinned what is to outlive the agent; `None`: nothing is.
+    pub pins: Option<PathBuf>,
 }
 
 /// The sensor cannot start, or has stopped working.
@@ -109,8 +116,18 @@ impl SensorError {
     }
 }
 
-/// Programs, ring and maps. Dropping it detaches and unloads everything.
+/// Programs, ring and maps. Dropping it detaches and unloads everything, unless it was handed over.
 pub struct Sensor {
+    pins: Option<Pins>,
+    links: Links,
+    switch: Switch,
+    told: Told,
+    /// What earlier agents left to be read, oldest first.
+    heritage: VecDeque<Heritage>,
+    /// Losses of earlier agents that are still to be told.
+    inherited_losses: Vec<Gap>,
+    /// Whether this generation serves.
+    serves: bool,
     rings: Rings,
     maps: Maps,
     backlog: VecDeque<(Ring, Vec<u8>)>,
@@ -120,6 +137,8 @@ pub struct Sensor {
     connections: Option<Walker>,
     /// Walks over descriptors that are still to be made.
     held: Vec<Walker>,
+    /// Whether an earlier agent has made them, whose programs have seen all since.
+    was_held_told: bool,
     /// Holds programs and links.
     ebpf: Ebpf,
 }
@@ -134,16 +153,10 @@ impl Sensor {
         let resolved = offsets::resolve(&types);
         drop(types);
         let btf = Btf::from_sys_fs()?;
-        let mut loader = EbpfLoader::new();
-        // aya has no userspace handle for inode storage; the programs alone use it.
-        loader.allow_unsupported_maps().btf(Some(&btf));
-        loader.override_global("OFFSETS", resolved.offsets.as_bytes(), true);
-        let mut ebpf = match loader.load(OBJECT) {
-            Err(EbpfError::MapError(MapError::CreateError { name, .. })) if name == INODE_STORAGE => {
-                loader.load(OBJECT_WITHOUT_LSM)?
-            }
-            loaded => loaded?,
-        };
+        let (mut ebpf, pins) = load(&btf, &resolved, config.pins.as_deref())?;
+        let mut links = Links::default();
+        let mut switch = Switch::take(&mut ebpf)?;
+        let told = Told::take(&mut ebpf)?;
         let mut rings = Rings::take(&mut ebpf)?;
         let mut maps = Maps::take(&mut ebpf, &config.filters)?;
         let cgroup = File::open(&config.cgroup_root)
@@ -153,6 +166,8 @@ impl Sensor {
         let restored = maps.set_name(own_name, Some(own_flags))?;
         let (unreadable_name, unreadable_flags) = selftest::unreadable();
         let unreadable_restored = maps.set_name(unreadable_name, Some(unreadable_flags))?;
+
+        switch.try_out(generation_of(pins.as_ref()), own.pid)?;
 
         let mut seen = Vec::new();
         let mut chosen = Vec::new();
@@ -204,7 +219,7 @@ impl Sensor {
                 }
             };
             let choice = ladder::climb(
-                &mut ebpf,
+                (&mut ebpf, &mut links),
                 &btf,
                 cgroup.as_fd(),
                 &resolved,
@@ -225,7 +240,16 @@ impl Sensor {
             control.update_interval_ms =
                 u32::try_from(config.update_interval.as_millis()).unwrap_or(u32::MAX);
         })?;
+        let was_held_told = pins.as_ref().is_some_and(Pins::is_held_told);
         Ok(Self {
+            was_held_told,
+            pins,
+            links,
+            switch,
+            told,
+            heritage: VecDeque::new(),
+            inherited_losses: Vec::new(),
+            serves: false,
             rings,
             maps,
             backlog: seen.into_iter().map(|record| (Ring::Process, record)).collect(),
@@ -247,6 +271,95 @@ impl Sensor {
         self.own_pid
     }
 
+    /// Has this agent's programs serve, and those of earlier agents no longer. Up to here these do, if there are any, and
+    /// else nobody.
+    ///
+    /// # Errors
+    /// Where the map cannot be changed. That nothing can be pinned is none: then nothing outlives the agent.
+    pub fn cut_over(&mut self) -> Result<(), SensorError> {
+        let generation = generation_of(self.pins.as_ref());
+        let earlier = self.pins.as_mut().map(|pins| std::mem::take(&mut pins.left)).unwrap_or_default();
+        if let Some(pins) = &self.pins
+            && let Err(error) = self.links.pin(pins)
+        {
+            tracing::warn!(%error, "what happens while no agent runs will not be told");
+        }
+        self.switch.to(generation)?;
+        self.serves = true;
+        for left in earlier {
+            if let Err(error) = left.detach() {
+                tracing::error!(%error, "an earlier agent's programs cannot be detached: they cost time, and tell nothing");
+            }
+            if !left.is_readable {
+                let lost = left.unread();
+                self.inherited_losses.push(Gap {
+                    stage: "kernel",
+                    cause: "other_layout",
+                    family: None,
+                    lost,
+                });
+                tracing::warn!(lost, "an agent of another version left records that this one cannot read");
+                left.remove()
+                    .unwrap_or_else(|error| tracing::warn!(%error, "what an earlier agent pinned stays"));
+                continue;
+            }
+            match Heritage::open(left) {
+                Ok(heritage) => self.heritage.push_back(heritage),
+                Err(error) => {
+                    tracing::error!(%error, "what an earlier agent's programs wrote cannot be read")
+                }
+            }
+        }
+        if let Some(pins) = &mut self.pins
+            && self.heritage.is_empty()
+            && let Err(error) = pins.remove_left()
+        {
+            tracing::warn!(%error, "what earlier agents pinned stays");
+        }
+        Ok(())
+    }
+
+    /// Copies the next record of an earlier agent's programs into `into`, and says of which ring it is.
+    pub fn next_inherited(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> Option<Ring> {
+        self.heritage.iter_mut().find_map(|heritage| heritage.next_record(turn, into))
+    }
+
+    /// Losses of earlier agents that these had not told. Forgets those agents of which nothing can come any more.
+    ///
+    /// # Errors
+    /// Where their figures cannot be read.
+    pub fn take_inherited_losses(&mut self) -> Result<Vec<Gap>, MapFailure> {
+        while let Some(heritage) = self.heritage.pop_front_if(|heritage| heritage.is_over()) {
+            self.inherited_losses.extend(heritage.losses()?);
+            heritage
+                .remove()
+                .unwrap_or_else(|error| tracing::warn!(%error, "what an earlier agent pinned stays"));
+        }
+        Ok(std::mem::take(&mut self.inherited_losses))
+    }
+
+    /// All losses of these counters were told: the next agent need not tell them.
+    ///
+    /// # Errors
+    /// Where the map cannot be changed.
+    pub fn keep_told(&mut self, counters: &KernelCounters) -> Result<(), MapFailure> {
+        if self.pins.is_some() { self.told.keep(counters) } else { Ok(()) }
+    }
+
+    /// What was open at the start was told, and handed on.
+    pub fn held_is_told(&self) {
+        if let Some(Err(error)) = self.pins.as_ref().map(Pins::held_is_told) {
+            tracing::warn!(%error, "the next agent will tell again what was open at the start");
+        }
+    }
+
+    /// Leaves the programs attached, for the agent that comes next. Whether that is so: else they end with this one.
+    pub fn hand_over(mut self) -> bool {
+        let pinned = self.pins.take().is_some();
+        self.rings.give_back();
+        pinned
+    }
+
     /// Copies the next record into `into`, and says of which ring it is; `None` where there is none now.
     pub fn next_record(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> Option<Ring> {
         if let Some((ring, record)) = self.backlog.pop_front() {
@@ -260,7 +373,9 @@ impl Sensor {
     /// Gives back the room of all records that were copied so far: from here on they are lost if they go no further. Whether
     /// there are more, of which nobody will be woken.
     pub fn give_back(&self) -> bool {
-        self.rings.give_back()
+        // Each is to be given back, whatever the others hold.
+        let inherited = self.heritage.iter().filter(|heritage| heritage.give_back()).count();
+        self.rings.give_back() || inherited > 0
     }
 
     /// A descriptor that becomes readable when there are records, while [`Sensor::set_wake`] says so.
@@ -302,6 +417,16 @@ impl Sensor {
         self.connections = None;
         self.held.clear();
         self.unload(|_| true);
+        self.remove_pins();
+    }
+
+    fn remove_pins(&mut self) {
+        let Some(pins) = self.pins.take() else { return };
+        // Before it serves, an earlier agent's programs do.
+        let removed = if self.serves { pins.remove_all() } else { pins.remove_own() };
+        if let Err(error) = removed {
+            tracing::error!(%error, "what was pinned stays: remove it, or start the agent again");
+        }
     }
 
     /// Has the kernel tell what long connections have carried: records of it are in the ring afterwards.
@@ -318,7 +443,8 @@ impl Sensor {
     /// # Errors
     /// As the kernel gives them; the first. Where it has no such walks, there are none, and no error.
     pub fn tell_held(&mut self) -> io::Result<()> {
-        let walks: Vec<_> = self.held.drain(..).map(|walker| walker.walk()).collect();
+        let is_told = self.was_held_told;
+        let walks: Vec<_> = self.held.drain(..).filter(|_| !is_told).map(|walker| walker.walk()).collect();
         self.unload(|program| matches!(program.attach, Attach::FileIterator));
         walks.into_iter().collect()
     }
@@ -326,7 +452,7 @@ impl Sensor {
     fn unload(&mut self, which: impl Fn(&Program) -> bool) {
         let servings = LADDER.iter().flat_map(|capability| capability.servings);
         for program in servings.flat_map(|serving| serving.programs).filter(|program| which(program)) {
-            ladder::unload(&mut self.ebpf, program);
+            ladder::unload(&mut self.ebpf, &mut self.links, program);
         }
     }
 
@@ -371,6 +497,80 @@ impl Sensor {
     /// Where the map cannot be changed.
     pub fn set_drop_every(&mut self, drop_every: u32) -> Result<(), MapFailure> {
         self.maps.switch(|control| control.drop_every = drop_every)
+    }
+}
+
+impl Drop for Sensor {
+    fn drop(&mut self) {
+        self.remove_pins();
+    }
+}
+
+const fn generation_of(pins: Option<&Pins>) -> u32 {
+    match pins {
+        Some(pins) => pins.number,
+        None => 1,
+    }
+}
+
+/// Makes the maps, and takes over those that an earlier agent left.
+fn load(
+    btf: &Btf,
+    resolved: &Resolved,
+    pin_root: Option<&Path>,
+) -> Result<(Ebpf, Option<Pins>), SensorError> {
+    let mut pins = pin_root.and_then(open_pins);
+    match load_with(btf, resolved, pins.as_ref()) {
+        Ok(ebpf) => Ok((ebpf, pins)),
+        Err(error) if pins.as_ref().is_some_and(|pins| !pins.left.is_empty()) => {
+            tracing::warn!(%error, "what an earlier agent left cannot be taken over: its records are lost");
+            let removed = pins.take().map_or(Ok(()), |pins| pins.remove_all());
+            removed.unwrap_or_else(|error| tracing::warn!(%error, "it stays"));
+            let pins = pin_root.and_then(open_pins);
+            Ok((load_with(btf, resolved, pins.as_ref())?, pins))
+        }
+        Err(error) => {
+            if let Some(pins) = pins.take() {
+                pins.remove_own().unwrap_or_else(|error| tracing::warn!(%error, "what was pinned stays"));
+            }
+            Err(error)
+        }
+    }
+}
+
+fn open_pins(root: &Path) -> Option<Pins> {
+    let layout = Layout::of(OBJECT)?;
+    let open = || {
+        let pins = Pins::open(root, &layout)?;
+        match pins.check(&layout) {
+            Err(error @ PinError::Strange(_)) => {
+                tracing::error!(%error, "what was pinned is removed");
+                pins.remove_all()?;
+                Pins::open(root, &layout)
+            }
+            checked => checked.map(|()| pins),
+        }
+    };
+    open()
+        .inspect_err(|error| tracing::warn!(%error, "what happens while no agent runs will not be told"))
+        .ok()
+}
+
+fn load_with(btf: &Btf, resolved: &Resolved, pins: Option<&Pins>) -> Result<Ebpf, SensorError> {
+    let generation = generation_of(pins);
+    let mut loader = EbpfLoader::new();
+    // aya has no userspace handle for inode storage; the programs alone use it.
+    loader.allow_unsupported_maps().btf(Some(btf));
+    loader.override_global("OFFSETS", resolved.offsets.as_bytes(), true);
+    loader.override_global("GENERATION", &generation, true);
+    for (map, path) in pins.into_iter().flat_map(Pins::paths) {
+        loader.map_pin_path(map, path);
+    }
+    match loader.load(OBJECT) {
+        Err(EbpfError::MapError(MapError::CreateError { name, .. })) if name == INODE_STORAGE => {
+            Ok(loader.load(OBJECT_WITHOUT_LSM)?)
+        }
+        loaded => Ok(loaded?),
     }
 }
 
