@@ -155,7 +155,7 @@ pub struct SocketState {
     pub told_bytes: u64,
     /// The unix socket that was told last as sent to.
     pub told_peer: u64,
-    /// Cookie of its network namespace. UDP alone.
+    /// Cookie of its network namespace.
     pub network_cookie: u64,
     /// `IPPROTO_*` as asked for: of a subflow, MPTCP's.
     pub protocol: u32,

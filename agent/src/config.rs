@@ -229,10 +229,17 @@ mod tests {
         assert_eq!(documented("## Keys\n"), keys);
         let (_, example) = PAGE.split_once("```toml\n").unwrap();
         let config = load(example.split("```").next().unwrap()).unwrap();
-        let Config { collector, quiet, catalogue, connection_update_seconds, node_name } = config;
+        let Config { collector, quiet, catalogue, connection_update_seconds, node_name, pins } = config;
         let seconds = connection_update_seconds != Config::default().connection_update_seconds;
-        let every = [collector.is_some(), quiet, !catalogue.is_empty(), seconds, node_name.is_some()];
-        assert_eq!(every, [true; 5], "the example uses every key, with a value of its own");
+        let every = [
+            collector.is_some(),
+            quiet,
+            !catalogue.is_empty(),
+            seconds,
+            node_name.is_some(),
+            pins != Config::default().pins,
+        ];
+        assert_eq!(every, [true; 6], "the example uses every key, with a value of its own");
     }
 
     #[test]
@@ -246,6 +253,18 @@ mod tests {
                 |line: &&str| line.strip_prefix("--").and_then(|l| l.split(' ').next()) == Some(flag);
             assert!(with_a_key || without.iter().any(is_documented), "--{flag}");
             assert!(PAGE.contains(&format!("`--{flag}")), "--{flag}");
+        }
+    }
+
+    #[test]
+    fn pins_are_a_whole_path_or_none() {
+        let config = load("pins = \"/mnt/bpf/telltale\"\n").unwrap();
+        assert_eq!(config.pins(None).unwrap().as_deref(), Some(Path::new("/mnt/bpf/telltale")));
+        assert_eq!(config.pins(Some(Path::new(NO_PINS))).unwrap(), None);
+        assert_eq!(Config::default().pins(None).unwrap().as_deref(), Some(Path::new(PINS)));
+        for path in ["", "pins", "./none"] {
+            let error = config.pins(Some(Path::new(path))).unwrap_err().to_string();
+            assert!(error.contains("whole path"), "{error}");
         }
     }
 

@@ -21,7 +21,9 @@ use crate::capture::tally::Tally;
 use crate::catalogue::Catalogue;
 use crate::catalogue::enumerate::KnownFiles;
 use crate::context;
-use crate::model::act::{self, Act, Actor, ConnectAttempt, Deed, Endpoint, Outcome, Protocol};
+use crate::model::act::{
+    self, Act, Actor, Attempted, ConnectAttempt, ConnectOutcome, Deed, Endpoint, Outcome, Protocol,
+};
 use crate::model::event::{
     Activity, AgentStatus, Connection, DatagramFlow, Event, EventKind, Folded, Gap, KeyAccess,
     NamedConnection, Repeat, Traffic, What, Why,
@@ -125,6 +127,11 @@ impl Pipeline {
         }
     }
 
+    /// From when on the programs serve whose records these are: before that, those of an earlier agent did.
+    pub const fn begin_at(&mut self, begun: BootTime) {
+        self.join.begin_at(begun);
+    }
+
     /// The process table, to be seeded.
     pub fn processes(&mut self) -> &mut ProcessTable {
         &mut self.table
@@ -189,6 +196,8 @@ impl Pipeline {
                     self.ledger.add(Tally::OwnAct, 1);
                 } else if let Some(ended) = self.join.outcome(time, outcome) {
                     self.connection(ended, emit);
+                } else {
+                    self.outcomes_alone(emit);
                 }
             }
             Deed::Datagram(sent) => {
@@ -266,6 +275,24 @@ impl Pipeline {
         let asked = Asked { attempt, hook, process, attribution, why, names };
         for ended in self.join.attempt(cookie, time, asked) {
             self.connection(ended, emit);
+        }
+    }
+
+    /// Tells of connections whose attempt was lost, or read by an earlier agent, by what their outcomes say.
+    fn outcomes_alone(&mut self, emit: &mut dyn FnMut(Event)) {
+        for (ended_at, alone) in self.join.take_alone() {
+            let ConnectOutcome { cookie: _, outcome, remote: connected, local, attempt } = alone;
+            let Some(begun) = attempt else { continue };
+            let Attempted { attempt, asked_at, hook } = *begun;
+            if self.is_own(&attempt.actor) {
+                continue;
+            }
+            let asked_at = if asked_at.ns == 0 { ended_at } else { asked_at };
+            let (process, attribution, why) = self.who_and_why(asked_at, &attempt.actor);
+            let names = self.names.of(asked_at, &attempt.actor, (attempt.network, attempt.remote.address));
+            let payload = Asked { attempt, hook, process, attribution, why, names };
+            let ended_at = Some(ended_at);
+            self.connection(Ended { payload, asked_at, ended_at, outcome, connected, local }, emit);
         }
     }
 
@@ -453,6 +480,7 @@ impl Pipeline {
         for ended in self.join.expire(now) {
             self.connection(ended, emit);
         }
+        self.outcomes_alone(emit);
         // The kernel counts the same losses with their causes: the holes are checked against them, not told again.
         let _ = self.tracker.settle(now);
         self.take_figures(counters);
@@ -471,6 +499,7 @@ impl Pipeline {
         for ended in self.join.drain() {
             self.connection(ended, emit);
         }
+        self.outcomes_alone(emit);
         let _ = self.tracker.close(next.iter().copied());
         self.take_figures(counters);
         self.tell_gaps(now, emit);

@@ -129,7 +129,7 @@ fn attempt(ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
         told_boot_ns: _,
         told_bytes: _,
         told_peer: _,
-        network_cookie: _,
+        network_cookie: network,
         protocol,
         hello_next,
         hello_until,
@@ -139,6 +139,7 @@ fn attempt(ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
     *hello_next = 0;
     *hello_until = 0;
     *state = SOCKET_TCP_PENDING;
+    *network = network_cookie(ctx);
     *protocol = by_protocol;
     *port = asked.port;
     *family = asked.family;

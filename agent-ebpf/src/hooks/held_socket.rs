@@ -84,7 +84,7 @@ fn found(task: Task<Typed>, sock: Sock<Typed>) -> Option<()> {
     }
     tell(sock, kept)?;
     if state == SOCKET_TCP_ESTABLISHED {
-        ended::tell(Ring::Connection, sock, hook::FILE_ITERATOR, outcome::ESTABLISHED, 0)?;
+        ended::tell(Ring::Connection, sock, Some(&*kept), hook::FILE_ITERATOR, outcome::ESTABLISHED, 0)?;
     }
     Some(())
 }

@@ -141,6 +141,7 @@ fn connect_failed(registers: u64, returned: i64) -> Option<()> {
     connect_outcome::tell(
         Ring::Connection,
         sock,
+        None,
         hook::SYS_EXIT,
         outcome::FAILED,
         returned.unsigned_abs() as u32,

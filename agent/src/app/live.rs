@@ -15,7 +15,7 @@ use crate::app::facts;
 use crate::app::output::Output;
 use crate::app::privileges;
 use crate::app::recording::{self, Recording};
-use crate::app::start::{StartError, StartOptions, Started, start};
+use crate::app::start::{StartError, StartOptions, Started, Waiting, start};
 use crate::capture::inventory::Host as RecordedHost;
 use crate::capture::ledger::KernelCounters;
 use crate::capture::merge::Turn;
@@ -24,6 +24,7 @@ use crate::capture::sequence::Series;
 use crate::capture::tally::Tally;
 use crate::cli::print::Format;
 use crate::kernel::ladder::Chosen;
+use crate::kernel::sensor::InheritedMark;
 use crate::model::time::{BootTime, ClockPair, WallTime};
 use crate::process::redact::redact_argv;
 use crate::ship::http::{HttpSink, HttpTimeouts};
@@ -184,13 +185,18 @@ impl Agent {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
 
         self.status("start");
-        for (ring, record) in std::mem::take(&mut self.started.inherited) {
-            self.take_inherited(ring, &record);
+        for (mark, record) in std::mem::take(&mut self.started.inherited) {
+            self.take_inherited(mark, &record);
+            // One by one: who is killed again and again at its start would else tell the same each time.
+            self.output.flush();
+            self.started.sensor.give_back();
         }
-        for (ring, waiting) in std::mem::take(&mut self.started.waiting) {
-            self.take(ring, &waiting);
+        for Waiting { ring, mark, record } in std::mem::take(&mut self.started.waiting) {
+            self.take(ring, &record);
+            self.started.sensor.done(mark);
         }
         self.output.flush();
+        self.is_behind = self.started.sensor.give_back();
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
         while !self.output.closed {
@@ -239,14 +245,15 @@ impl Agent {
         let mut record = std::mem::take(&mut self.record);
         let mut turn = Turn::new();
         let mut taken = 0;
-        while let Some(ring) = self.started.sensor.next_inherited(&mut turn, &mut record) {
-            self.take_inherited(ring, &record);
+        while let Some(mark) = self.started.sensor.next_inherited(&mut turn, &mut record) {
+            self.take_inherited(mark, &record);
             taken += 1;
         }
         while taken < RECORDS_A_TURN
-            && let Some(ring) = self.started.sensor.next_record(&mut turn, &mut record)
+            && let Some((ring, mark)) = self.started.sensor.next_record(&mut turn, &mut record)
         {
             self.take(ring, &record);
+            self.started.sensor.done(mark);
             taken += 1;
         }
         self.is_behind = taken >= RECORDS_A_TURN;
@@ -276,10 +283,11 @@ impl Agent {
         self.started.pipeline.record(record, &mut |event| output.event_in(lane, event));
     }
 
-    fn take_inherited(&mut self, ring: Ring, record: &[u8]) {
+    fn take_inherited(&mut self, mark: InheritedMark, record: &[u8]) {
         let output = &mut self.output;
-        let lane = if ring == Ring::Bulk { Lane::Bulk } else { Lane::First };
+        let lane = if mark.ring() == Ring::Bulk { Lane::Bulk } else { Lane::First };
         self.started.pipeline.inherited(record, &mut |event| output.event_in(lane, event));
+        self.started.sensor.inherited_done(mark);
     }
 
     /// What the last tick told was handed on since.

@@ -26,7 +26,8 @@ use crate::host::resolvers::HostResolvers;
 use crate::kernel::hooks::Rung;
 use crate::kernel::maps::{KernelFilters, MapFailure};
 use crate::kernel::probe::{Finding, HostProbe, State, raise_limits};
-use crate::kernel::sensor::{Sensor, SensorConfig, SensorError};
+use crate::kernel::rings::Mark;
+use crate::kernel::sensor::{InheritedMark, Sensor, SensorConfig, SensorError};
 use crate::model::process::Process;
 use crate::model::time::BootTime;
 use crate::pipeline::{Parts, Pipeline};
@@ -156,14 +157,21 @@ impl StartError {
     }
 }
 
+/// A record that was read before the pipeline ran.
+pub(super) struct Waiting {
+    pub(super) ring: Ring,
+    pub(super) mark: Option<Mark>,
+    pub(super) record: Vec<u8>,
+}
+
 /// A sensor that runs, and a pipeline that knows what ran before.
 pub(super) struct Started {
     pub(super) sensor: Sensor,
     pub(super) pipeline: Pipeline,
     pub(super) ledger: Arc<Ledger>,
     /// What an earlier agent's programs wrote, all of it before what waits.
-    pub(super) inherited: Vec<(Ring, Vec<u8>)>,
-    pub(super) waiting: Vec<(Ring, Vec<u8>)>,
+    pub(super) inherited: Vec<(InheritedMark, Vec<u8>)>,
+    pub(super) waiting: Vec<Waiting>,
     pub(super) passwd: PasswdFile,
     pub(super) users: Users,
     pub(super) catalogue_digest: String,
@@ -229,6 +237,7 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
     let known = known_files(&catalogue, &host_root);
     sensor.add_credential_files(known.keys().copied())?;
     sensor.cut_over().map_err(|error| StartError::of_sensor(error, &probe))?;
+    let begun = now();
 
     let mut passwd = PasswdFile::new(host_root.clone());
     let users = match passwd.poll() {
@@ -252,6 +261,7 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         resolvers: Box::new(resolvers),
         own: Some(sensor.own_pid()),
     });
+    pipeline.begin_at(begun);
 
     // Hooks first, then /proc, then what the hooks saw meanwhile: nothing falls between.
     let found = Reader { proc, cgroup: Some(&cgroup.path), markers: &marker_names, now: &now }
@@ -263,21 +273,22 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
     }
     let mut inherited = Vec::new();
     let mut record = Vec::new();
-    while let Some(ring) = sensor.next_inherited(&mut Turn::new(), &mut record) {
-        inherited.push((ring, record.clone()));
+    while let Some(mark) = sensor.next_inherited(&mut Turn::new(), &mut record) {
+        inherited.push((mark, record.clone()));
     }
     let mut waiting = Vec::new();
     // Up to here: on a busy host there is always one more.
     let until = now();
-    while let Some(ring) = sensor.next_record(&mut Turn::new(), &mut record) {
+    while let Some((ring, mark)) = sensor.next_record(&mut Turn::new(), &mut record) {
         let is_later = decode::meta(&record).is_ok_and(|meta| meta.time > until);
-        waiting.push((ring, record.clone()));
+        waiting.push(Waiting { ring, mark, record: record.clone() });
         if is_later {
             break;
         }
     }
-    let acts: Vec<_> =
-        inherited.iter().chain(&waiting).filter_map(|(_, bytes)| decode::decode(bytes).ok()).collect();
+    let records =
+        inherited.iter().map(|(_, record)| record).chain(waiting.iter().map(|waiting| &waiting.record));
+    let acts: Vec<_> = records.filter_map(|record| decode::decode(record).ok()).collect();
     pipeline.processes().foresee(&acts);
     let inventoried = pipeline.processes().snapshot();
     Ok(Started {

@@ -132,6 +132,7 @@ impl Ledger {
             joined_duplicate,
             outcome_too_late,
             outcome_without_attempt,
+            told_by_outcome,
             attempts_with_outcome: _,
             attempts_timed_out,
             attempts_overflowed,
@@ -142,6 +143,7 @@ impl Ledger {
         self.set(Tally::JoinedDuplicate, joined_duplicate);
         self.set(Tally::OutcomeTooLate, outcome_too_late);
         self.set(Tally::OutcomeWithoutAttempt, outcome_without_attempt);
+        self.set(Tally::ToldByOutcome, told_by_outcome);
         self.set(Tally::WaitingAttempts, join.waiting_attempts());
         self.set(Tally::WaitingOutcomes, join.waiting_outcomes());
         self.set(Tally::AttemptsTimedOut, attempts_timed_out);

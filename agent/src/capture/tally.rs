@@ -64,7 +64,9 @@ tallies! {
     JoinedDuplicate => "join.joined_duplicate",
     /// Outcomes of an attempt that had been told without.
     OutcomeTooLate => "join.outcome_too_late",
-    /// Outcomes whose attempt was not seen.
+    /// Outcomes whose attempt was not seen, and that say what it was: each is an event by itself, and counted there.
+    ToldByOutcome => "join.told_by_outcome",
+    /// Outcomes whose attempt was not seen, and that do not say what it was.
     OutcomeWithoutAttempt => "join.outcome_without_attempt",
     /// Attempts that wait for their outcome (a level).
     WaitingAttempts => "join.waiting_attempts",

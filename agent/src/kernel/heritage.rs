@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use agent_common::counters::{Counter, CpuState, Family, SLOTS, slot};
-use agent_common::rings::Ring;
 use aya::maps::{Array, Map, MapData, PerCpuArray};
 
 use super::maps::{MapFailure, Shared};
 use super::pins::{CPU_STATE, Left, PinError, TOLD};
-use super::rings::Rings;
+use super::rings::{Mark, Rings};
 use crate::capture::merge::Turn;
 use crate::model::event::Gap;
 
@@ -35,11 +34,16 @@ impl Heritage {
     }
 
     /// Copies the next record into `into`.
-    pub(super) fn next_record(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> Option<Ring> {
+    pub(super) fn next_record(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> Option<Mark> {
         self.rings.next(turn, into)
     }
 
-    /// Gives back the room of what was copied.
+    /// A record was handed on.
+    pub(super) fn done(&mut self, mark: Mark) {
+        self.rings.done(mark);
+    }
+
+    /// Gives back the room of what is done with.
     pub(super) fn give_back(&self) -> bool {
         self.rings.give_back()
     }

@@ -11,7 +11,7 @@ pub mod offsets;
 mod pins;
 pub mod probe;
 mod ring;
-mod rings;
+pub mod rings;
 mod selftest;
 pub mod sensor;
 mod skipped;

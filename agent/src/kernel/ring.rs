@@ -112,9 +112,14 @@ impl Ring {
         }
     }
 
-    /// Everything that was read is done with, as soon as it is safe.
-    pub(super) const fn done(&mut self) {
-        self.done = self.read;
+    /// How far it was read: behind the record that was copied last.
+    pub(super) const fn position(&self) -> u64 {
+        self.read
+    }
+
+    /// Everything before that position is done with.
+    pub(super) const fn done(&mut self, position: u64) {
+        self.done = position;
     }
 
     /// Gives back the room of what is done with; whether there is something to read.

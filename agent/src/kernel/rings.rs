@@ -14,6 +14,14 @@ use crate::capture::decode;
 use crate::capture::merge::{Merge, Turn};
 use crate::model::time::BootTime;
 
+/// Where a record ends: what is said to be done with once it was handed on.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    /// Its ring.
+    pub ring: Ring,
+    position: u64,
+}
+
 /// All rings, and what was taken out of them and not yet given.
 pub(super) struct Rings {
     rings: [ring::Ring; Ring::ALL.len()],
@@ -41,20 +49,27 @@ impl Rings {
         Ok(Self { rings: [process?, credential?, connection?, bulk?], merge: Merge::default() })
     }
 
-    /// Copies the next record into `into`, and says of which ring it is; `None` where there is none now.
-    pub(super) fn next(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> Option<Ring> {
+    /// Copies the next record into `into`, and says where it ends; `None` where there is none now.
+    pub(super) fn next(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> Option<Mark> {
         let Self { rings, merge } = self;
         let read = |ring: Ring, buffer: &mut Vec<u8>| {
             let is_there = rings.get_mut(ring as usize)?.next(buffer);
             // One that cannot be read has nothing to wait for.
             is_there.then(|| decode::meta(buffer).map_or(BootTime::from_ns(0), |meta| meta.time))
         };
-        let given = merge.next(turn, read, into)?;
-        self.rings.get_mut(given as usize)?.done();
-        Some(given)
+        let ring = merge.next(turn, read, into)?;
+        // The ring's next record is read when the next one is asked for.
+        Some(Mark { ring, position: self.rings.get(ring as usize)?.position() })
     }
 
-    /// Gives back the room of all records that were given; whether there are more.
+    /// A record and all before it in its ring were handed on.
+    pub(super) fn done(&mut self, mark: Mark) {
+        if let Some(ring) = self.rings.get_mut(mark.ring as usize) {
+            ring.done(mark.position);
+        }
+    }
+
+    /// Gives back the room of all records that are done with; whether there are more.
     pub(super) fn give_back(&self) -> bool {
         // Each is to be given back, whatever the others hold.
         self.rings.iter().filter(|ring| ring.give_back()).count() > 0

@@ -22,7 +22,7 @@ use super::links::Links;
 use super::maps::{Counted, KernelFilters, MapFailure, Maps};
 use super::offsets::{self, Resolved};
 use super::pins::{Layout, PinError, Pins, Switch};
-use super::rings::Rings;
+use super::rings::{Mark, Rings};
 use super::selftest::{self, Own, Records};
 use super::skipped::runs_skipped;
 use crate::capture::ledger::KernelCounters;
@@ -116,6 +116,20 @@ impl SensorError {
     }
 }
 
+/// Where a record of an earlier agent's programs ends.
+#[derive(Clone, Copy, Debug)]
+pub struct InheritedMark {
+    of: usize,
+    mark: Mark,
+}
+
+impl InheritedMark {
+    /// The record's ring.
+    pub const fn ring(self) -> Ring {
+        self.mark.ring
+    }
+}
+
 /// Programs, ring and maps. Dropping it detaches and unloads everything, unless it was handed over.
 pub struct Sensor {
     pins: Option<Pins>,
@@ -124,6 +138,8 @@ pub struct Sensor {
     told: Told,
     /// What earlier agents left to be read, oldest first.
     heritage: VecDeque<Heritage>,
+    /// How many of them were forgotten.
+    forgotten: usize,
     /// Losses of earlier agents that are still to be told.
     inherited_losses: Vec<Gap>,
     /// Whether this generation serves.
@@ -248,6 +264,7 @@ impl Sensor {
             switch,
             told,
             heritage: VecDeque::new(),
+            forgotten: 0,
             inherited_losses: Vec::new(),
             serves: false,
             rings,
@@ -319,9 +336,26 @@ impl Sensor {
         Ok(())
     }
 
-    /// Copies the next record of an earlier agent's programs into `into`, and says of which ring it is.
-    pub fn next_inherited(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> Option<Ring> {
-        self.heritage.iter_mut().find_map(|heritage| heritage.next_record(turn, into))
+    /// Copies the next record of an earlier agent's programs into `into`, and says where it ends.
+    pub fn next_inherited(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> Option<InheritedMark> {
+        let mut next = |(of, heritage): (usize, &mut Heritage)| {
+            heritage.next_record(turn, into).map(|mark| InheritedMark { of: self.forgotten + of, mark })
+        };
+        self.heritage.iter_mut().enumerate().find_map(&mut next)
+    }
+
+    /// Such a record was handed on.
+    pub fn inherited_done(&mut self, InheritedMark { of, mark }: InheritedMark) {
+        if let Some(heritage) = of.checked_sub(self.forgotten).and_then(|at| self.heritage.get_mut(at)) {
+            heritage.done(mark);
+        }
+    }
+
+    /// A record was handed on.
+    pub fn done(&mut self, mark: Option<Mark>) {
+        if let Some(mark) = mark {
+            self.rings.done(mark);
+        }
     }
 
     /// Losses of earlier agents that these had not told. Forgets those agents of which nothing can come any more.
@@ -329,7 +363,10 @@ impl Sensor {
     /// # Errors
     /// Where their figures cannot be read.
     pub fn take_inherited_losses(&mut self) -> Result<Vec<Gap>, MapFailure> {
-        while let Some(heritage) = self.heritage.pop_front_if(|heritage| heritage.is_over()) {
+        while self.heritage.front().is_some_and(Heritage::is_over)
+            && let Some(heritage) = self.heritage.pop_front()
+        {
+            self.forgotten += 1;
             self.inherited_losses.extend(heritage.losses()?);
             heritage
                 .remove()
@@ -360,18 +397,18 @@ impl Sensor {
         pinned
     }
 
-    /// Copies the next record into `into`, and says of which ring it is; `None` where there is none now.
-    pub fn next_record(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> Option<Ring> {
+    /// Copies the next record into `into`, and says of which ring it is, and where it ends there, if that is still to be
+    /// said; `None` where there is none now.
+    pub fn next_record(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> Option<(Ring, Option<Mark>)> {
         if let Some((ring, record)) = self.backlog.pop_front() {
             into.clear();
             into.extend_from_slice(&record);
-            return Some(ring);
+            return Some((ring, None));
         }
-        self.rings.next(turn, into)
+        self.rings.next(turn, into).map(|mark| (mark.ring, Some(mark)))
     }
 
-    /// Gives back the room of all records that were copied so far: from here on they are lost if they go no further. Whether
-    /// there are more, of which nobody will be woken.
+    /// Gives back the room of all records that are done with. Whether there are more, of which nobody will be woken.
     pub fn give_back(&self) -> bool {
         // Each is to be given back, whatever the others hold.
         let inherited = self.heritage.iter().filter(|heritage| heritage.give_back()).count();
@@ -583,8 +620,9 @@ fn confined(chosen: &[Chosen]) -> Option<Rung> {
 
 fn pump(rings: &mut Rings, into: &mut Vec<Vec<u8>>) {
     let mut record = Vec::new();
-    while rings.next(&mut Turn::new(), &mut record).is_some() {
+    while let Some(mark) = rings.next(&mut Turn::new(), &mut record) {
         into.push(record.clone());
+        rings.done(mark);
     }
 }
 

@@ -21,6 +21,7 @@ mod races;
 mod raw_sockets;
 mod readme;
 mod recording;
+mod restarts;
 mod rungs;
 mod secrets;
 mod traffic;
@@ -74,6 +75,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(recording::cases());
     all.extend(readme::cases());
     all.extend(bad_input::cases());
+    all.extend(restarts::cases());
     all.extend(kills::cases());
     all.extend(pid_reuse::cases());
     all
