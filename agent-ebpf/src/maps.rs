@@ -101,6 +101,14 @@ pub static MEMORY: HashMap<MemoryKey, FlowCount> = HashMap::with_max_entries(MEM
 #[map]
 pub static KEY_SCRATCH: PerCpuArray<[u8; PENDING_KEY_BYTES]> = PerCpuArray::with_max_entries(1, 0);
 
+/// How much of each fold was told: userspace alone uses these two, for the agent that comes next.
+#[map]
+pub static FLOWS_TOLD: HashMap<FlowKey, u64> = HashMap::with_max_entries(DATAGRAM_FLOWS, 1);
+
+/// See [`FLOWS_TOLD`].
+#[map]
+pub static MEMORY_TOLD: HashMap<MemoryKey, u64> = HashMap::with_max_entries(MEMORY_FOLDS, 1);
+
 /// Keys whose read was checked and has not yet ended, by thread.
 #[map]
 pub static PENDING_KEYS: HashMap<u64, [u8; PENDING_KEY_BYTES]> =

@@ -6,10 +6,10 @@
 mod credential;
 mod memory;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use agent_common::keys::{FlowCount, FlowKey, InodeKey, MemoryKey};
+use agent_common::keys::{FlowCount, FlowKey, InodeKey};
 
 use crate::attribute::Attributor;
 use crate::capture::decode::{self, HELD};
@@ -77,8 +77,6 @@ pub struct Pipeline {
     names: NameTable,
     own: Option<u32>,
     own_attempts: HashSet<u64>,
-    flows_told: HashMap<FlowKey, u64>,
-    reaches_told: HashMap<MemoryKey, u64>,
     mistaken: Vec<InodeKey>,
     acquisitions: Acquisitions,
 }
@@ -120,8 +118,6 @@ impl Pipeline {
             names: NameTable::new(resolvers),
             own,
             own_attempts: HashSet::new(),
-            flows_told: HashMap::new(),
-            reaches_told: HashMap::new(),
             mistaken: Vec::new(),
             acquisitions: Acquisitions::default(),
         }
@@ -455,24 +451,18 @@ impl Pipeline {
         (process, attribution, why)
     }
 
-    /// Takes what was folded since the flows began; what is new of it is told.
-    pub fn flows(&mut self, folded: &[(FlowKey, FlowCount)], emit: &mut dyn FnMut(Event)) {
-        let mut still_told = HashMap::with_capacity(folded.len());
+    /// Tells how often flows that were told were sent to again since the last sweep.
+    pub fn flows(&self, folded: &[(FlowKey, FlowCount)], emit: &mut dyn FnMut(Event)) {
         for (key, count) in folded {
-            let told = self.flows_told.get(key).copied().unwrap_or(0);
-            still_told.insert(*key, count.folded);
             let Some(remote) = decode::flow_peer(key) else { continue };
-            // A flow that was forgotten and began anew counts from zero again.
-            let new = if count.folded >= told { count.folded - told } else { count.folded };
-            if new == 0 {
-                continue;
-            }
-            let last = BootTime::from_ns(count.last_boot_ns);
-            self.ledger.add(Tally::Repeat, 1);
-            let of = Folded::Flow { cookie: key.cookie, remote };
-            emit(Event { time: last, kind: EventKind::Repeat(Repeat { of, count: new, last }) });
+            self.repeated(Folded::Flow { cookie: key.cookie, remote }, count, emit);
         }
-        self.flows_told = still_told;
+    }
+
+    fn repeated(&self, of: Folded, count: &FlowCount, emit: &mut dyn FnMut(Event)) {
+        let last = BootTime::from_ns(count.last_boot_ns);
+        self.ledger.add(Tally::Repeat, 1);
+        emit(Event { time: last, kind: EventKind::Repeat(Repeat { of, count: count.folded, last }) });
     }
 
     /// What time alone brings: attempts whose outcome never came, losses that are certain now.

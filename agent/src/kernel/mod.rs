@@ -1,6 +1,7 @@
 //! All that knows aya, or the running kernel.
 
 pub mod btf;
+mod folds;
 mod heritage;
 pub mod hooks;
 mod iterate;

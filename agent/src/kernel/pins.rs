@@ -31,7 +31,7 @@ use super::maps::{MapFailure, Shared};
 use super::ring;
 
 /// Maps of which the next generation goes on with what is in them.
-pub(super) const SHARED: [&str; 9] = [
+pub(super) const SHARED: [&str; 11] = [
     "CUTOVER",
     "TREE_GENERATION",
     "CREDENTIAL_FILES",
@@ -39,6 +39,8 @@ pub(super) const SHARED: [&str; 9] = [
     "ASKERS",
     "FLOWS",
     "MEMORY",
+    "FLOWS_TOLD",
+    "MEMORY_TOLD",
     "PENDING",
     "PENDING_KEYS",
 ];
@@ -192,7 +194,12 @@ impl Pins {
 
     /// Removes everything: nothing outlives the agent.
     pub(super) fn remove_all(&self) -> Result<(), PinError> {
-        remove_tree(&self.root)
+        for path in entries(&self.root)? {
+            remove_tree(&path)?;
+        }
+        // Where somebody else has made it, it is his to remove.
+        let _ = fs::remove_dir(&self.root);
+        Ok(())
     }
 
     /// Removes the generations before this one, and what they shared with each other alone.

@@ -390,9 +390,10 @@ impl Sensor {
         }
     }
 
-    /// Leaves the programs attached, for the agent that comes next. Whether that is so: else they end with this one.
+    /// Leaves the programs attached, for the agent that comes next, once everything was handed on. Whether that is so: else they end with this one.
     pub fn hand_over(mut self) -> bool {
         let pinned = self.pins.take().is_some();
+        self.maps.keep_folds();
         self.rings.give_back();
         pinned
     }

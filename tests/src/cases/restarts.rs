@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command};
 
@@ -35,6 +36,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         own("restart/killed", |setting| restarted(setting, How::Killed)),
         own("restart/handed-over", |setting| restarted(setting, How::HandedOver)),
+        own("restart/folded", folded),
         own("restart/stopped", stopped),
         own("restart/strange-pins", strange_pins),
     ]
@@ -177,6 +179,43 @@ impl Tallied {
         equal(kind, done, told)?;
         ensure(most <= times, || format!("a {kind} was told {most} times, more than {times}"))
     }
+}
+
+/// What is folded is told once in all, whichever agent tells it; and its first is not told again.
+fn folded(setting: &Setting) -> Outcome {
+    const EACH: u64 = 100;
+    let place = PinPlace::new(setting, "folded")?;
+    let receiver = UdpSocket::bind((V4, 0)).during("receive")?;
+    let sender = UdpSocket::bind((V4, 0)).during("send")?;
+    let to = receiver.local_addr()?;
+    let (mut first, mut repeats) = (0, 0);
+    for agents in 1..=3 {
+        let agent = Agent::start(setting, &place.options())?;
+        for _ in 0..EACH {
+            sender.send_to(b"again", to).during("send")?;
+        }
+        let wanted = agents * EACH;
+        let events = agent.events.clone();
+        let all_told = |event: &Event| {
+            if event.number("remote_port") != Some(to.port().into()) {
+                return None;
+            }
+            match event.kind() {
+                "datagram_flow" => first += 1,
+                "repeat" => repeats += event.number("count").unwrap_or(0),
+                _ => {}
+            }
+            (first + repeats >= wanted).then_some(())
+        };
+        events.wait("all datagrams", 0, setting.limit, all_told)?;
+        if agents < 3 {
+            agent.hand_over(setting)?
+        } else {
+            agent.stop(setting)?
+        };
+        equal("datagrams", wanted, first + repeats)?;
+    }
+    equal("first datagrams", 1, first)
 }
 
 /// A stop is an end: no program stays, and a start after it is a first one.
