@@ -191,6 +191,8 @@ impl Agent {
             self.output.flush();
             self.started.sensor.give_back();
         }
+        // Who is killed again and again at its start must not leave more each time.
+        self.tell_inherited_losses(now());
         for Waiting { ring, mark, record } in std::mem::take(&mut self.started.waiting) {
             self.take(ring, &record);
             self.started.sensor.done(mark);
@@ -299,9 +301,7 @@ impl Agent {
         }
     }
 
-    fn tick(&mut self) {
-        let now = now();
-        self.keep_told();
+    fn tell_inherited_losses(&mut self, now: BootTime) {
         match self.started.sensor.take_inherited_losses() {
             Ok(losses) => {
                 let output = &mut self.output;
@@ -309,6 +309,12 @@ impl Agent {
             }
             Err(error) => tracing::error!(%error, "what an earlier agent lost cannot be told"),
         }
+    }
+
+    fn tick(&mut self) {
+        let now = now();
+        self.keep_told();
+        self.tell_inherited_losses(now);
         if self.walk_ticks.is_some_and(|ticks| self.ticks.is_multiple_of(ticks))
             && let Err(error) = self.started.sensor.tell_connections()
         {

@@ -20,17 +20,18 @@ pub(super) struct Heritage {
     rings: Rings,
     state: PerCpuArray<MapData, Shared<CpuState>>,
     told: Array<MapData, u64>,
-    cut: Instant,
+    /// When its programs were detached; `None`: an earlier agent has done so, and began and ended since.
+    cut: Option<Instant>,
 }
 
 impl Heritage {
-    /// Opens what a generation left, that was detached just now.
-    pub(super) fn open(left: Left) -> Result<Self, MapFailure> {
+    /// Opens what a generation left, that was detached just now, or long before.
+    pub(super) fn open(left: Left, just_now: bool) -> Result<Self, MapFailure> {
         let refused = |map| move |source| MapFailure::Refused { map, source };
         let state = Map::PerCpuArray(left.map(CPU_STATE)?).try_into().map_err(refused(CPU_STATE))?;
         let told = Map::Array(left.map(TOLD)?).try_into().map_err(refused(TOLD))?;
         let rings = Rings::of(|ring| left.map(ring.map()))?;
-        Ok(Self { left, rings, state, told, cut: Instant::now() })
+        Ok(Self { left, rings, state, told, cut: just_now.then(Instant::now) })
     }
 
     /// Copies the next record into `into`.
@@ -50,7 +51,7 @@ impl Heritage {
 
     /// Whether nothing can come any more.
     pub(super) fn is_over(&self) -> bool {
-        self.cut.elapsed() > STRAGGLERS && !self.rings.give_back()
+        self.cut.is_none_or(|cut| cut.elapsed() > STRAGGLERS) && !self.rings.give_back()
     }
 
     /// What it lost and the earlier agent had not told.

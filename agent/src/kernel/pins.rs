@@ -151,6 +151,14 @@ impl Pins {
         Ok(Self { root: root.to_owned(), shared, own, number, left })
     }
 
+    /// Removes what agents left that ended before they served: their programs have told of themselves alone.
+    pub(super) fn remove_unserved(&mut self, serving: u32) -> Result<(), PinError> {
+        let is_unserved = |left: &Left| left.is_readable && left.number > serving;
+        self.left.iter().filter(|left| is_unserved(left)).try_for_each(Left::remove)?;
+        self.left.retain(|left| !is_unserved(left));
+        Ok(())
+    }
+
     /// Where maps are to be pinned, by name.
     pub(super) fn paths(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
         let rings = Ring::ALL.map(Ring::map);
@@ -217,15 +225,17 @@ impl Pins {
 }
 
 impl Left {
-    /// Detaches its programs.
-    pub(super) fn detach(&self) -> Result<(), PinError> {
+    /// Detaches its programs; how many: none where an agent before this one has done so.
+    pub(super) fn detach(&self) -> Result<usize, PinError> {
+        let mut detached = 0;
         for path in entries(&self.path)? {
             let is_link = path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(LINK));
             if is_link {
                 fs::remove_file(&path).map_err(io_error("remove", &path))?;
+                detached += 1;
             }
         }
-        Ok(())
+        Ok(detached)
     }
 
     /// One of its maps.
@@ -362,10 +372,15 @@ impl Switch {
         Ok(Self(cell))
     }
 
+    /// The generation that serves; 0: none has.
+    pub(super) fn serving(&self) -> Result<u32, MapFailure> {
+        let Shared(now) = self.0.get(&0, 0).map_err(refused)?;
+        Ok(now.current())
+    }
+
     /// Has the acts of a process told by `generation`, and all others as before.
     pub(super) fn try_out(&mut self, generation: u32, tgid: u32) -> Result<(), MapFailure> {
-        let Shared(now) = self.0.get(&0, 0).map_err(refused)?;
-        let serving = Cutover::to(now.current());
+        let serving = Cutover::to(self.serving()?);
         // Nobody is tried while it is said who does.
         self.set(Cutover { candidate_tgid: tgid.into(), ..serving })?;
         self.set(serving.trying(generation, tgid))

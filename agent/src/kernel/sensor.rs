@@ -169,10 +169,15 @@ impl Sensor {
         let resolved = offsets::resolve(&types);
         drop(types);
         let btf = Btf::from_sys_fs()?;
-        let (mut ebpf, pins) = load(&btf, &resolved, config.pins.as_deref())?;
+        let (mut ebpf, mut pins) = load(&btf, &resolved, config.pins.as_deref())?;
         let mut links = Links::default();
         let mut switch = Switch::take(&mut ebpf)?;
         let told = Told::take(&mut ebpf)?;
+        if let Some(pins) = &mut pins
+            && let Err(error) = pins.remove_unserved(switch.serving()?)
+        {
+            tracing::warn!(%error, "what agents that never served have pinned stays");
+        }
         let mut rings = Rings::take(&mut ebpf)?;
         let mut maps = Maps::take(&mut ebpf, &config.filters)?;
         let cgroup = File::open(&config.cgroup_root)
@@ -304,9 +309,10 @@ impl Sensor {
         self.switch.to(generation)?;
         self.serves = true;
         for left in earlier {
-            if let Err(error) = left.detach() {
+            let detached = left.detach().unwrap_or_else(|error| {
                 tracing::error!(%error, "an earlier agent's programs cannot be detached: they cost time, and tell nothing");
-            }
+                1
+            });
             if !left.is_readable {
                 let lost = left.unread();
                 self.inherited_losses.push(Gap {
@@ -320,7 +326,7 @@ impl Sensor {
                     .unwrap_or_else(|error| tracing::warn!(%error, "what an earlier agent pinned stays"));
                 continue;
             }
-            match Heritage::open(left) {
+            match Heritage::open(left, detached > 0) {
                 Ok(heritage) => self.heritage.push_back(heritage),
                 Err(error) => {
                     tracing::error!(%error, "what an earlier agent's programs wrote cannot be read")

@@ -17,6 +17,7 @@ use crate::harness::event::Event;
 use crate::harness::ledger::equal;
 use crate::harness::leftovers;
 use crate::harness::places;
+use crate::harness::programs;
 use crate::harness::servers::{Server, V4};
 use crate::harness::session;
 use crate::harness::setting::{CREDENTIALS, Setting};
@@ -119,7 +120,11 @@ fn restarted(setting: &Setting, how: How) -> Outcome {
         let next = after(&agent.events, setting, pid, number).and_then(|()| {
             let events = agent.events.clone();
             match how {
-                How::Killed => agent.kill(setting)?,
+                How::Killed => {
+                    let killed = agent.kill(setting)?;
+                    told.extend(killed_starting(setting, &place)?);
+                    killed
+                }
                 How::HandedOver => agent.hand_over(setting)?,
             };
             told.extend(events.all());
@@ -143,6 +148,17 @@ fn restarted(setting: &Setting, how: How) -> Outcome {
     let left: Vec<_> = left.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     ensure(left.is_empty(), || format!("a stopped agent leaves pins: {left:?}"))?;
     leftovers::wait_gone(setting, &before)
+}
+
+/// One that is killed before it serves, with some of its programs loaded.
+fn killed_starting(setting: &Setting, place: &PinPlace) -> Outcome<Vec<Event>> {
+    let agent = Agent::spawn(setting, &place.options())?;
+    let wanted = usize::try_from(random(12)?)?;
+    // Whichever comes first: that many programs, or the end of the start.
+    while programs::of_process(agent.pid()).len() < wanted && agent.events.len() == 0 && agent.runs() {}
+    let events = agent.events.clone();
+    agent.kill(setting)?;
+    Ok(events.all())
 }
 
 /// How often each act of a process was told, by its kind, and by what tells it from all others: its moment.
