@@ -16,7 +16,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -25,6 +25,8 @@ use agent_common::keys::Cutover;
 use agent_common::rings::Ring;
 use aya::maps::{Array, Map, MapData};
 use aya::programs::links::{FdLink, PinnedLink};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::maps::{MapFailure, Shared};
@@ -74,6 +76,9 @@ pub(super) enum PinError {
         /// Its owner.
         owner: u32,
     },
+    /// Another agent has it.
+    #[error("another agent pins in {0}: give each a directory of its own (--pins)")]
+    InUse(PathBuf),
     /// A file or directory there cannot be made, read or removed.
     #[error("cannot {doing} {path}: {source}")]
     Io {
@@ -115,6 +120,8 @@ pub(super) struct Left {
 /// The directory, and this agent's part of it.
 #[derive(Debug)]
 pub(super) struct Pins {
+    /// Locked for as long as the agent runs.
+    _lock: File,
     root: PathBuf,
     shared: PathBuf,
     own: PathBuf,
@@ -142,13 +149,18 @@ impl Pins {
         if data.permissions().mode() & 0o077 != 0 {
             fs::set_permissions(root, fs::Permissions::from_mode(0o700)).map_err(io_error("close", root))?;
         }
+        let lock = File::open(root).map_err(io_error("open", root))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Err(PinError::InUse(root.to_owned())),
+            locked => locked.map_err(|errno| io_error("lock", root)(errno.into()))?,
+        }
         let left = left(root, layout)?;
         let number = left.iter().map(|left| left.number).max().unwrap_or(0).wrapping_add(1).max(1);
         let shared = root.join(format!("shared-{layout}"));
         let own = root.join(format!("{number}-{layout}"));
         make(&shared)?;
         make(&own)?;
-        Ok(Self { root: root.to_owned(), shared, own, number, left })
+        Ok(Self { _lock: lock, root: root.to_owned(), shared, own, number, left })
     }
 
     /// Removes what agents left that ended before they served: their programs have told of themselves alone.

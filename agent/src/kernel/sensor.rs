@@ -590,6 +590,8 @@ fn open_pins(root: &Path) -> Option<Pins> {
             Err(error @ PinError::Strange(_)) => {
                 tracing::error!(%error, "what was pinned is removed");
                 pins.remove_all()?;
+                // It is locked.
+                drop(pins);
                 Pins::open(root, &layout)
             }
             checked => checked.map(|()| pins),
