@@ -4,6 +4,7 @@
 //! recording; there is no IO and no clock here.
 
 mod credential;
+mod expected;
 mod memory;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -21,6 +22,7 @@ use crate::capture::tally::Tally;
 use crate::catalogue::Catalogue;
 use crate::catalogue::enumerate::KnownFiles;
 use crate::context;
+use crate::host::installed::Installed;
 use crate::model::act::{self, Act, Actor, ConnectAttempt, Deed, Endpoint, Outcome, Protocol};
 use crate::model::event::{
     Activity, AgentStatus, Connection, DatagramFlow, Event, EventKind, Folded, Gap, KeyAccess,
@@ -33,7 +35,9 @@ use crate::model::time::BootTime;
 use crate::names::resolvers::Resolvers;
 use crate::names::{Fate, NameTable};
 use crate::process::ProcessTable;
+use crate::process::inventory::HostNamespaces;
 use credential::Acquisitions;
+use expected::ExpectedReads;
 
 /// Attempts of the agent itself whose outcomes are still to come: its self-test makes a handful.
 const OWN_ATTEMPTS: usize = 64;
@@ -79,6 +83,7 @@ pub struct Pipeline {
     reaches_told: HashMap<MemoryKey, u64>,
     mistaken: Vec<InodeKey>,
     acquisitions: Acquisitions,
+    expected: ExpectedReads,
 }
 
 /// What a pipeline is made of.
@@ -97,6 +102,10 @@ pub struct Parts {
     pub known: KnownFiles,
     /// Which DNS servers the host is configured with.
     pub resolvers: Box<dyn Resolvers>,
+    /// Which executables root of the host installed.
+    pub installed: Box<dyn Installed>,
+    /// The host's own namespaces.
+    pub host: HostNamespaces,
     /// Pid of the agent itself, whose acts are not told. It is no one else's while the agent runs.
     pub own: Option<u32>,
 }
@@ -104,7 +113,8 @@ pub struct Parts {
 impl Pipeline {
     /// Nothing seen yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { start, ledger, table, attributor, catalogue, known, resolvers, own } = parts;
+        let Parts { start, ledger, table, attributor, catalogue, known, resolvers, installed, host, own } =
+            parts;
         Self {
             tracker: SequenceTracker::new(start),
             ledger,
@@ -122,6 +132,7 @@ impl Pipeline {
             reaches_told: HashMap::new(),
             mistaken: Vec::new(),
             acquisitions: Acquisitions::default(),
+            expected: ExpectedReads::new(installed, host),
         }
     }
 
@@ -159,6 +170,7 @@ impl Pipeline {
     }
 
     fn act(&mut self, act: Act, emit: &mut dyn FnMut(Event)) {
+        self.expected.watch(act.time, &act.deed);
         let Some(act) = self.table.observe(act) else {
             self.ledger.add(Tally::Context, 1);
             return;
@@ -435,6 +447,7 @@ impl Pipeline {
         for ended in self.join.expire(now) {
             self.connection(ended, emit);
         }
+        self.sweep_expected(now, false, emit);
         // The kernel counts the same losses with their causes: the holes are checked against them, not told again.
         let _ = self.tracker.settle(now);
         self.take_figures(counters);
@@ -453,6 +466,7 @@ impl Pipeline {
         for ended in self.join.drain() {
             self.connection(ended, emit);
         }
+        self.sweep_expected(now, true, emit);
         let _ = self.tracker.close(next.iter().copied());
         self.take_figures(counters);
         self.tell_gaps(now, emit);

@@ -245,12 +245,15 @@ impl Agent {
     }
 
     fn take(&mut self, ring: Ring, record: &[u8]) {
-        if let Some(recording) = &mut self.recording {
-            recording.record(record);
-        }
         let output = &mut self.output;
         let lane = if ring == Ring::Bulk { Lane::Bulk } else { Lane::First };
         self.started.pipeline.record(record, &mut |event| output.event_in(lane, event));
+        let judgements = self.started.pipeline.take_judgements();
+        if let Some(recording) = &mut self.recording {
+            // What was looked up for the record goes before it.
+            judgements.iter().for_each(|judgement| recording.executable(judgement));
+            recording.record(record);
+        }
     }
 
     fn tick(&mut self) {
