@@ -23,8 +23,10 @@ use crate::process::inventory::HostNamespaces;
 pub(super) const FOLDS: usize = 8_192;
 /// A fold ends so long after it was told: the next read is told whole again, with who and why as they are then.
 const FOLD_NS: u64 = 3_600_000_000_000;
-/// Between two counts of one fold.
-const TOLD_EVERY_NS: u64 = 10_000_000_000;
+/// Between the beginning of a fold and its first count; each next one takes twice as long.
+const TOLD_AFTER_NS: u64 = 1_000_000_000;
+/// Between two counts of one fold, at most.
+const TOLD_WITHIN_NS: u64 = 10_000_000_000;
 /// Executables whose judgement is kept until the next sweep.
 const JUDGED: usize = 4_096;
 /// Processes that others have reached into and that still run.
@@ -48,6 +50,8 @@ struct Fold {
     count: u64,
     last: BootTime,
     told_at: BootTime,
+    /// When the next count is due, after `told_at`.
+    due_ns: u64,
 }
 
 impl Fold {
@@ -57,6 +61,7 @@ impl Fold {
             return None;
         }
         self.told_at = now;
+        self.due_ns = (2 * self.due_ns).min(TOLD_WITHIN_NS);
         let count = std::mem::take(&mut self.count);
         let repeat = Repeat { of: Folded::Read(self.read.clone()), count, last: self.last };
         Some(Event { time: self.last, kind: EventKind::Repeat(repeat) })
@@ -82,7 +87,8 @@ impl Folds {
         }
         let evicted = if self.by_key.len() >= FOLDS { self.evict(time) } else { None };
         let key = Arc::new(key);
-        let fold = Fold { read: Arc::new(read()), count: 0, last: time, told_at: time };
+        let fold =
+            Fold { read: Arc::new(read()), count: 0, last: time, told_at: time, due_ns: TOLD_AFTER_NS };
         self.by_key.insert(key.clone(), fold);
         self.order.push_back((time, key));
         Taken::First(evicted)
@@ -105,7 +111,7 @@ impl Folds {
         // In their order, so that a replay tells the same.
         for (_, key) in &self.order {
             let Some(fold) = self.by_key.get_mut(key) else { continue };
-            if (all || now.since_ns(fold.told_at) >= TOLD_EVERY_NS)
+            if (all || now.since_ns(fold.told_at) >= fold.due_ns)
                 && let Some(event) = fold.tell(now)
             {
                 told(event);

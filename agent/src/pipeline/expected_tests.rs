@@ -173,10 +173,23 @@ fn the_first_is_told_and_the_rest_are_counted() {
     world.check();
     world.tick();
     assert_eq!(world.told(), <[&str; 0]>::default(), "counts are told after a while");
-    world.stream.time_boot_ns += TOLD_EVERY_NS;
+    world.stream.time_boot_ns += TOLD_AFTER_NS;
     world.tick();
     world.tick();
     assert_eq!(world.told(), ["x4"]);
+    // Ever more seldom, and within a bound.
+    let ticks: Vec<usize> = (0..30)
+        .filter(|_| {
+            world.open(&reader(), KEY);
+            world.stream.time_boot_ns += SECOND;
+            world.tick();
+            !world.told().is_empty()
+        })
+        .collect();
+    assert_eq!(ticks, [1, 5, 13, 23]);
+    world.told();
+    world.finish();
+    assert_eq!(world.told(), ["x6"]);
     world.open(&reader(), KEY);
     world.finish();
     assert_eq!(world.told(), ["x1"]);
