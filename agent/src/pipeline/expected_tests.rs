@@ -427,6 +427,7 @@ fn shipped_readers_are_where_the_distribution_has_them() {
         ("/etc/shadow", "/usr/lib/systemd/systemd-userwork"),
         ("/etc/ssh/ssh_host_ed25519_key", "/usr/sbin/sshd"),
         ("/home/alice/.ssh/id_ed25519", "/usr/bin/ssh"),
+        ("/etc/apt/auth.conf.d/private.conf", "/usr/lib/apt/methods/http"),
         ("/home/alice/.git-credentials", "/usr/lib/git-core/git-credential-store"),
         ("/home/alice/.config/chromium/Local State", "/usr/lib/chromium/chromium"),
     ] {
