@@ -185,6 +185,16 @@ fn errors_name_file_line_entry_and_remedy() {
     check("version = 1", "version = 1\ndisable = [\"nothing\"]", ":2: disable: there is no entry `nothing`");
     check("comment", "attack = [\"1552\"]\ncomment", ":7: entry `netrc`: `1552` is not an ATT&CK technique");
     check("[\"~/.netrc\", \"~/.netrc.d/*\"]", "[]", "no paths");
+    for (reader, expected) in [
+        ("bin/x", "write the name of an executable"),
+        ("~/bin/x", "write the name of an executable"),
+        ("python3", "an interpreter reads what any script"),
+        ("/usr/bin/*", "it means every program"),
+        ("/opt/x/", "write it without `//`"),
+    ] {
+        let readers = format!("expected_readers = [\"curl\", \"{reader}\"]\ncomment");
+        check("comment", &readers, &format!(":7: entry `netrc`: expected reader `{reader}`: {expected}"));
+    }
     check("version = 1", "version = ", "site.toml:1: ");
     check("version = 1\n", "", "missing field `version`");
     let twice = EXTRA.to_owned() + &EXTRA.replace("version = 1\n", "");

@@ -34,11 +34,14 @@ const REACHED: usize = 4_096;
 /// Forks without an exec between a process and the one that called it.
 const FORKS: usize = 32;
 
+/// A file as it was when a process began to run it: device, inode, seconds and nanoseconds of its change.
+type Executable = (u32, u64, i64, u32);
+
 /// What makes two reads the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     identity: Identity,
-    executable: (u32, u64, i64, u32),
+    executable: Executable,
     credential: Arc<str>,
     path: RawBytes,
     euid: u32,
@@ -153,14 +156,14 @@ impl Reached {
 pub(super) struct ExpectedReads {
     installed: Box<dyn Installed>,
     host: HostNamespaces,
-    judged: HashMap<(RawBytes, (u32, u64, i64, u32)), bool>,
+    judged: HashMap<(RawBytes, Executable), bool>,
     /// For the recording.
     judgements: Vec<Judgement>,
     reached: Reached,
     folds: Folds,
 }
 
-const fn identity_of(file: &FileRef) -> (u32, u64, i64, u32) {
+const fn identity_of(file: &FileRef) -> Executable {
     (file.device, file.inode, file.changed.0, file.changed.1)
 }
 

@@ -315,7 +315,7 @@ fn repeat(row: &v1::Repeat, last: WallTime) -> Repeat<'_> {
         cookie: *cookie,
         remote: peer.as_ref().map(remote),
         memory: memory.as_ref().map(reach),
-        read: again.as_deref().map(read),
+        read: again.as_deref().map(|again| Box::new(read(again))),
         count: *count,
         last_boot_ns: *last_ns,
         last_time: rfc3339(last),

@@ -413,7 +413,7 @@ pub(super) struct Repeat<'a> {
     #[serde(flatten)]
     pub(super) memory: Option<Reach<'a>>,
     #[serde(flatten)]
-    pub(super) read: Option<Read<'a>>,
+    pub(super) read: Option<Box<Read<'a>>>,
     pub(super) count: u64,
     pub(super) last_boot_ns: u64,
     pub(super) last_time: String,
