@@ -4,6 +4,7 @@
 //! recording; there is no IO and no clock here.
 
 mod credential;
+mod expected;
 mod memory;
 
 use std::collections::{BTreeMap, HashSet};
@@ -21,6 +22,7 @@ use crate::capture::tally::Tally;
 use crate::catalogue::Catalogue;
 use crate::catalogue::enumerate::KnownFiles;
 use crate::context;
+use crate::host::installed::Installed;
 use crate::model::act::{
     self, Act, Actor, Attempted, ConnectAttempt, ConnectOutcome, Deed, Endpoint, Outcome, Protocol,
 };
@@ -35,7 +37,9 @@ use crate::model::time::BootTime;
 use crate::names::resolvers::Resolvers;
 use crate::names::{Fate, NameTable};
 use crate::process::ProcessTable;
+use crate::process::inventory::HostNamespaces;
 use credential::Acquisitions;
+use expected::ExpectedReads;
 
 /// Attempts of the agent itself whose outcomes are still to come: its self-test makes a handful.
 const OWN_ATTEMPTS: usize = 64;
@@ -79,6 +83,7 @@ pub struct Pipeline {
     own_attempts: HashSet<u64>,
     mistaken: Vec<InodeKey>,
     acquisitions: Acquisitions,
+    expected: ExpectedReads,
 }
 
 /// What a pipeline is made of.
@@ -97,6 +102,10 @@ pub struct Parts {
     pub known: KnownFiles,
     /// Which DNS servers the host is configured with.
     pub resolvers: Box<dyn Resolvers>,
+    /// Which executables root of the host installed.
+    pub installed: Box<dyn Installed>,
+    /// The host's own namespaces.
+    pub host: HostNamespaces,
     /// Pid of the agent itself, whose acts are not told. It is no one else's while the agent runs.
     pub own: Option<u32>,
 }
@@ -104,7 +113,8 @@ pub struct Parts {
 impl Pipeline {
     /// Nothing seen yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { start, ledger, table, attributor, catalogue, known, resolvers, own } = parts;
+        let Parts { start, ledger, table, attributor, catalogue, known, resolvers, installed, host, own } =
+            parts;
         Self {
             tracker: SequenceTracker::new(start),
             ledger,
@@ -120,6 +130,7 @@ impl Pipeline {
             own_attempts: HashSet::new(),
             mistaken: Vec::new(),
             acquisitions: Acquisitions::default(),
+            expected: ExpectedReads::new(installed, host),
         }
     }
 
@@ -180,6 +191,7 @@ impl Pipeline {
     }
 
     fn act(&mut self, act: Act, emit: &mut dyn FnMut(Event)) {
+        self.expected.watch(act.time, &act.deed);
         let Some(act) = self.table.observe(act) else {
             self.ledger.add(Tally::Context, 1);
             return;
@@ -471,10 +483,16 @@ impl Pipeline {
             self.connection(ended, emit);
         }
         self.outcomes_alone(emit);
+        self.sweep_expected(now, false, emit);
         // The kernel counts the same losses with their causes: the holes are checked against them, not told again.
         let _ = self.tracker.settle(now);
         self.take_figures(counters);
         self.tell_gaps(now, emit);
+    }
+
+    /// Another agent goes on with the rings: what is counted here alone is told.
+    pub fn hand_over(&mut self, now: BootTime, emit: &mut dyn FnMut(Event)) {
+        self.sweep_expected(now, true, emit);
     }
 
     /// The end, with the hooks detached and the ring read to its end: every attempt is told, and what was lost behind
@@ -490,6 +508,7 @@ impl Pipeline {
             self.connection(ended, emit);
         }
         self.outcomes_alone(emit);
+        self.sweep_expected(now, true, emit);
         let _ = self.tracker.close(next.iter().copied());
         self.take_figures(counters);
         self.tell_gaps(now, emit);

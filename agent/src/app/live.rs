@@ -277,12 +277,15 @@ impl Agent {
     }
 
     fn take(&mut self, ring: Ring, record: &[u8]) {
-        if let Some(recording) = &mut self.recording {
-            recording.record(record);
-        }
         let output = &mut self.output;
         let lane = if ring == Ring::Bulk { Lane::Bulk } else { Lane::First };
         self.started.pipeline.record(record, &mut |event| output.event_in(lane, event));
+        let judgements = self.started.pipeline.take_judgements();
+        if let Some(recording) = &mut self.recording {
+            // What was looked up for the record goes before it.
+            judgements.iter().for_each(|judgement| recording.executable(judgement));
+            recording.record(record);
+        }
     }
 
     fn take_inherited(&mut self, mark: InheritedMark, record: &[u8]) {
@@ -381,6 +384,8 @@ impl Agent {
     async fn hand_over(mut self, begun: Instant) -> Result<(), StartError> {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         self.turn();
+        let output = &mut self.output;
+        self.started.pipeline.hand_over(now(), &mut |event| output.event(event));
         self.output.take_figures();
         self.status("handover");
         self.output.stop(STOP_WITHIN).await;

@@ -22,6 +22,7 @@ use crate::catalogue::mounts::Mounts;
 use crate::catalogue::{Catalogue, OPERATOR_DIRECTORY, markers};
 use crate::config::ConfigError;
 use crate::host::HostRoot;
+use crate::host::installed::HostInstalled;
 use crate::host::resolvers::HostResolvers;
 use crate::kernel::hooks::Rung;
 use crate::kernel::maps::{KernelFilters, MapFailure};
@@ -259,6 +260,8 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         catalogue: catalogue.clone(),
         known,
         resolvers: Box::new(resolvers),
+        installed: Box::new(HostInstalled::new(host_root.clone())),
+        host: host_root.namespaces(),
         own: Some(sensor.own_pid()),
     });
     pipeline.begin_at(begun);

@@ -4,9 +4,10 @@
 //! kernel, each family:  attempted = submitted + dropped{cause} + throttled + folded
 //! ring:                 submitted + inherited = read + in the ring
 //! decode:               read      = decoded + undecodable{cause}
-//! records:              decoded   = context + not_a_credential + same_act + own_act + sequence_duplicate
-//!                                 + dns_answer + hello_piece + joined + joined_duplicate + outcome_too_late + outcome_without_attempt
+//! records:              decoded   = context + not_a_credential + same_act + expected_read + own_act
+//!                                 + sequence_duplicate + dns_answer + hello_piece + joined + joined_duplicate + outcome_too_late + outcome_without_attempt
 //!                                 + waiting + activity
+//! folds:                expected_read = told + waiting
 //! events:               activity + connection_name + repeat + gap + agent_status = queued + queue_full + bulk_full + not_shipped
 //! queue:                queued    = acknowledged + rejected + abandoned + waiting
 //! numbers:              lost      = dropped{cause} + unnumbered
@@ -214,6 +215,7 @@ impl Ledger {
             Tally::Context,
             Tally::NotACredential,
             Tally::SameAct,
+            Tally::ExpectedRead,
             Tally::OwnAct,
             Tally::SequenceDuplicate,
             Tally::DnsAnswer,
@@ -226,7 +228,12 @@ impl Ledger {
             Tally::WaitingOutcomes,
             Tally::Activity,
         ];
-        equal("decoded = context + joined + event records", decoded, self.sum(&fates))
+        equal("decoded = context + joined + event records", decoded, self.sum(&fates))?;
+        equal(
+            "expected_read = told + waiting",
+            self.get(Tally::ExpectedRead),
+            self.sum(&[Tally::FoldTold, Tally::FoldWaiting]),
+        )
     }
 
     fn check_events(&self) -> Result<(), LedgerImbalance> {

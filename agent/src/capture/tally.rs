@@ -52,6 +52,8 @@ tallies! {
     NotACredential => "record.not_a_credential",
     /// Records of an act that another hook, or the same one, had told already.
     SameAct => "record.same_act",
+    /// Records of reads by expected readers, counted in a fold instead of told each.
+    ExpectedRead => "record.expected_read",
     /// Records of the agent's own acts.
     OwnAct => "record.own_act",
     /// DNS answers, which name destinations.
@@ -102,6 +104,15 @@ tallies! {
     HelloEvicted => "names.hello_evicted",
     /// Events derived: another name for a connection that was told.
     ConnectionName => "event.connection_name",
+
+    /// Expected reads that a `repeat` has told of.
+    FoldTold => "fold.told",
+    /// Expected reads that are counted and not told of yet (a level).
+    FoldWaiting => "fold.waiting",
+    /// Folds of expected reads (a level).
+    Folds => "fold.folds",
+    /// Folds that had to go for want of room: what they had counted was told, and the next read is told whole.
+    FoldsEvicted => "fold.evicted",
 
     /// Events made of one decoded record each.
     Activity => "event.activity",

@@ -7,6 +7,7 @@ mod connections;
 mod credentials;
 mod datagrams;
 mod descriptors;
+mod expected_reads;
 mod floods;
 mod identities;
 mod keys;
@@ -59,6 +60,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(raw_sockets::cases());
     all.extend(unix_sockets::cases());
     all.extend(credentials::cases());
+    all.extend(expected_reads::cases());
     all.extend(descriptors::cases());
     all.extend(attempts::cases());
     all.extend(alterations::cases());
