@@ -145,7 +145,7 @@ impl World {
     fn check(&self) {
         if let Err(imbalance) = self.ledger.check_running() {
             // No kernel counted these records.
-            assert_eq!(imbalance.equation, "read ≤ submitted", "{imbalance}");
+            assert_eq!(imbalance.equation, "read ≤ submitted + inherited", "{imbalance}");
         }
         let of = |tally| self.ledger.get(tally);
         assert_eq!(of(Tally::ExpectedRead), of(Tally::FoldTold) + of(Tally::FoldWaiting));
