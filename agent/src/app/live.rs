@@ -173,7 +173,9 @@ impl Agent {
     async fn run(mut self, begun: Instant) -> Result<(), StartError> {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Loop)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Loop)?;
+        // Its terminal is gone: nobody would start another.
         let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Loop)?;
+        let mut successor = signal(SignalKind::user_defined2()).map_err(StartError::Loop)?;
         let mut hands_over = false;
         let readiness = self.started.sensor.readiness().map_err(StartError::Loop)?;
         // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, until it is dropped with the `AsyncFd`.
@@ -206,7 +208,8 @@ impl Agent {
                 biased;
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
-                _ = hangup.recv() => {
+                _ = hangup.recv() => break,
+                _ = successor.recv() => {
                     hands_over = true;
                     break;
                 }

@@ -108,7 +108,7 @@ pub enum StartError {
         "cannot write events to standard output: {0}; they have nowhere else to go without --collector, so the agent ended"
     )]
     Output(#[source] io::Error),
-    /// It made way for the next agent, as SIGHUP asks.
+    /// It made way for the next agent, as SIGUSR2 asks.
     #[error("handed over: the programs stay attached, and the next agent reads what they write from here on")]
     HandedOver,
     /// The event loop cannot be made.

@@ -127,10 +127,10 @@ impl Agent {
 
     /// Has it make way for the next, and leave its programs attached.
     pub(crate) fn hand_over(mut self, setting: &Setting) -> Outcome<Ended> {
-        self.running.signal(Signal::HUP)?;
+        self.running.signal(Signal::USR2)?;
         let ended = self.wait(setting)?;
         ensure(ended.code == Some(HANDED_OVER), || {
-            format!("the agent ended with {:?} after SIGHUP: {}", ended.code, ended.messages)
+            format!("the agent ended with {:?} after SIGUSR2: {}", ended.code, ended.messages)
         })?;
         Ok(ended)
     }
