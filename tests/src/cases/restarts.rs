@@ -23,7 +23,7 @@ use crate::harness::session;
 use crate::harness::setting::{CREDENTIALS, Setting};
 use crate::outcome::{During, Outcome, ensure, failed};
 
-/// How often each is restarted. A hundred times were tried by hand: docs/benchmarks.md.
+/// How often each is restarted.
 const TIMES: u32 = 8;
 /// Set for more of them.
 const TIMES_VARIABLE: &str = "TELLTALE_RESTARTS";
