@@ -312,6 +312,10 @@ fn pend(place: u32, dentry: u64, change: Change, checked: i32, hook: u16) -> Opt
 fn ended(dentry: u64, returned: i32, hook: u16) -> Option<()> {
     let thread = bpf_get_current_pid_tgid();
     let pending = maps::PENDING.get_ptr_mut(thread)?;
+    // What is kept is shared with another generation, which may be the one to tell it.
+    if current::is_passed_over(Task::<Typed>::current().tgid()?) {
+        return None;
+    }
     // SAFETY: an entry is larger than the fixed part and aligned to 8; this thread alone uses it.
     let record = unsafe { &mut *pending.cast::<ChangeRecord>() };
     if record.header.sequence != dentry {

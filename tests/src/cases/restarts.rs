@@ -21,6 +21,7 @@ use crate::harness::programs;
 use crate::harness::servers::{Server, V4};
 use crate::harness::session;
 use crate::harness::setting::{CREDENTIALS, Setting};
+use crate::harness::stream::Stream;
 use crate::outcome::{During, Outcome, ensure, failed};
 
 /// How often each is restarted.
@@ -128,7 +129,9 @@ fn restarted(setting: &Setting, how: How) -> Outcome {
                 How::HandedOver => agent.hand_over(setting)?,
             };
             told.extend(events.all());
-            Agent::start(setting, &place.options())
+            let next = Agent::start(setting, &place.options())?;
+            as_well(&events, &next.events)?;
+            Ok(next)
         });
         agent = next.map_err(|verdict| verdict.during(format!("restart {time}, after {number} events")))?;
     }
@@ -148,6 +151,16 @@ fn restarted(setting: &Setting, how: How) -> Outcome {
     let left: Vec<_> = left.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     ensure(left.is_empty(), || format!("a stopped agent leaves pins: {left:?}"))?;
     leftovers::wait_gone(setting, &before)
+}
+
+/// Whether an agent that took over is served by the same hooks as the one before.
+fn as_well(before: &Stream<Event>, after: &Stream<Event>) -> Outcome {
+    let capabilities = |events: &Stream<Event>| {
+        let start = events.all().into_iter().find(|event| event.is_phase("start"))?;
+        start.get("serving").cloned()
+    };
+    let (before, after) = (capabilities(before), capabilities(after));
+    ensure(before.is_some() && before == after, || format!("served by {before:?}, then by {after:?}"))
 }
 
 /// One that is killed before it serves, with some of its programs loaded.
