@@ -5,6 +5,7 @@ use std::fs;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command};
+use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
@@ -24,12 +25,16 @@ use crate::harness::setting::{CREDENTIALS, Setting};
 use crate::harness::stream::Stream;
 use crate::outcome::{During, Outcome, ensure, failed};
 
-/// How often each is restarted.
+/// How often each is restarted where machines are quick: as often as there is time for.
 const TIMES: u32 = 8;
-/// Set for more of them.
+/// How often in any case.
+const LEAST_TIMES: u32 = 2;
+/// The time for it. A start takes a second on a processor, ten where one is emulated.
+const TIME: Duration = Duration::from_secs(60);
+/// Set for so many of them, in whatever time.
 const TIMES_VARIABLE: &str = "TELLTALE_RESTARTS";
-/// Opens and connects a second.
-const RATE: &str = "150";
+/// Opens and connects a second: what is left of an emulated processor while two agents start on it.
+const RATE: &str = "100";
 /// Events of the load after which one is restarted, at most.
 const WITHIN: u64 = 200;
 
@@ -103,8 +108,13 @@ impl Load {
     }
 }
 
-fn times() -> u32 {
-    std::env::var(TIMES_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(TIMES)
+/// Whether an agent that was so often restarted, since then, is once more.
+fn is_restarted_again(times: u32, since: Instant) -> bool {
+    let wanted = std::env::var(TIMES_VARIABLE).ok().and_then(|text| text.parse().ok());
+    match wanted {
+        Some(wanted) => times < wanted,
+        None => times < LEAST_TIMES || (times < TIMES && since.elapsed() < TIME),
+    }
 }
 
 fn restarted(setting: &Setting, how: How) -> Outcome {
@@ -114,9 +124,10 @@ fn restarted(setting: &Setting, how: How) -> Outcome {
     let load = Load::start(setting)?;
     let pid = load.running.pid();
     let mut told = Vec::new();
-    // It takes its leave, which takes longer than being killed.
-    let times = if how == How::Killed { times() } else { times().div_ceil(2) };
-    for time in 1..=times {
+    let begun = Instant::now();
+    let mut times = 0;
+    while is_restarted_again(times, begun) {
+        times += 1;
         let number = random(WITHIN)?;
         let next = after(&agent.events, setting, pid, number).and_then(|()| {
             let events = agent.events.clone();
@@ -133,7 +144,7 @@ fn restarted(setting: &Setting, how: How) -> Outcome {
             as_well(&events, &next.events)?;
             Ok(next)
         });
-        agent = next.map_err(|verdict| verdict.during(format!("restart {time}, after {number} events")))?;
+        agent = next.map_err(|verdict| verdict.during(format!("restart {times}, after {number} events")))?;
     }
     let counts = load.end(setting)?;
     let port = session::mark()?;
