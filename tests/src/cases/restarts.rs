@@ -30,7 +30,7 @@ const TIMES: u32 = 8;
 /// How often in any case.
 const LEAST_TIMES: u32 = 2;
 /// The time for it. A start takes a second on a processor, ten where one is emulated.
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_secs(30);
 /// Set for so many of them, in whatever time.
 const TIMES_VARIABLE: &str = "TELLTALE_RESTARTS";
 /// Opens and connects a second: what is left of an emulated processor while two agents start on it.
