@@ -113,6 +113,13 @@ impl Counter {
     }
 }
 
+impl Counter {
+    /// Whether what is counted here is told of by nothing else.
+    pub const fn is_loss(self) -> bool {
+        self.is_drop() || matches!(self, Self::Throttled)
+    }
+}
+
 /// Slots of one family; a power of two, so that the index needs no multiplication.
 pub const PER_FAMILY: u32 = 16;
 /// Slots in all.

@@ -190,6 +190,44 @@ pub struct Control {
     pub seed: u64,
 }
 
+/// Which generation of programs serves (one cell, in an array map that all generations share).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct Cutover {
+    /// The generation that serves; above 32 bits, the one that is being tried, 0 for none.
+    pub serving: u64,
+    /// The process whose acts the one that is tried tells, and those of its children.
+    pub candidate_tgid: u64,
+}
+
+impl Cutover {
+    /// The generation that serves: no other is tried.
+    pub const fn to(generation: u32) -> Self {
+        Self { serving: generation as u64, candidate_tgid: 0 }
+    }
+
+    /// The generation that serves all but those who try another.
+    pub const fn current(self) -> u32 {
+        self.serving as u32
+    }
+
+    /// The same, while `candidate` is tried by the process of that number.
+    pub const fn trying(self, candidate: u32, tgid: u32) -> Self {
+        Self { serving: (candidate as u64) << 32 | self.serving as u32 as u64, candidate_tgid: tgid as u64 }
+    }
+
+    /// Whether a process tries another generation.
+    pub fn is_candidate(self, tgid: u32) -> bool {
+        self.candidate_tgid == u64::from(tgid)
+    }
+
+    /// The generation that serves a process, by whether it is one that tries another.
+    pub fn serving_of(self, is_candidate: impl FnOnce() -> bool) -> u64 {
+        let candidate = self.serving >> 32;
+        if candidate != 0 && is_candidate() { candidate } else { self.serving & u64::from(u32::MAX) }
+    }
+}
+
 const _: () = assert!(DATAGRAM_FLOWS.is_power_of_two());
 
 #[cfg(test)]

@@ -126,6 +126,32 @@ pub mod hook {
     pub const FILE_ITERATOR: u16 = 86;
 }
 
+/// To be raised where what records or shared maps mean changes, though their sizes do not: an agent reads what an earlier
+/// one's programs wrote only where both say the same.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Sizes of all that records are made of, for the same end.
+pub const SIZES: [usize; 18] = [
+    size_of::<Header>(),
+    size_of::<Actor>(),
+    size_of::<FileIdentity>(),
+    size_of::<StdioIdentity>(),
+    size_of::<ForkRecord>(),
+    size_of::<ExecRecord>(),
+    size_of::<ExitRecord>(),
+    size_of::<ConnectRecord>(),
+    size_of::<OutcomeRecord>(),
+    size_of::<TrafficRecord>(),
+    size_of::<RawSocketRecord>(),
+    size_of::<FileRecord>(),
+    size_of::<RefusedRecord>(),
+    size_of::<AnswerRecord>(),
+    size_of::<HelloRecord>(),
+    size_of::<ChangeRecord>(),
+    size_of::<MemoryRecord>(),
+    size_of::<KeyRecord>(),
+];
+
 /// Begins every record.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -338,7 +364,8 @@ pub struct ConnectRecord {
     pub network_cookie: u64,
 }
 
-/// How a TCP attempt ended. Not tied to a process: it may be seen in an interrupt.
+/// How a TCP attempt ended. It may be seen in an interrupt. It needs no record before it: whoever reads it may not have
+/// read, or not know any more, what was attempted.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 pub struct OutcomeRecord {
@@ -360,6 +387,20 @@ pub struct OutcomeRecord {
     pub outcome: u16,
     /// Positive errno of a failure, 0 where the kernel gave none.
     pub errno: u32,
+    /// `IPPROTO_*` as asked for.
+    pub protocol: u32,
+    /// Who connected.
+    pub actor: Actor,
+    /// When it was asked for, boot time in ns; 0 is not known.
+    pub asked_boot_ns: u64,
+    /// Cookie of the socket's network namespace; 0 is not known.
+    pub network_cookie: u64,
+    /// Address asked for.
+    pub asked_address_be: [u8; 16],
+    /// Port asked for, host order.
+    pub asked_port: u16,
+    /// Address family asked for; 0: nothing of what was asked for is known.
+    pub asked_family: u16,
     /// Zero.
     pub reserved: u32,
 }
@@ -669,7 +710,7 @@ const _: () = {
     assert!(size_of::<ExecRecord>() == 280);
     assert!(size_of::<ExitRecord>() == 128);
     assert!(size_of::<ConnectRecord>() == 160);
-    assert!(size_of::<OutcomeRecord>() == 88);
+    assert!(size_of::<OutcomeRecord>() == 216);
     assert!(size_of::<FileRecord>() == 176);
     assert!(size_of::<TrafficRecord>() == 192);
     assert!(size_of::<RawSocketRecord>() == 128);

@@ -4,6 +4,8 @@
 //! connections cannot push each other out. An act of somebody who acts more often than [`crate::limits`] allows goes to the
 //! last, whose space is all that he can fill: nobody else's acts are in it.
 
+use crate::limits::{BULK_RING_BYTES, CONNECTION_RING_BYTES, CREDENTIAL_RING_BYTES, PROCESS_RING_BYTES};
+
 /// A ring.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +31,16 @@ impl Ring {
             Self::Credential => "CREDENTIAL_RING",
             Self::Connection => "CONNECTION_RING",
             Self::Bulk => "BULK_RING",
+        }
+    }
+
+    /// Its size in bytes.
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Self::Process => PROCESS_RING_BYTES,
+            Self::Credential => CREDENTIAL_RING_BYTES,
+            Self::Connection => CONNECTION_RING_BYTES,
+            Self::Bulk => BULK_RING_BYTES,
         }
     }
 

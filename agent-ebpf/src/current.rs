@@ -5,12 +5,28 @@ use agent_common::records::Actor;
 use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_comm};
 
 use crate::kstruct::{Access, KernfsNode, Task, Typed};
-use crate::maps;
+use crate::{generation, maps};
 
-/// Whether the running process is the agent itself, whose acts are not told (it would report on its reporting).
+/// Whether the running process, whose number that is, is not told of: it is the agent itself (it would report on its
+/// reporting), or another generation of programs tells of it.
 #[inline(always)]
-pub fn is_own(tgid: u32) -> bool {
-    maps::CONTROL.get(0).is_some_and(|control| control.own_tgid != 0 && control.own_tgid == tgid)
+pub fn is_passed_over(tgid: u32) -> bool {
+    let is_own =
+        maps::CONTROL.get(0).is_some_and(|control| control.own_tgid != 0 && control.own_tgid == tgid);
+    is_own || !generation::serves(tgid)
+}
+
+/// The agent is gone: its number may be another's soon.
+#[inline(always)]
+pub fn ended(tgid: u32) {
+    if let Some(control) = maps::CONTROL.get_ptr_mut(0) {
+        // SAFETY: the map's memory outlives the program.
+        unsafe {
+            if (*control).own_tgid == tgid {
+                (*control).own_tgid = 0;
+            }
+        }
+    }
 }
 
 /// Fills `actor` from the running task. `None` where a field that makes up a process's key cannot be read: a record

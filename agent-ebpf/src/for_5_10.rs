@@ -12,6 +12,7 @@
 mod budget;
 mod current;
 mod emit;
+mod generation;
 mod hooks;
 #[path = "kernel_5_10.rs"]
 mod kernel;

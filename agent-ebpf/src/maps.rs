@@ -1,8 +1,8 @@
 //! All maps. Sizes and their reasons stand in `agent_common::limits`.
 
-use agent_common::counters::CpuState;
+use agent_common::counters::{CpuState, SLOTS};
 use agent_common::keys::{
-    Control, FlowCount, FlowKey, InodeKey, MarkerName, MemoryKey, NameFilter, RuleName, RuleSuffix,
+    Control, Cutover, FlowCount, FlowKey, InodeKey, MarkerName, MemoryKey, NameFilter, RuleName, RuleSuffix,
 };
 use agent_common::limits::{
     BUDGET_CELLS, BULK_RING_BYTES, CONNECTION_RING_BYTES, CREDENTIAL_INODES, CREDENTIAL_RING_BYTES,
@@ -49,6 +49,15 @@ pub static CPU_STATE: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0
 #[map]
 pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 
+/// Which generation of programs serves.
+#[map]
+pub static CUTOVER: Array<Cutover> = Array::with_max_entries(1, 0);
+
+/// What was told of this generation's losses, by `agent_common::counters::slot`: userspace alone uses it, the next agent
+/// tells the rest.
+#[map]
+pub static TOLD: Array<u64> = Array::with_max_entries(SLOTS, 0);
+
 /// How often names moved without an open (a renamed directory, a mount): cached verdicts of before are not believed.
 #[map]
 pub static TREE_GENERATION: Array<u64> = Array::with_max_entries(1, 0);
@@ -92,6 +101,14 @@ pub static MEMORY: HashMap<MemoryKey, FlowCount> = HashMap::with_max_entries(MEM
 /// Where records of reads of keys are built: one program does so.
 #[map]
 pub static KEY_SCRATCH: PerCpuArray<[u8; PENDING_KEY_BYTES]> = PerCpuArray::with_max_entries(1, 0);
+
+/// How much of each fold was told: userspace alone uses these two, for the agent that comes next.
+#[map]
+pub static FLOWS_TOLD: HashMap<FlowKey, u64> = HashMap::with_max_entries(DATAGRAM_FLOWS, 1);
+
+/// See [`FLOWS_TOLD`].
+#[map]
+pub static MEMORY_TOLD: HashMap<MemoryKey, u64> = HashMap::with_max_entries(MEMORY_FOLDS, 1);
 
 /// Keys whose read was checked and has not yet ended, by thread.
 #[map]
@@ -147,7 +164,7 @@ pub struct SocketState {
     pub told_bytes: u64,
     /// The unix socket that was told last as sent to.
     pub told_peer: u64,
-    /// Cookie of its network namespace. UDP alone.
+    /// Cookie of its network namespace.
     pub network_cookie: u64,
     /// `IPPROTO_*` as asked for: of a subflow, MPTCP's.
     pub protocol: u32,

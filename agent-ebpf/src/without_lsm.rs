@@ -11,6 +11,7 @@
 mod budget;
 mod current;
 mod emit;
+mod generation;
 mod hooks;
 mod kernel;
 mod kstruct;

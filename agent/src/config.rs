@@ -25,7 +25,15 @@ pub struct Config {
     pub connection_update_seconds: u32,
     /// The host's name in events, instead of what the kernel says: in a pod that is the pod's own.
     pub node_name: Option<String>,
+    /// A directory of a BPF file system, in which is pinned what is to outlive the agent, so that a restart loses nothing;
+    /// `none`: nothing is.
+    pub pins: PathBuf,
 }
+
+/// Where systemd and most distributions mount a BPF file system.
+const PINS: &str = "/sys/fs/bpf/telltale";
+/// Instead of a directory: nothing is pinned.
+const NO_PINS: &str = "none";
 
 /// How often long connections are told of, unless configured. A minute shows a large upload while it can still be
 /// stopped, and costs little where many connections last.
@@ -39,6 +47,7 @@ impl Default for Config {
             catalogue: Vec::new(),
             connection_update_seconds: CONNECTION_UPDATE_SECONDS,
             node_name: None,
+            pins: PINS.into(),
         }
     }
 }
@@ -67,6 +76,15 @@ pub enum ConfigError {
     NodeName {
         /// What was given.
         name: String,
+    },
+    /// Nothing can be pinned there.
+    #[error(
+        "{path:?} is no place for pins: name a directory by its whole path, such as {PINS}, or `{NO_PINS}` (--pins, or pins \
+         in the configuration)"
+    )]
+    Pins {
+        /// What was given.
+        path: PathBuf,
     },
     /// Events would go nowhere.
     #[error(
@@ -110,6 +128,21 @@ impl Config {
         let text = fs::read_to_string(path).map_err(fail)?;
         toml::from_str(&text)
             .map_err(|error| ConfigError::Form { path: path.to_owned(), message: error.to_string() })
+    }
+
+    /// Where to pin what is to outlive the agent: as the command line says, else the file.
+    ///
+    /// # Errors
+    /// Where that is a relative path.
+    pub fn pins(&self, named: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
+        let path = named.unwrap_or(&self.pins);
+        if path == Path::new(NO_PINS) {
+            return Ok(None);
+        }
+        if !path.is_absolute() {
+            return Err(ConfigError::Pins { path: path.to_owned() });
+        }
+        Ok(Some(path.to_owned()))
     }
 
     /// The host's name in events: that of the command line, else that of the file.
@@ -196,10 +229,17 @@ mod tests {
         assert_eq!(documented("## Keys\n"), keys);
         let (_, example) = PAGE.split_once("```toml\n").unwrap();
         let config = load(example.split("```").next().unwrap()).unwrap();
-        let Config { collector, quiet, catalogue, connection_update_seconds, node_name } = config;
+        let Config { collector, quiet, catalogue, connection_update_seconds, node_name, pins } = config;
         let seconds = connection_update_seconds != Config::default().connection_update_seconds;
-        let every = [collector.is_some(), quiet, !catalogue.is_empty(), seconds, node_name.is_some()];
-        assert_eq!(every, [true; 5], "the example uses every key, with a value of its own");
+        let every = [
+            collector.is_some(),
+            quiet,
+            !catalogue.is_empty(),
+            seconds,
+            node_name.is_some(),
+            pins != Config::default().pins,
+        ];
+        assert_eq!(every, [true; 6], "the example uses every key, with a value of its own");
     }
 
     #[test]
@@ -213,6 +253,18 @@ mod tests {
                 |line: &&str| line.strip_prefix("--").and_then(|l| l.split(' ').next()) == Some(flag);
             assert!(with_a_key || without.iter().any(is_documented), "--{flag}");
             assert!(PAGE.contains(&format!("`--{flag}")), "--{flag}");
+        }
+    }
+
+    #[test]
+    fn pins_are_a_whole_path_or_none() {
+        let config = load("pins = \"/mnt/bpf/telltale\"\n").unwrap();
+        assert_eq!(config.pins(None).unwrap().as_deref(), Some(Path::new("/mnt/bpf/telltale")));
+        assert_eq!(config.pins(Some(Path::new(NO_PINS))).unwrap(), None);
+        assert_eq!(Config::default().pins(None).unwrap().as_deref(), Some(Path::new(PINS)));
+        for path in ["", "pins", "./none"] {
+            let error = config.pins(Some(Path::new(path))).unwrap_err().to_string();
+            assert!(error.contains("whole path"), "{error}");
         }
     }
 

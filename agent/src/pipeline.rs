@@ -4,12 +4,13 @@
 //! recording; there is no IO and no clock here.
 
 mod credential;
+mod expected;
 mod memory;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use agent_common::keys::{FlowCount, FlowKey, InodeKey, MemoryKey};
+use agent_common::keys::{FlowCount, FlowKey, InodeKey};
 
 use crate::attribute::Attributor;
 use crate::capture::decode::{self, HELD};
@@ -21,7 +22,10 @@ use crate::capture::tally::Tally;
 use crate::catalogue::Catalogue;
 use crate::catalogue::enumerate::KnownFiles;
 use crate::context;
-use crate::model::act::{self, Act, Actor, ConnectAttempt, Deed, Endpoint, Outcome, Protocol};
+use crate::host::installed::Installed;
+use crate::model::act::{
+    self, Act, Actor, Attempted, ConnectAttempt, ConnectOutcome, Deed, Endpoint, Outcome, Protocol,
+};
 use crate::model::event::{
     Activity, AgentStatus, Connection, DatagramFlow, Event, EventKind, Folded, Gap, KeyAccess,
     NamedConnection, Repeat, Traffic, What, Why,
@@ -33,7 +37,9 @@ use crate::model::time::BootTime;
 use crate::names::resolvers::Resolvers;
 use crate::names::{Fate, NameTable};
 use crate::process::ProcessTable;
+use crate::process::inventory::HostNamespaces;
 use credential::Acquisitions;
+use expected::ExpectedReads;
 
 /// Attempts of the agent itself whose outcomes are still to come: its self-test makes a handful.
 const OWN_ATTEMPTS: usize = 64;
@@ -75,10 +81,9 @@ pub struct Pipeline {
     names: NameTable,
     own: Option<u32>,
     own_attempts: HashSet<u64>,
-    flows_told: HashMap<FlowKey, u64>,
-    reaches_told: HashMap<MemoryKey, u64>,
     mistaken: Vec<InodeKey>,
     acquisitions: Acquisitions,
+    expected: ExpectedReads,
 }
 
 /// What a pipeline is made of.
@@ -97,6 +102,10 @@ pub struct Parts {
     pub known: KnownFiles,
     /// Which DNS servers the host is configured with.
     pub resolvers: Box<dyn Resolvers>,
+    /// Which executables root of the host installed.
+    pub installed: Box<dyn Installed>,
+    /// The host's own namespaces.
+    pub host: HostNamespaces,
     /// Pid of the agent itself, whose acts are not told. It is no one else's while the agent runs.
     pub own: Option<u32>,
 }
@@ -104,7 +113,8 @@ pub struct Parts {
 impl Pipeline {
     /// Nothing seen yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { start, ledger, table, attributor, catalogue, known, resolvers, own } = parts;
+        let Parts { start, ledger, table, attributor, catalogue, known, resolvers, installed, host, own } =
+            parts;
         Self {
             tracker: SequenceTracker::new(start),
             ledger,
@@ -118,11 +128,15 @@ impl Pipeline {
             names: NameTable::new(resolvers),
             own,
             own_attempts: HashSet::new(),
-            flows_told: HashMap::new(),
-            reaches_told: HashMap::new(),
             mistaken: Vec::new(),
             acquisitions: Acquisitions::default(),
+            expected: ExpectedReads::new(installed, host),
         }
+    }
+
+    /// From when on the programs serve whose records these are: before that, those of an earlier agent did.
+    pub const fn begin_at(&mut self, begun: BootTime) {
+        self.join.begin_at(begun);
     }
 
     /// The process table, to be seeded.
@@ -158,7 +172,26 @@ impl Pipeline {
         }
     }
 
+    /// Takes one record that an earlier agent's programs wrote: their numbers are not this one's.
+    pub fn inherited(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Event)) {
+        self.ledger.add(Tally::Inherited, 1);
+        let decoded = decode::decode(bytes);
+        self.ledger.read(&decoded);
+        match decoded {
+            Ok(act) => self.act(act, emit),
+            Err(error) => tracing::debug!(%error, "an earlier agent's record that cannot be read"),
+        }
+    }
+
+    /// Tells what earlier agents lost and had not told.
+    pub fn inherited_losses(&self, now: BootTime, losses: Vec<Gap>, emit: &mut dyn FnMut(Event)) {
+        for gap in losses {
+            self.gap(now, gap, emit);
+        }
+    }
+
     fn act(&mut self, act: Act, emit: &mut dyn FnMut(Event)) {
+        self.expected.watch(act.time, &act.deed);
         let Some(act) = self.table.observe(act) else {
             self.ledger.add(Tally::Context, 1);
             return;
@@ -171,6 +204,8 @@ impl Pipeline {
                     self.ledger.add(Tally::OwnAct, 1);
                 } else if let Some(ended) = self.join.outcome(time, outcome) {
                     self.connection(ended, emit);
+                } else {
+                    self.outcomes_alone(emit);
                 }
             }
             Deed::Datagram(sent) => {
@@ -248,6 +283,24 @@ impl Pipeline {
         let asked = Asked { attempt, hook, process, attribution, why, names };
         for ended in self.join.attempt(cookie, time, asked) {
             self.connection(ended, emit);
+        }
+    }
+
+    /// Tells of connections whose attempt was lost, or read by an earlier agent, by what their outcomes say.
+    fn outcomes_alone(&mut self, emit: &mut dyn FnMut(Event)) {
+        for (ended_at, alone) in self.join.take_alone() {
+            let ConnectOutcome { cookie: _, outcome, remote: connected, local, attempt } = alone;
+            let Some(begun) = attempt else { continue };
+            let Attempted { attempt, asked_at, hook } = *begun;
+            if self.is_own(&attempt.actor) {
+                continue;
+            }
+            let asked_at = if asked_at.ns == 0 { ended_at } else { asked_at };
+            let (process, attribution, why) = self.who_and_why(asked_at, &attempt.actor);
+            let names = self.names.of(asked_at, &attempt.actor, (attempt.network, attempt.remote.address));
+            let payload = Asked { attempt, hook, process, attribution, why, names };
+            let ended_at = Some(ended_at);
+            self.connection(Ended { payload, asked_at, ended_at, outcome, connected, local }, emit);
         }
     }
 
@@ -410,24 +463,18 @@ impl Pipeline {
         (process, attribution, why)
     }
 
-    /// Takes what was folded since the flows began; what is new of it is told.
-    pub fn flows(&mut self, folded: &[(FlowKey, FlowCount)], emit: &mut dyn FnMut(Event)) {
-        let mut still_told = HashMap::with_capacity(folded.len());
+    /// Tells how often flows that were told were sent to again since the last sweep.
+    pub fn flows(&self, folded: &[(FlowKey, FlowCount)], emit: &mut dyn FnMut(Event)) {
         for (key, count) in folded {
-            let told = self.flows_told.get(key).copied().unwrap_or(0);
-            still_told.insert(*key, count.folded);
             let Some(remote) = decode::flow_peer(key) else { continue };
-            // A flow that was forgotten and began anew counts from zero again.
-            let new = if count.folded >= told { count.folded - told } else { count.folded };
-            if new == 0 {
-                continue;
-            }
-            let last = BootTime::from_ns(count.last_boot_ns);
-            self.ledger.add(Tally::Repeat, 1);
-            let of = Folded::Flow { cookie: key.cookie, remote };
-            emit(Event { time: last, kind: EventKind::Repeat(Repeat { of, count: new, last }) });
+            self.repeated(Folded::Flow { cookie: key.cookie, remote }, count, emit);
         }
-        self.flows_told = still_told;
+    }
+
+    fn repeated(&self, of: Folded, count: &FlowCount, emit: &mut dyn FnMut(Event)) {
+        let last = BootTime::from_ns(count.last_boot_ns);
+        self.ledger.add(Tally::Repeat, 1);
+        emit(Event { time: last, kind: EventKind::Repeat(Repeat { of, count: count.folded, last }) });
     }
 
     /// What time alone brings: attempts whose outcome never came, losses that are certain now.
@@ -435,10 +482,17 @@ impl Pipeline {
         for ended in self.join.expire(now) {
             self.connection(ended, emit);
         }
+        self.outcomes_alone(emit);
+        self.sweep_expected(now, false, emit);
         // The kernel counts the same losses with their causes: the holes are checked against them, not told again.
         let _ = self.tracker.settle(now);
         self.take_figures(counters);
         self.tell_gaps(now, emit);
+    }
+
+    /// Another agent goes on with the rings: what is counted here alone is told.
+    pub fn hand_over(&mut self, now: BootTime, emit: &mut dyn FnMut(Event)) {
+        self.sweep_expected(now, true, emit);
     }
 
     /// The end, with the hooks detached and the ring read to its end: every attempt is told, and what was lost behind
@@ -453,6 +507,8 @@ impl Pipeline {
         for ended in self.join.drain() {
             self.connection(ended, emit);
         }
+        self.outcomes_alone(emit);
+        self.sweep_expected(now, true, emit);
         let _ = self.tracker.close(next.iter().copied());
         self.take_figures(counters);
         self.tell_gaps(now, emit);

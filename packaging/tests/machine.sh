@@ -25,6 +25,7 @@ install_all() {
     strip --strip-debug "$root/usr/bin/telltale" 2>/dev/null || say "no strip: the machine gets the agent as it is"
     install -D -m 644 -t "$root/usr/lib/systemd/system" "$packaging/systemd/telltale.service"
     install -D -m 644 "$packaging/systemd/telltale.sysusers.conf" "$root/usr/lib/sysusers.d/telltale.conf"
+    install -D -m 644 "$packaging/systemd/telltale.tmpfiles.conf" "$root/usr/lib/tmpfiles.d/telltale.conf"
     mkdir -p "$root/etc/telltale"
     echo 'collector = "http://127.0.0.1:4319"' >"$root/etc/telltale/telltale.toml"
 

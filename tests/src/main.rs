@@ -7,6 +7,7 @@
 mod acts;
 mod bench;
 mod cases;
+mod everyday;
 mod harness;
 mod measure;
 mod outcome;
@@ -34,6 +35,8 @@ enum Command {
     /// Measure the agent on this kernel, and print figures as JSON.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Do everyday work with real programs and the shipped catalogue, and print what was told of it (docs/everyday.md).
+    Everyday(everyday::EverydayArgs),
     /// Do something, and print what was done: what tests have others do.
     #[command(subcommand)]
     Act(acts::Act),
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         }
         Command::Measure(args) => status(measure::run(&args)),
         Command::Bench(bench) => status(bench::run(&bench)),
+        Command::Everyday(args) => status(everyday::run(&args)),
         Command::Act(act) => status(acts::perform(&act)),
     }
 }

@@ -227,7 +227,7 @@ fn errno(returned: i32) -> Option<u32> {
 fn tell_now(name: Name, what: u32, errno: u32, place: u32, hook: u16) -> Option<()> {
     let file = name.file()?;
     let flags = name.judge();
-    if flags == 0 || Task::<Typed>::current().tgid().is_some_and(current::is_own) {
+    if flags == 0 || Task::<Typed>::current().tgid().is_some_and(current::is_passed_over) {
         return None;
     }
     let ticket = emit::attempt(Family::File, budget::ring(Ring::Credential))?;
@@ -285,7 +285,7 @@ fn fill(scratch: *mut u8, change: Change) -> Option<usize> {
 #[inline(always)]
 fn pend(place: u32, dentry: u64, change: Change, checked: i32, hook: u16) -> Option<()> {
     let errno = errno(checked)?;
-    if Task::<Typed>::current().tgid().is_some_and(current::is_own) {
+    if Task::<Typed>::current().tgid().is_some_and(current::is_passed_over) {
         return None;
     }
     let scratch = maps::CHANGE_SCRATCH.get_ptr_mut(place)?.cast::<u8>();
@@ -318,6 +318,10 @@ fn pend(place: u32, dentry: u64, change: Change, checked: i32, hook: u16) -> Opt
 fn ended(dentry: u64, returned: i32, hook: u16) -> Option<()> {
     let thread = bpf_get_current_pid_tgid();
     let pending = maps::PENDING.get_ptr_mut(thread)?;
+    // What is kept is shared with another generation, which may be the one to tell it.
+    if current::is_passed_over(Task::<Typed>::current().tgid()?) {
+        return None;
+    }
     // SAFETY: an entry is larger than the fixed part and aligned to 8; this thread alone uses it.
     let record = unsafe { &mut *pending.cast::<ChangeRecord>() };
     if record.header.sequence != dentry {

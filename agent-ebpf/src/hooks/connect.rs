@@ -88,7 +88,7 @@ pub fn connect6(ctx: SockAddrContext) -> i32 {
 fn connect(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
     // SAFETY: the context is valid while the program runs.
     let protocol = unsafe { (*ctx.sock_addr).protocol };
-    let own = Task::<Typed>::current().tgid().is_some_and(current::is_own);
+    let own = Task::<Typed>::current().tgid().is_some_and(current::is_passed_over);
     if own {
         return;
     }
@@ -128,7 +128,7 @@ fn attempt(ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
         told_boot_ns: _,
         told_bytes: _,
         told_peer: _,
-        network_cookie: _,
+        network_cookie: network,
         protocol,
         hello_next,
         hello_until,
@@ -138,6 +138,7 @@ fn attempt(ctx: &SockAddrContext, asked: &Asked, hook: u16) -> Option<()> {
     *hello_next = 0;
     *hello_until = 0;
     *state = SOCKET_TCP_PENDING;
+    *network = network_cookie(ctx);
     *protocol = by_protocol;
     *port = asked.port;
     *family = asked.family;

@@ -17,7 +17,7 @@ use super::names;
 use super::outcome::ring_of;
 use crate::kstruct::{Task, Typed};
 use crate::maps::{self, SOCKET_IDLE, SOCKET_UDP_CONNECTED};
-use crate::{budget, current, emit, kernel};
+use crate::{budget, current, emit, generation, kernel};
 
 /// The verdict of a cgroup hook that lets the call or packet go on.
 const ALLOW: i32 = 1;
@@ -42,7 +42,7 @@ pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
 
 #[inline(always)]
 fn send(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
-    if Task::<Typed>::current().tgid().is_some_and(current::is_own) {
+    if Task::<Typed>::current().tgid().is_some_and(current::is_passed_over) {
         return;
     }
     if asked.port == names::DNS {
@@ -116,7 +116,7 @@ fn try_egress(ctx: &SkBuffContext) -> Option<()> {
         socket
     };
     let state = kernel::packet_socket_state(ctx, socket)?;
-    if state.state != SOCKET_UDP_CONNECTED {
+    if state.state != SOCKET_UDP_CONNECTED || !generation::serves_what_was_begun_by(state.actor.tgid) {
         return None;
     }
     state.state = SOCKET_IDLE;

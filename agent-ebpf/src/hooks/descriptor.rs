@@ -76,6 +76,9 @@ fn received(file: File<Probed>, how: u16) -> Option<()> {
 /// `sched_process_exec(task, old_pid, bprm)`.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn exec_inherits(_ctx: BtfTracePointContext) -> i32 {
+    if Task::<Typed>::current().tgid().is_some_and(current::is_passed_over) {
+        return 0;
+    }
     let Some(descriptors) = Task::<Typed>::current().descriptors() else { return 0 };
     let Some(scan) = maps::DESCRIPTOR_SCAN.get_ptr_mut(0) else { return 0 };
     // SAFETY: the map's memory outlives the program, and exec runs it with preemption off.
@@ -187,7 +190,7 @@ pub extern "C" fn held(ctx: *const OpenFile) -> i32 {
 #[inline(always)]
 fn tell_held(task: Task<Typed>, file: File<Probed>) -> Option<()> {
     let candidate = candidate(file)?;
-    if current::is_own(task.tgid()?) {
+    if current::is_passed_over(task.tgid()?) {
         return None;
     }
     let way = Way { how: acquired::HELD, hook: hook::FILE_ITERATOR, place: place::HELD };
@@ -338,7 +341,7 @@ fn candidate(file: File<Probed>) -> Option<Candidate> {
 /// The running process has it now. A function of its own, as all that needs much of the stack.
 #[inline(never)]
 fn tell_own(candidate: Candidate, way: Way) -> Option<()> {
-    if Task::<Typed>::current().tgid().is_some_and(current::is_own) {
+    if Task::<Typed>::current().tgid().is_some_and(current::is_passed_over) {
         return None;
     }
     tell(candidate, way, budget::ring(Ring::Credential), Place::process_root(), current::fill)

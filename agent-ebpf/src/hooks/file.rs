@@ -64,7 +64,7 @@ fn try_security_file_open(file: File<Typed>) -> Option<()> {
 /// Tells of an open.
 #[inline(always)]
 pub fn opened(file: File<Typed>, inode: Inode<Typed>, flags: u32, hook: u16) -> Option<()> {
-    if Task::<Typed>::current().tgid().is_some_and(current::is_own) || is_inner_open(file, inode) {
+    if Task::<Typed>::current().tgid().is_some_and(current::is_passed_over) || is_inner_open(file, inode) {
         return None;
     }
     let ticket = emit::attempt(Family::File, budget::ring(Ring::Credential))?;

@@ -60,7 +60,7 @@ fn found(task: Task<Typed>, sock: Sock<Typed>) -> Option<()> {
         (IPPROTO_UDP, TCP_ESTABLISHED) => SOCKET_UDP_CONNECTED,
         _ => return None,
     };
-    if sock.waiting_limit()? != 0 || current::is_own(task.tgid()?) {
+    if sock.waiting_limit()? != 0 || current::is_passed_over(task.tgid()?) {
         return None;
     }
     let Some(kept) = remembered(sock) else {
@@ -81,7 +81,7 @@ fn found(task: Task<Typed>, sock: Sock<Typed>) -> Option<()> {
     }
     tell(sock, kept)?;
     if state == SOCKET_TCP_ESTABLISHED {
-        ended::tell(Ring::Connection, sock, hook::FILE_ITERATOR, outcome::ESTABLISHED, 0)?;
+        ended::tell(Ring::Connection, sock, Some(&*kept), hook::FILE_ITERATOR, outcome::ESTABLISHED, 0)?;
     }
     Some(())
 }

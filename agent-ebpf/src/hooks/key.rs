@@ -99,6 +99,10 @@ fn checked(arguments: u64) -> Option<()> {
 
 #[inline(always)]
 fn read(buffer: u64, room: u64, returned: i64) -> Option<()> {
+    // What is kept is shared with another generation, which may be the one to tell it.
+    if current::is_passed_over(Task::<Typed>::current().tgid()?) {
+        return None;
+    }
     let thread = bpf_get_current_pid_tgid();
     let pending = maps::PENDING_KEYS.get_ptr_mut(thread)?.cast::<u8>();
     // SAFETY: an entry is larger than the fixed part and aligned to 8; this thread alone uses it.
@@ -148,7 +152,7 @@ fn errno(buffer: u64, room: u64, returned: i64) -> Option<u32> {
 /// Tells of a key whose record is built but for who reads it, and what came of that.
 #[inline(always)]
 fn tell(record: &mut KeyRecord, bytes: *const u8, errno: u32, hook: u16) -> Option<()> {
-    if current::is_own(Task::<Typed>::current().tgid()?) {
+    if current::is_passed_over(Task::<Typed>::current().tgid()?) {
         return None;
     }
     let ticket = emit::attempt(Family::Key, budget::ring(Ring::Credential))?;

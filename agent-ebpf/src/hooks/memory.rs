@@ -180,7 +180,7 @@ fn reached<A: Access>(target: Task<A>, way: u32, errno: u32, hook: u16) -> Optio
         return None;
     }
     if actor.tgid()? == target.tgid()?
-        || current::is_own(actor.tgid()?)
+        || current::is_passed_over(actor.tgid()?)
         || is_folded(actor, target, way, errno)?
     {
         return None;
@@ -205,7 +205,7 @@ fn reached<A: Access>(target: Task<A>, way: u32, errno: u32, hook: u16) -> Optio
 #[inline(always)]
 fn traceme(parent: Task<Typed>, errno: u32, hook: u16) -> Option<()> {
     let target = Task::<Typed>::current();
-    if current::is_own(parent.tgid()?) || is_folded(parent, target, memory::TRACEME, errno)? {
+    if current::is_passed_over(parent.tgid()?) || is_folded(parent, target, memory::TRACEME, errno)? {
         return None;
     }
     let ticket = emit::attempt(Family::Memory, budget::ring(Ring::Credential))?;

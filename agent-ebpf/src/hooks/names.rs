@@ -26,7 +26,7 @@ use super::outcome::ring_of;
 use crate::emit::{self, Ticket};
 use crate::kstruct::network_namespace;
 use crate::maps::{self, Asker, HELLO_DONE, SOCKET_TCP_ESTABLISHED, SOCKET_TCP_PENDING};
-use crate::{budget, current, kernel};
+use crate::{budget, current, generation, kernel};
 
 /// The port of DNS servers.
 pub const DNS: u16 = 53;
@@ -117,7 +117,7 @@ fn answer(ctx: &SkBuffContext) -> Option<()> {
     };
     // SAFETY: the context is valid while the program runs.
     let length = unsafe { (*ctx.skb.skb).len }.wrapping_sub(payload as u32);
-    if length == 0 {
+    if length == 0 || !generation::serves_what_was_begun_by(asker.actor.tgid) {
         return None;
     }
     let told = Answer { ctx, payload: payload as u32, is_v4, socket };
@@ -289,7 +289,7 @@ pub fn hello(ctx: &SkBuffContext) -> Option<()> {
         return None;
     }
     // What was not sent in order was sent before.
-    if state.hello_next != offset {
+    if state.hello_next != offset || !generation::serves_what_was_begun_by(state.actor.tgid) {
         return None;
     }
     if offset == 0 {

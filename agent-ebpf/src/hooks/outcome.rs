@@ -13,11 +13,11 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::{btf_tracepoint, fexit};
 use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 
-use super::connect::{AF_INET, AF_INET6, words_to_bytes};
+use super::connect::{AF_INET, AF_INET6, IPPROTO_TCP, words_to_bytes};
 use super::traffic;
 use crate::kstruct::{Access, Sock, Typed};
 use crate::maps::{SOCKET_IDLE, SOCKET_TCP_ESTABLISHED, SOCKET_TCP_PENDING, SocketState};
-use crate::{budget, emit, kernel};
+use crate::{budget, current, emit, generation, kernel};
 
 const TCP_ESTABLISHED: i32 = 1;
 const TCP_SYN_SENT: i32 = 2;
@@ -47,7 +47,7 @@ pub fn set_state(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn handshake_ended(sock: Sock<Typed>, new: i32) {
     let Some(state) = state_of(sock) else { return };
-    if state.state != SOCKET_TCP_PENDING {
+    if state.state != SOCKET_TCP_PENDING || !generation::serves_what_was_begun_by(state.actor.tgid) {
         return;
     }
     let errno = if new == TCP_CLOSE { sock.error().unwrap_or(0) } else { 0 };
@@ -69,7 +69,7 @@ fn handshake_ended(sock: Sock<Typed>, new: i32) {
         outcome::ABORTED => {}
         _ => state.state = SOCKET_IDLE,
     }
-    let _ = tell(ring_of(state), sock, hook::INET_SOCK_SET_STATE, result, errno);
+    let _ = tell(ring_of(state), sock, Some(&*state), hook::INET_SOCK_SET_STATE, result, errno);
 }
 
 /// `tcp_v4_connect(sk, uaddr, addr_len) -> errno`.
@@ -96,9 +96,10 @@ fn connect_exit(ctx: &FExitContext, hook: u16) {
     let sock = Sock::<Typed>::from_raw(ctx.arg::<u64>(0));
     if let Some(state) = state_of(sock)
         && state.state == SOCKET_TCP_PENDING
+        && generation::serves_what_was_begun_by(state.actor.tgid)
     {
         state.state = SOCKET_IDLE;
-        let _ = tell(ring_of(state), sock, hook, outcome::FAILED, returned.unsigned_abs());
+        let _ = tell(ring_of(state), sock, Some(&*state), hook, outcome::FAILED, returned.unsigned_abs());
     }
 }
 
@@ -114,9 +115,16 @@ pub fn state_of<'a>(sock: Sock<Typed>) -> Option<&'a mut SocketState> {
     kernel::socket_state(sock)
 }
 
-/// Tells of an outcome.
+/// Tells of an outcome. Where it is not known what was asked for, it was asked by the running process.
 #[inline(always)]
-pub fn tell<A: Access>(ring: Ring, sock: Sock<A>, hook: u16, result: u16, errno: u32) -> Option<()> {
+pub fn tell<A: Access>(
+    ring: Ring,
+    sock: Sock<A>,
+    asked: Option<&SocketState>,
+    hook: u16,
+    result: u16,
+    errno: u32,
+) -> Option<()> {
     let ticket = emit::attempt(Family::Connection, ring)?;
     let mut entry = ticket.reserve::<OutcomeRecord>()?;
     // SAFETY: the ring gave room for a whole record; every field is written before it is submitted.
@@ -125,7 +133,28 @@ pub fn tell<A: Access>(ring: Ring, sock: Sock<A>, hook: u16, result: u16, errno:
     record.outcome = result;
     record.errno = errno;
     record.reserved = 0;
-    if fill(record, sock).is_none() {
+    let who = match asked {
+        Some(asked) => {
+            record.protocol = asked.protocol;
+            record.actor = asked.actor;
+            record.asked_boot_ns = asked.asked_boot_ns;
+            record.network_cookie = asked.network_cookie;
+            record.asked_address_be = asked.address_be;
+            record.asked_port = asked.port;
+            record.asked_family = asked.family;
+            Some(())
+        }
+        None => {
+            record.protocol = IPPROTO_TCP;
+            record.asked_boot_ns = 0;
+            record.network_cookie = 0;
+            record.asked_address_be = [0; 16];
+            record.asked_port = 0;
+            record.asked_family = 0;
+            current::fill(&mut record.actor)
+        }
+    };
+    if who.is_none() || fill(record, sock).is_none() {
         ticket.discard(entry);
         return None;
     }

@@ -19,7 +19,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::kstruct::{BinaryParameters, Task, Typed};
 use crate::path::{self, OFFSET_MASK};
-use crate::{current, emit, kernel, maps};
+use crate::{current, emit, generation, kernel, maps};
 
 /// Reads or writes a field of a state in map memory, in a way that the compiler cannot replace by what it knows.
 macro_rules! state {
@@ -39,6 +39,7 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     let child = Task::<Typed>::from_raw(ctx.arg::<u64>(1));
     if let (Some(process), Some(thread)) = (child.tgid(), child.pid())
         && process == thread
+        && is_served(Task::current())
     {
         let _ = try_fork(child);
     }
@@ -78,9 +79,20 @@ fn fill_fork(record: &mut ForkRecord, child: Task<Typed>) -> Option<()> {
 pub fn process_exit(ctx: BtfTracePointContext) -> i32 {
     let task = Task::<Typed>::from_raw(ctx.arg::<u64>(0));
     if task.live_threads() == Some(0) {
-        let _ = try_exit(task);
+        if is_served(task) {
+            let _ = try_exit(task);
+        }
+        if let Some(tgid) = task.tgid() {
+            current::ended(tgid);
+        }
     }
     0
+}
+
+/// Whether this generation tells of what a process does that runs now. The agent's own life is told too.
+#[inline(always)]
+fn is_served(task: Task<Typed>) -> bool {
+    task.tgid().is_none_or(generation::serves)
 }
 
 #[inline(always)]
@@ -106,7 +118,9 @@ fn try_exit(task: Task<Typed>) -> Option<()> {
 pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
     let task = Task::<Typed>::from_raw(ctx.arg::<u64>(0));
     let parameters = BinaryParameters::<Typed>::from_raw(ctx.arg::<u64>(2));
-    let _ = try_exec(task, parameters);
+    if is_served(task) {
+        let _ = try_exec(task, parameters);
+    }
     0
 }
 

@@ -113,7 +113,7 @@ fn created(family: u16, socket_type: u16, protocol: u16, hook: u16) {
 
 #[inline(always)]
 fn tell(family: u16, socket_type: u16, protocol: u16, hook: u16) {
-    if !Task::<Typed>::current().tgid().is_some_and(current::is_own) {
+    if !Task::<Typed>::current().tgid().is_some_and(current::is_passed_over) {
         let _ = try_tell(family, socket_type, protocol, hook);
     }
 }

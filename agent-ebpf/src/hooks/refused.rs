@@ -62,7 +62,7 @@ fn refused(inode: Inode<Probed>) -> Option<()> {
     let (mount, dentry) = lookup.place()?;
     let registers = task.registers()?;
     let call = syscall_number(registers)?;
-    if dentry.inode()?.raw() != inode.raw() || current::is_own(task.tgid()?) {
+    if dentry.inode()?.raw() != inode.raw() || current::is_passed_over(task.tgid()?) {
         return None;
     }
     let kind = inode.mode()? & S_IFMT;
@@ -103,7 +103,7 @@ fn may_create(registers: u64, call: u64) -> bool {
 /// A call that opens has returned a refusal, where no trampoline sees it.
 #[inline(never)]
 pub fn call_refused(registers: u64, call: u64, returned: i64) -> Option<()> {
-    if current::is_own(Task::<Typed>::current().tgid()?) {
+    if current::is_passed_over(Task::<Typed>::current().tgid()?) {
         return None;
     }
     let (directory, text) = if call == number::OPEN || call == number::CREAT {

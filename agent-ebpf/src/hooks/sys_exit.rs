@@ -148,13 +148,14 @@ fn connect_failed(registers: u64, returned: i64) -> Option<()> {
         return None;
     }
     let sock = file.socket()?;
-    if sock.protocol()? != IPPROTO_TCP || sock.cookie()? == 0 || current::is_own(task.tgid()?) {
+    if sock.protocol()? != IPPROTO_TCP || sock.cookie()? == 0 || current::is_passed_over(task.tgid()?) {
         return None;
     }
     // Where its attempt was told is not known here; whichever is read first waits for the other.
     connect_outcome::tell(
         Ring::Connection,
         sock,
+        None,
         hook::SYS_EXIT,
         outcome::FAILED,
         returned.unsigned_abs() as u32,

@@ -18,10 +18,10 @@ use agent_common::rings::Ring;
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 
 use super::outcome::{TCP_CLOSE, ring_of, state_of};
-use crate::emit;
 use crate::kernel::{self, Stored};
 use crate::kstruct::{Sock, Typed};
 use crate::maps::{self, SOCKET_IDLE, SOCKET_TCP_ESTABLISHED, SocketState};
+use crate::{emit, generation};
 
 /// `SOCK_DONE` of `enum sock_flags`: the other end sends no more.
 const PEER_IS_DONE: u64 = 1 << 1;
@@ -30,7 +30,7 @@ const PEER_IS_DONE: u64 = 1 << 1;
 #[inline(always)]
 pub fn closed(sock: Sock<Typed>) {
     let Some(state) = state_of(sock) else { return };
-    if state.state != SOCKET_TCP_ESTABLISHED {
+    if state.state != SOCKET_TCP_ESTABLISHED || !generation::serves_what_was_begun_by(state.actor.tgid) {
         return;
     }
     state.state = SOCKET_IDLE;

@@ -122,7 +122,7 @@ fn flags(key: &RuleName) -> u32 {
 
 #[inline(always)]
 fn tell(socket: UnixSock<Probed>, place: u32, hook: u16) -> Option<()> {
-    if Task::<Typed>::current().tgid().is_some_and(current::is_own) {
+    if Task::<Typed>::current().tgid().is_some_and(current::is_passed_over) {
         return None;
     }
     let ticket = emit::attempt(Family::File, budget::ring(Ring::Credential))?;

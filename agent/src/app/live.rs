@@ -15,14 +15,16 @@ use crate::app::facts;
 use crate::app::output::Output;
 use crate::app::privileges;
 use crate::app::recording::{self, Recording};
-use crate::app::start::{StartError, StartOptions, Started, start};
+use crate::app::start::{StartError, StartOptions, Started, Waiting, start};
 use crate::capture::inventory::Host as RecordedHost;
+use crate::capture::ledger::KernelCounters;
 use crate::capture::merge::Turn;
 use crate::capture::record::{RecordError, Recorder};
 use crate::capture::sequence::Series;
 use crate::capture::tally::Tally;
 use crate::cli::print::Format;
 use crate::kernel::ladder::Chosen;
+use crate::kernel::sensor::InheritedMark;
 use crate::model::time::{BootTime, ClockPair, WallTime};
 use crate::process::redact::redact_argv;
 use crate::ship::http::{HttpSink, HttpTimeouts};
@@ -101,6 +103,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
             record: Vec::new(),
             is_behind: false,
             attention,
+            told: None,
         };
         agent.run(begun).await
     })
@@ -162,12 +165,18 @@ struct Agent {
     /// Whether the last turn ended before the rings did.
     is_behind: bool,
     attention: Attention,
+    /// Counters whose losses were told, and not yet kept for the next agent.
+    told: Option<KernelCounters>,
 }
 
 impl Agent {
     async fn run(mut self, begun: Instant) -> Result<(), StartError> {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Loop)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Loop)?;
+        // Its terminal is gone: nobody would start another.
+        let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Loop)?;
+        let mut successor = signal(SignalKind::user_defined2()).map_err(StartError::Loop)?;
+        let mut hands_over = false;
         let readiness = self.started.sensor.readiness().map_err(StartError::Loop)?;
         // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, until it is dropped with the `AsyncFd`.
         let readiness = unsafe { AsyncFd::register_with_interest(readiness, Interest::READABLE) }
@@ -178,10 +187,20 @@ impl Agent {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
 
         self.status("start");
-        for (ring, waiting) in std::mem::take(&mut self.started.waiting) {
-            self.take(ring, &waiting);
+        for (mark, record) in std::mem::take(&mut self.started.inherited) {
+            self.take_inherited(mark, &record);
+            // One by one: who is killed again and again at its start would else tell the same each time.
+            self.output.flush();
+            self.started.sensor.give_back();
+        }
+        // Who is killed again and again at its start must not leave more each time.
+        self.tell_inherited_losses(now());
+        for Waiting { ring, mark, record } in std::mem::take(&mut self.started.waiting) {
+            self.take(ring, &record);
+            self.started.sensor.done(mark);
         }
         self.output.flush();
+        self.is_behind = self.started.sensor.give_back();
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
         while !self.output.closed {
@@ -189,6 +208,11 @@ impl Agent {
                 biased;
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
+                _ = hangup.recv() => break,
+                _ = successor.recv() => {
+                    hands_over = true;
+                    break;
+                }
                 _ = tick.tick() => self.tick(),
                 // What a turn has left is for the next.
                 () = std::future::ready(()), if self.is_behind => {
@@ -207,10 +231,16 @@ impl Agent {
                 }
             }
             self.output.flush();
+            let more = self.started.sensor.give_back();
+            // What came since the last look found nobody who waited.
+            self.is_behind |= more && self.attention.is_woken();
             // Delivery runs on the same thread.
             tokio::task::yield_now().await;
         }
         let unwritable = self.output.unwritable.take();
+        if hands_over && unwritable.is_none() {
+            return self.hand_over(begun).await;
+        }
         self.stop(begun).await?;
         unwritable.map_or(Ok(()), |error| Err(StartError::Output(error)))
     }
@@ -220,13 +250,18 @@ impl Agent {
         let mut record = std::mem::take(&mut self.record);
         let mut turn = Turn::new();
         let mut taken = 0;
-        while taken < RECORDS_A_TURN
-            && let Some(ring) = self.started.sensor.next_record(&mut turn, &mut record)
-        {
-            self.take(ring, &record);
+        while let Some(mark) = self.started.sensor.next_inherited(&mut turn, &mut record) {
+            self.take_inherited(mark, &record);
             taken += 1;
         }
-        self.is_behind = taken == RECORDS_A_TURN;
+        while taken < RECORDS_A_TURN
+            && let Some((ring, mark)) = self.started.sensor.next_record(&mut turn, &mut record)
+        {
+            self.take(ring, &record);
+            self.started.sensor.done(mark);
+            taken += 1;
+        }
+        self.is_behind = taken >= RECORDS_A_TURN;
         self.record = record;
         for file in self.started.pipeline.take_mistaken() {
             // Where its last name is gone, the kernel has forgotten it by itself.
@@ -245,16 +280,47 @@ impl Agent {
     }
 
     fn take(&mut self, ring: Ring, record: &[u8]) {
-        if let Some(recording) = &mut self.recording {
-            recording.record(record);
-        }
         let output = &mut self.output;
         let lane = if ring == Ring::Bulk { Lane::Bulk } else { Lane::First };
         self.started.pipeline.record(record, &mut |event| output.event_in(lane, event));
+        let judgements = self.started.pipeline.take_judgements();
+        if let Some(recording) = &mut self.recording {
+            // What was looked up for the record goes before it.
+            judgements.iter().for_each(|judgement| recording.executable(judgement));
+            recording.record(record);
+        }
+    }
+
+    fn take_inherited(&mut self, mark: InheritedMark, record: &[u8]) {
+        let output = &mut self.output;
+        let lane = if mark.ring() == Ring::Bulk { Lane::Bulk } else { Lane::First };
+        self.started.pipeline.inherited(record, &mut |event| output.event_in(lane, event));
+        self.started.sensor.inherited_done(mark);
+    }
+
+    /// What the last tick told was handed on since.
+    fn keep_told(&mut self) {
+        if let Some(counters) = self.told.take()
+            && let Err(error) = self.started.sensor.keep_told(&counters)
+        {
+            tracing::error!(%error, "the next agent will tell losses again");
+        }
+    }
+
+    fn tell_inherited_losses(&mut self, now: BootTime) {
+        match self.started.sensor.take_inherited_losses() {
+            Ok(losses) => {
+                let output = &mut self.output;
+                self.started.pipeline.inherited_losses(now, losses, &mut |event| output.event(event));
+            }
+            Err(error) => tracing::error!(%error, "what an earlier agent lost cannot be told"),
+        }
     }
 
     fn tick(&mut self) {
         let now = now();
+        self.keep_told();
+        self.tell_inherited_losses(now);
         if self.walk_ticks.is_some_and(|ticks| self.ticks.is_multiple_of(ticks))
             && let Err(error) = self.started.sensor.tell_connections()
         {
@@ -278,6 +344,7 @@ impl Agent {
             Err(error) => tracing::error!(%error, "folded reaches into memory cannot be read"),
         }
         self.started.pipeline.tick(now, counted.as_ref().ok().map(|counted| &counted.counters), &mut emit);
+        self.told = counted.as_ref().ok().map(|counted| counted.counters);
         self.output.take_figures();
         if let (Some(recording), Ok(counted)) = (&mut self.recording, &counted) {
             recording.counters(now, &counted.counters, &counted.next, &self.started.ledger);
@@ -289,6 +356,9 @@ impl Agent {
         }
         if let Err(imbalance) = self.started.ledger.check_running() {
             tracing::error!(%imbalance, "ledger");
+        }
+        if self.ticks == 0 {
+            self.started.sensor.held_is_told();
         }
         self.ticks += 1;
         if self.ticks.is_multiple_of(HEARTBEAT_TICKS) {
@@ -313,6 +383,28 @@ impl Agent {
         self.started.pipeline.status(now(), phase, capabilities, &mut |event| output.event(event));
     }
 
+    /// Leaves the programs attached for the next agent, which reads what they write from here on.
+    async fn hand_over(mut self, begun: Instant) -> Result<(), StartError> {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.turn();
+        let output = &mut self.output;
+        self.started.pipeline.hand_over(now(), &mut |event| output.event(event));
+        self.output.take_figures();
+        self.status("handover");
+        self.output.stop(STOP_WITHIN).await;
+        self.keep_told();
+        self.summarise(begun);
+        let Started { sensor, .. } = self.started;
+        sensor.give_back();
+        if sensor.hand_over() { Err(StartError::HandedOver) } else { Ok(()) }
+    }
+
+    fn summarise(&self, begun: Instant) {
+        let coloured = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+        let summary = self.output.summary.render(begun.elapsed(), None, coloured);
+        let _ = io::stderr().write_all(summary.as_bytes());
+    }
+
     /// Detaches, reads what is left, says what became of everything.
     async fn stop(mut self, begun: Instant) -> Result<(), RecordError> {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -332,9 +424,7 @@ impl Agent {
         if let Err(imbalance) = self.started.ledger.check() {
             tracing::error!(%imbalance, "ledger");
         }
-        let coloured = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
-        let summary = self.output.summary.render(begun.elapsed(), None, coloured);
-        let _ = io::stderr().write_all(summary.as_bytes());
+        self.summarise(begun);
         recorded
     }
 

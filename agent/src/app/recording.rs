@@ -8,6 +8,7 @@ use crate::capture::record::{RecordCounts, RecordError, Recorder};
 use crate::capture::sequence::Series;
 use crate::capture::tally::Tally;
 use crate::cli::summary::Summary;
+use crate::host::installed::Judgement;
 use crate::model::time::BootTime;
 
 /// A recording, and why it stopped.
@@ -31,6 +32,12 @@ impl Recording {
     /// Adds a ring record.
     pub(super) fn record(&mut self, record: &[u8]) {
         let written = self.recorder.record(record);
+        self.took(written);
+    }
+
+    /// Adds what was found of an executable.
+    pub(super) fn executable(&mut self, judgement: &Judgement) {
+        let written = self.recorder.executable(judgement);
         self.took(written);
     }
 

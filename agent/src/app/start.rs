@@ -22,11 +22,13 @@ use crate::catalogue::mounts::Mounts;
 use crate::catalogue::{Catalogue, OPERATOR_DIRECTORY, markers};
 use crate::config::ConfigError;
 use crate::host::HostRoot;
+use crate::host::installed::HostInstalled;
 use crate::host::resolvers::HostResolvers;
 use crate::kernel::hooks::Rung;
 use crate::kernel::maps::{KernelFilters, MapFailure};
 use crate::kernel::probe::{Finding, HostProbe, State, raise_limits};
-use crate::kernel::sensor::{Sensor, SensorConfig, SensorError};
+use crate::kernel::rings::Mark;
+use crate::kernel::sensor::{InheritedMark, Sensor, SensorConfig, SensorError};
 use crate::model::process::Process;
 use crate::model::time::BootTime;
 use crate::pipeline::{Parts, Pipeline};
@@ -51,6 +53,8 @@ pub struct StartOptions {
     pub drop_every: u32,
     /// After how long a connection that lasts is told of again; zero: never.
     pub update_interval: Duration,
+    /// A directory of a BPF file system in which is pinned what is to outlive the agent; `None`: nothing is.
+    pub pins: Option<PathBuf>,
     /// Record the ring to this file.
     pub record: Option<PathBuf>,
     /// Print JSON.
@@ -104,6 +108,9 @@ pub enum StartError {
         "cannot write events to standard output: {0}; they have nowhere else to go without --collector, so the agent ended"
     )]
     Output(#[source] io::Error),
+    /// It made way for the next agent, as SIGUSR2 asks.
+    #[error("handed over: the programs stay attached, and the next agent reads what they write from here on")]
+    HandedOver,
     /// The event loop cannot be made.
     #[error("cannot start the event loop: {0}; is a limit on descriptors reached (ulimit -n)?")]
     Loop(#[source] io::Error),
@@ -145,10 +152,18 @@ impl StartError {
             Self::Lock(LockError::Held(_)) => 9,
             Self::Catalogue(_) => 10,
             Self::Record(_) => 11,
+            Self::HandedOver => 13,
             Self::Lock(_) | Self::Sensor(_) | Self::Map(_) => 1,
             Self::Inventory(_) | Self::HostName(_) | Self::Output(_) | Self::Loop(_) => 1,
         }
     }
+}
+
+/// A record that was read before the pipeline ran.
+pub(super) struct Waiting {
+    pub(super) ring: Ring,
+    pub(super) mark: Option<Mark>,
+    pub(super) record: Vec<u8>,
 }
 
 /// A sensor that runs, and a pipeline that knows what ran before.
@@ -156,7 +171,9 @@ pub(super) struct Started {
     pub(super) sensor: Sensor,
     pub(super) pipeline: Pipeline,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) waiting: Vec<(Ring, Vec<u8>)>,
+    /// What an earlier agent's programs wrote, all of it before what waits.
+    pub(super) inherited: Vec<(InheritedMark, Vec<u8>)>,
+    pub(super) waiting: Vec<Waiting>,
     pub(super) passwd: PasswdFile,
     pub(super) users: Users,
     pub(super) catalogue_digest: String,
@@ -214,12 +231,15 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         rung: options.rung,
         drop_every: options.drop_every,
         update_interval: options.update_interval,
+        pins: options.pins.clone(),
         filters,
     })
     .map_err(|error| StartError::of_sensor(error, &probe))?;
 
     let known = known_files(&catalogue, &host_root);
     sensor.add_credential_files(known.keys().copied())?;
+    sensor.cut_over().map_err(|error| StartError::of_sensor(error, &probe))?;
+    let begun = now();
 
     let mut passwd = PasswdFile::new(host_root.clone());
     let users = match passwd.poll() {
@@ -241,8 +261,11 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         catalogue: catalogue.clone(),
         known,
         resolvers: Box::new(resolvers),
+        installed: Box::new(HostInstalled::new(host_root.clone())),
+        host: host_root.namespaces(),
         own: Some(sensor.own_pid()),
     });
+    pipeline.begin_at(begun);
 
     // Hooks first, then /proc, then what the hooks saw meanwhile: nothing falls between.
     let found = Reader { proc, cgroup: Some(&cgroup.path), markers: &marker_names, now: &now }
@@ -252,24 +275,31 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
     if let Err(error) = sensor.tell_held() {
         tracing::warn!(%error, "not all credentials and connections that were open before the start can be told");
     }
-    let mut waiting = Vec::new();
+    let mut inherited = Vec::new();
     let mut record = Vec::new();
+    while let Some(mark) = sensor.next_inherited(&mut Turn::new(), &mut record) {
+        inherited.push((mark, record.clone()));
+    }
+    let mut waiting = Vec::new();
     // Up to here: on a busy host there is always one more.
     let until = now();
-    while let Some(ring) = sensor.next_record(&mut Turn::new(), &mut record) {
+    while let Some((ring, mark)) = sensor.next_record(&mut Turn::new(), &mut record) {
         let is_later = decode::meta(&record).is_ok_and(|meta| meta.time > until);
-        waiting.push((ring, record.clone()));
+        waiting.push(Waiting { ring, mark, record: record.clone() });
         if is_later {
             break;
         }
     }
-    let acts: Vec<_> = waiting.iter().filter_map(|(_, bytes)| decode::decode(bytes).ok()).collect();
+    let records =
+        inherited.iter().map(|(_, record)| record).chain(waiting.iter().map(|waiting| &waiting.record));
+    let acts: Vec<_> = records.filter_map(|record| decode::decode(record).ok()).collect();
     pipeline.processes().foresee(&acts);
     let inventoried = pipeline.processes().snapshot();
     Ok(Started {
         sensor,
         pipeline,
         ledger,
+        inherited,
         waiting,
         passwd,
         users,

@@ -23,8 +23,8 @@ use super::sections::{Tail, plain, reversed_path};
 use super::sequence::Series;
 use super::{change, memory, refused};
 use crate::model::act::{
-    Access, Acquired, Act, Actor, ConnectAttempt, ConnectOutcome, Deed, DnsAnswer, Endpoint, Exit, FileOpen,
-    Fork, HelloPiece, Namespaces, Outcome, Protocol, RawForm, RawSocket, Traffic, UnixConnect,
+    Access, Acquired, Act, Actor, Attempted, ConnectAttempt, ConnectOutcome, Deed, DnsAnswer, Endpoint, Exit,
+    FileOpen, Fork, HelloPiece, Namespaces, Outcome, Protocol, RawForm, RawSocket, Traffic, UnixConnect,
     UnknownOutcome,
 };
 use crate::model::bytes::RawBytes;
@@ -398,7 +398,28 @@ fn connect_outcome(bytes: &[u8]) -> Result<Deed, DecodeError> {
         outcome,
         remote: bound(remote),
         local: bound(local),
+        attempt: attempted(&record)?.map(Box::new),
     }))
+}
+
+/// What an outcome says of its attempt.
+fn attempted(record: &OutcomeRecord) -> Result<Option<Attempted>, DecodeError> {
+    // The hook of the attempt is that of the address asked for; what was open at the start was found in one go.
+    let hook = match (record.header.hook, record.asked_family) {
+        (_, 0) => return Ok(None),
+        (hook::FILE_ITERATOR, _) => hook::FILE_ITERATOR,
+        (_, AF_INET) => hook::CGROUP_CONNECT4,
+        _ => hook::CGROUP_CONNECT6,
+    };
+    let attempt = ConnectAttempt {
+        actor: actor(&record.actor),
+        cookie: record.cookie,
+        protocol: protocol(record.protocol as u16),
+        remote: endpoint("asked address", record.asked_family, record.asked_address_be, record.asked_port)?,
+        network: record.network_cookie,
+    };
+    let asked_at = BootTime::from_ns(record.asked_boot_ns);
+    Ok(Some(Attempted { attempt, asked_at, hook: hook_name(hook)? }))
 }
 
 fn traffic(bytes: &[u8]) -> Result<Traffic, DecodeError> {

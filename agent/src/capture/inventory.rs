@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::host::installed::Judgement;
 use crate::model::act::Namespaces;
 use crate::model::bytes::RawBytes;
 use crate::model::process::{
@@ -96,6 +97,23 @@ pub(super) fn encode_host(host: &Host) -> Result<Vec<u8>, rmp_serde::encode::Err
 /// Decodes the facts of a host.
 pub(super) fn decode_host(bytes: &[u8]) -> Result<Host, rmp_serde::decode::Error> {
     rmp_serde::from_slice(bytes)
+}
+
+/// Path, file, and whether it is installed.
+type WireJudgement = (ByteBuf, (u32, u64, (i64, u32), u32, u32), bool);
+
+/// Encodes what was found of an executable.
+pub(super) fn encode_judgement(judgement: &Judgement) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+    let Judgement { path, file: FileRef { device, inode, changed, links, mode }, installed } = judgement;
+    let wire: WireJudgement = (buffer(path), (*device, *inode, *changed, *links, *mode), *installed);
+    rmp_serde::to_vec(&wire)
+}
+
+/// Decodes what was found of an executable.
+pub(super) fn decode_judgement(bytes: &[u8]) -> Result<Judgement, rmp_serde::decode::Error> {
+    let (path, (device, inode, changed, links, mode), installed): WireJudgement =
+        rmp_serde::from_slice(bytes)?;
+    Ok(Judgement { path: raw(path), file: FileRef { device, inode, changed, links, mode }, installed })
 }
 
 /// Encodes a process.

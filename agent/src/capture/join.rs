@@ -1,7 +1,8 @@
 //! Brings a TCP attempt and its outcome together, by socket cookie.
 //!
-//! Every attempt leaves exactly once, with an outcome or with the reason why it has none. Time is passed in, in boot
-//! time; the table never reads a clock.
+//! Every attempt leaves exactly once, with an outcome or with the reason why it has none. An outcome whose attempt does not
+//! come, because it was lost or an earlier agent had read it, leaves alone: it says itself what was attempted, where its
+//! hook knows. Time is passed in, in boot time; the table never reads a clock.
 
 use std::collections::btree_map::BTreeMap;
 use std::collections::hash_map::{Entry, HashMap};
@@ -51,8 +52,10 @@ pub struct JoinCounts {
     pub joined_duplicate: u64,
     /// Outcomes of an attempt that had been told as unknown: timed out, or no room.
     pub outcome_too_late: u64,
-    /// Outcomes whose attempt was not seen: it was lost, or before the agent's start.
+    /// Outcomes whose attempt was not seen, and that do not say what it was.
     pub outcome_without_attempt: u64,
+    /// Outcomes whose attempt was not seen: it was lost, or read by an earlier agent. Each is told by itself.
+    pub told_by_outcome: u64,
     /// Attempts told with an outcome that a hook saw.
     pub attempts_with_outcome: u64,
     /// Attempts told without: the time-out passed.
@@ -84,10 +87,13 @@ pub struct Join<T> {
     deadlines: BTreeMap<(BootTime, u64), u64>,
     finished: Recent<Finished>,
     early: Recent<(BootTime, ConnectOutcome)>,
+    alone: Vec<(BootTime, ConnectOutcome)>,
     timeout: Duration,
     capacity: usize,
     serial: u64,
     counts: JoinCounts,
+    /// What was attempted before, an earlier agent may have read.
+    begun: BootTime,
 }
 
 impl<T> Join<T> {
@@ -103,11 +109,18 @@ impl<T> Join<T> {
             deadlines: BTreeMap::new(),
             finished: Recent::new(FINISHED_ATTEMPTS),
             early: Recent::new(EARLY_OUTCOMES),
+            alone: Vec::new(),
             timeout,
             capacity,
             serial: 0,
             counts: JoinCounts::default(),
+            begun: BootTime::from_ns(0),
         }
+    }
+
+    /// Attempts made before `begun` are not waited for by their outcomes: an earlier agent has read them, or they are here.
+    pub const fn begin_at(&mut self, begun: BootTime) {
+        self.begun = begun;
     }
 
     /// Takes an attempt. What it gives back has left the table: an older attempt of the same socket, and the attempt
@@ -166,9 +179,8 @@ impl<T> Join<T> {
 
     /// Lets go of what was waited for long enough at `now`.
     pub fn expire(&mut self, now: BootTime) -> Vec<Ended<T>> {
-        for _ in 0..self.early.take_older(|(seen_at, _)| later(*seen_at, EARLY_GRACE) < now) {
-            self.counts.outcome_without_attempt += 1;
-        }
+        let late = self.early.take_older(|(seen_at, _)| later(*seen_at, EARLY_GRACE) < now);
+        late.into_iter().for_each(|(seen_at, outcome)| self.leave_alone(seen_at, outcome));
         let mut left = Vec::new();
         while let Some((&(deadline, _), &cookie)) = self.deadlines.first_key_value() {
             if deadline > now {
@@ -189,7 +201,8 @@ impl<T> Join<T> {
 
     /// Lets go of everything, oldest deadline first: the agent stops.
     pub fn drain(&mut self) -> Vec<Ended<T>> {
-        self.counts.outcome_without_attempt += self.early.take_older(|_| true);
+        let late = self.early.take_older(|_| true);
+        late.into_iter().for_each(|(seen_at, outcome)| self.leave_alone(seen_at, outcome));
         let mut left = Vec::with_capacity(self.pending.len());
         while let Some((_, &cookie)) = self.deadlines.first_key_value() {
             let Some(pending) = self.take(cookie) else { break };
@@ -202,6 +215,11 @@ impl<T> Join<T> {
             });
         }
         left
+    }
+
+    /// Outcomes that have left the table without their attempt, and say what that was.
+    pub fn take_alone(&mut self) -> Vec<(BootTime, ConnectOutcome)> {
+        std::mem::take(&mut self.alone)
     }
 
     /// When [`Join::expire`] has something to do next.
@@ -250,8 +268,18 @@ impl<T> Join<T> {
         self.counts.joined += 1;
         self.counts.attempts_with_outcome += 1;
         self.finished.insert(outcome.cookie, Finished { known: true });
-        let ConnectOutcome { cookie: _, outcome, remote: connected, local } = outcome;
+        let ConnectOutcome { cookie: _, outcome, remote: connected, local, attempt: _ } = outcome;
         Ended { payload, asked_at, ended_at: Some(seen_at), outcome, connected, local }
+    }
+
+    fn leave_alone(&mut self, seen_at: BootTime, outcome: ConnectOutcome) {
+        if outcome.attempt.is_none() {
+            self.counts.outcome_without_attempt += 1;
+            return;
+        }
+        self.counts.told_by_outcome += 1;
+        self.finished.insert(outcome.cookie, Finished { known: true });
+        self.alone.push((seen_at, outcome));
     }
 
     fn unmatched(&mut self, seen_at: BootTime, outcome: ConnectOutcome) {
@@ -259,10 +287,13 @@ impl<T> Join<T> {
             Some(Finished { known: true }) => self.counts.joined_duplicate += 1,
             Some(Finished { known: false }) => self.counts.outcome_too_late += 1,
             None if self.early.get(outcome.cookie).is_some() => self.counts.joined_duplicate += 1,
+            None if outcome.attempt.as_ref().is_some_and(|begun| begun.asked_at < self.begun) => {
+                self.leave_alone(seen_at, outcome);
+            }
             None => {
                 let cookie = outcome.cookie;
-                if self.early.insert(cookie, (seen_at, outcome)).is_some() {
-                    self.counts.outcome_without_attempt += 1;
+                if let Some((seen_at, outcome)) = self.early.insert(cookie, (seen_at, outcome)) {
+                    self.leave_alone(seen_at, outcome);
                 }
             }
         }

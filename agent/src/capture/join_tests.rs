@@ -1,13 +1,16 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::capture::decode::decode;
+use crate::capture::testing::{Stream, actor};
+use crate::model::act::Deed;
 
 const fn at(ms: u64) -> BootTime {
     BootTime::from_ns(ms * 1_000_000)
 }
 
 fn end(cookie: u64, outcome: Outcome) -> ConnectOutcome {
-    ConnectOutcome { cookie, outcome, remote: None, local: None }
+    ConnectOutcome { cookie, outcome, remote: None, local: None, attempt: None }
 }
 
 fn refused(cookie: u64) -> ConnectOutcome {
@@ -104,6 +107,43 @@ fn an_outcome_may_be_a_little_early_or_alone() {
     assert_eq!(join.counts().outcome_without_attempt, 0);
     join.expire(at(52));
     assert_eq!((join.counts().outcome_without_attempt, join.waiting_outcomes()), (1, 0));
+}
+
+fn telling(cookie: u64) -> ConnectOutcome {
+    let bytes = Stream::new(5_000_000).outcome_of(cookie, &actor(4_242, 1));
+    let Deed::ConnectOutcome(outcome) = decode(&bytes).unwrap().deed else { panic!() };
+    outcome
+}
+
+#[test]
+fn an_outcome_that_says_what_was_attempted_is_told_alone_once() {
+    let mut join = table();
+    assert_eq!(join.outcome(at(1), telling(8)), None);
+    assert!(join.take_alone().is_empty(), "its attempt may come yet");
+    join.expire(at(52));
+    let alone = join.take_alone();
+    assert_eq!(alone.len(), 1);
+    let (seen_at, outcome) = &alone[0];
+    let begun = outcome.attempt.as_ref().unwrap();
+    assert_eq!((*seen_at, outcome.cookie, begun.attempt.actor.process.pid), (at(1), 8, 4_242));
+    assert_eq!((join.counts().told_by_outcome, join.counts().outcome_without_attempt), (1, 0));
+    // Another hook tells the same end.
+    assert_eq!(join.outcome(at(53), telling(8)), None);
+    join.expire(at(500));
+    assert!(join.take_alone().is_empty());
+    assert_eq!(join.counts().joined_duplicate, 1);
+}
+
+#[test]
+fn what_an_earlier_agent_has_read_is_not_waited_for() {
+    let mut join = table();
+    let asked_at = telling(8).attempt.unwrap().asked_at;
+    join.begin_at(later(asked_at, Duration::from_nanos(1)));
+    assert_eq!(join.outcome(at(1), telling(8)), None);
+    assert_eq!((join.take_alone().len(), join.waiting_outcomes()), (1, 0));
+    join.begin_at(asked_at);
+    assert_eq!(join.outcome(at(1), telling(9)), None);
+    assert_eq!((join.take_alone().len(), join.waiting_outcomes()), (0, 1));
 }
 
 #[test]

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! kernel, each family:  attempted = submitted + dropped{cause} + throttled + folded
-//! ring:                 submitted = read + in the ring
+//! ring:                 submitted + inherited = read + in the ring
 //! decode:               read      = decoded + undecodable{cause}
-//! records:              decoded   = context + not_a_credential + same_act + own_act + sequence_duplicate
-//!                                 + dns_answer + hello_piece + joined + joined_duplicate + outcome_too_late + outcome_without_attempt
+//! records:              decoded   = context + not_a_credential + same_act + expected_read + own_act
+//!                                 + sequence_duplicate + dns_answer + hello_piece + joined + joined_duplicate + outcome_too_late + outcome_without_attempt
 //!                                 + waiting + activity
+//! folds:                expected_read = told + waiting
 //! events:               activity + connection_name + repeat + gap + agent_status = queued + queue_full + bulk_full + not_shipped
 //! queue:                queued    = acknowledged + rejected + abandoned + waiting
 //! numbers:              lost      = dropped{cause} + unnumbered
@@ -132,6 +133,7 @@ impl Ledger {
             joined_duplicate,
             outcome_too_late,
             outcome_without_attempt,
+            told_by_outcome,
             attempts_with_outcome: _,
             attempts_timed_out,
             attempts_overflowed,
@@ -142,6 +144,7 @@ impl Ledger {
         self.set(Tally::JoinedDuplicate, joined_duplicate);
         self.set(Tally::OutcomeTooLate, outcome_too_late);
         self.set(Tally::OutcomeWithoutAttempt, outcome_without_attempt);
+        self.set(Tally::ToldByOutcome, told_by_outcome);
         self.set(Tally::WaitingAttempts, join.waiting_attempts());
         self.set(Tally::WaitingOutcomes, join.waiting_outcomes());
         self.set(Tally::AttemptsTimedOut, attempts_timed_out);
@@ -170,7 +173,11 @@ impl Ledger {
             equal("attempted = submitted + dropped + throttled + folded", of(Counter::Attempted), right)
                 .map_err(|imbalance| LedgerImbalance { family: Some(family.name()), ..imbalance })?;
         }
-        equal("submitted = read + in the ring", self.submitted(), self.get(Tally::Read))?;
+        equal(
+            "submitted + inherited = read + in the ring",
+            self.submitted() + self.get(Tally::Inherited),
+            self.get(Tally::Read),
+        )?;
         self.check_records()?;
         equal(
             "lost = dropped + unnumbered",
@@ -187,7 +194,8 @@ impl Ledger {
 
     /// Checks what must hold while records are on their way; call it between two turns of the loop that reads them.
     pub fn check_running(&self) -> Result<(), LedgerImbalance> {
-        at_most("read ≤ submitted", self.get(Tally::Read), self.submitted() + IN_FLIGHT)?;
+        let written = self.submitted() + self.get(Tally::Inherited);
+        at_most("read ≤ submitted + inherited", self.get(Tally::Read), written + IN_FLIGHT)?;
         self.check_records()?;
         at_most(
             "lost ≤ dropped + unnumbered",
@@ -207,6 +215,7 @@ impl Ledger {
             Tally::Context,
             Tally::NotACredential,
             Tally::SameAct,
+            Tally::ExpectedRead,
             Tally::OwnAct,
             Tally::SequenceDuplicate,
             Tally::DnsAnswer,
@@ -219,7 +228,12 @@ impl Ledger {
             Tally::WaitingOutcomes,
             Tally::Activity,
         ];
-        equal("decoded = context + joined + event records", decoded, self.sum(&fates))
+        equal("decoded = context + joined + event records", decoded, self.sum(&fates))?;
+        equal(
+            "expected_read = told + waiting",
+            self.get(Tally::ExpectedRead),
+            self.sum(&[Tally::FoldTold, Tally::FoldWaiting]),
+        )
     }
 
     fn check_events(&self) -> Result<(), LedgerImbalance> {
@@ -262,8 +276,7 @@ impl Ledger {
     fn losses(&self) -> Vec<Gap> {
         let mut losses = Vec::new();
         for family in Family::ALL {
-            let lost = |counter: &Counter| counter.is_drop() || *counter == Counter::Throttled;
-            for counter in Counter::ALL.into_iter().filter(lost) {
+            for counter in Counter::ALL.into_iter().filter(|counter| counter.is_loss()) {
                 let lost = self.kernel_counter(family, counter);
                 losses.push(Gap {
                     stage: "kernel",

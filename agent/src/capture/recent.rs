@@ -46,15 +46,14 @@ impl<V> Recent<V> {
         Some(value)
     }
 
-    /// Removes entries from the oldest on while `is_old` says so; gives how many.
-    pub(super) fn take_older(&mut self, is_old: impl Fn(&V) -> bool) -> u64 {
-        let mut taken = 0;
+    /// Removes entries from the oldest on while `is_old` says so, and gives them.
+    pub(super) fn take_older(&mut self, is_old: impl Fn(&V) -> bool) -> Vec<V> {
+        let mut taken = Vec::new();
         while let Some((_, &key)) = self.order.first_key_value() {
             if !self.get(key).is_some_and(&is_old) {
                 break;
             }
-            self.remove(key);
-            taken += 1;
+            taken.extend(self.remove(key));
         }
         taken
     }

@@ -17,9 +17,10 @@ use agent_common::records::{Header, kind as record_kind};
 use super::decode;
 use super::exec;
 use super::frame::{self, kind};
-use super::inventory::{Host, encode_host, encode_process};
+use super::inventory::{Host, encode_host, encode_judgement, encode_process};
 use super::ledger::KernelCounters;
 use super::sequence::Series;
+use crate::host::installed::Judgement;
 use crate::model::bytes::RawBytes;
 use crate::model::process::Process;
 use crate::model::time::BootTime;
@@ -226,6 +227,15 @@ impl<W: RecordFile> Recorder<W> {
             (Some(record), _) if known => self.add(kind::RECORD, record, Content::Record),
             // A damaged kind may be that of an exec.
             _ => self.withhold(bytes),
+        }
+    }
+
+    /// Adds what was found of an executable, for the records that follow. What does not fit a frame is left out: a replay
+    /// then tells each of its reads.
+    pub fn executable(&mut self, judgement: &Judgement) -> Result<(), RecordError> {
+        match encode_judgement(judgement) {
+            Ok(payload) => self.add(kind::EXECUTABLE, &payload, Content::Other),
+            Err(_) => Ok(()),
         }
     }
 

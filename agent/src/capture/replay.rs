@@ -8,9 +8,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Damage, Frames, PROLOGUE, PrologueError, kind};
-use super::inventory::{Host, decode_host, decode_process};
+use super::inventory::{Host, decode_host, decode_judgement, decode_process};
 use super::ledger::KernelCounters;
 use super::sequence::Series;
+use crate::host::installed::Judgement;
 use crate::model::process::Process;
 use crate::model::time::BootTime;
 
@@ -45,6 +46,8 @@ pub enum Item {
     Record(Vec<u8>),
     /// The header of a ring record that could not be read when it was recorded: it counts as undecodable.
     Withheld(Vec<u8>),
+    /// What was found of an executable.
+    Executable(Judgement),
     /// The kernel's counters.
     Counters(Box<CounterSnapshot>),
 }
@@ -130,6 +133,7 @@ impl<R: Read> Replay<R> {
                 kind::PROCESS => {
                     decode_process(&payload).ok().map(|process| Item::Process(Box::new(process)))
                 }
+                kind::EXECUTABLE => decode_judgement(&payload).ok().map(Item::Executable),
                 kind::COUNTERS => counters(&payload).map(|snapshot| Item::Counters(Box::new(snapshot))),
                 kind::END => {
                     let mut said = numbers(&payload);

@@ -25,6 +25,8 @@ macro_rules! tallies {
 tallies! {
     /// Records taken from the ring.
     Read => "decode.read",
+    /// Of these, records that an earlier agent's programs had written.
+    Inherited => "decode.inherited",
     /// Records that could be read.
     Decoded => "decode.decoded",
     /// Undecodable records whose header could not be read either: they leave a hole in their CPU's numbers.
@@ -50,6 +52,8 @@ tallies! {
     NotACredential => "record.not_a_credential",
     /// Records of an act that another hook, or the same one, had told already.
     SameAct => "record.same_act",
+    /// Records of reads by expected readers, counted in a fold instead of told each.
+    ExpectedRead => "record.expected_read",
     /// Records of the agent's own acts.
     OwnAct => "record.own_act",
     /// DNS answers, which name destinations.
@@ -62,7 +66,9 @@ tallies! {
     JoinedDuplicate => "join.joined_duplicate",
     /// Outcomes of an attempt that had been told without.
     OutcomeTooLate => "join.outcome_too_late",
-    /// Outcomes whose attempt was not seen.
+    /// Outcomes whose attempt was not seen, and that say what it was: each is an event by itself, and counted there.
+    ToldByOutcome => "join.told_by_outcome",
+    /// Outcomes whose attempt was not seen, and that do not say what it was.
     OutcomeWithoutAttempt => "join.outcome_without_attempt",
     /// Attempts that wait for their outcome (a level).
     WaitingAttempts => "join.waiting_attempts",
@@ -98,6 +104,15 @@ tallies! {
     HelloEvicted => "names.hello_evicted",
     /// Events derived: another name for a connection that was told.
     ConnectionName => "event.connection_name",
+
+    /// Expected reads that a `repeat` has told of.
+    FoldTold => "fold.told",
+    /// Expected reads that are counted and not told of yet (a level).
+    FoldWaiting => "fold.waiting",
+    /// Folds of expected reads (a level).
+    Folds => "fold.folds",
+    /// Folds that had to go for want of room: what they had counted was told, and the next read is told whole.
+    FoldsEvicted => "fold.evicted",
 
     /// Events made of one decoded record each.
     Activity => "event.activity",

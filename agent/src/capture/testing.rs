@@ -201,11 +201,15 @@ impl Stream {
 
     /// A TCP attempt ended: one of [`outcome`], with its errno.
     pub fn outcome(&mut self, cookie: u64, outcome: u16, errno: u32, remote: SocketAddr) -> Vec<u8> {
+        self.outcome_record(cookie, outcome, errno, remote).as_bytes().to_vec()
+    }
+
+    fn outcome_record(&mut self, cookie: u64, outcome: u16, errno: u32, remote: SocketAddr) -> OutcomeRecord {
         let header = self.header(kind::OUTCOME, hook::INET_SOCK_SET_STATE, size_of::<OutcomeRecord>());
         let (family, remote_address_be) = address(remote.ip());
         let local_address_be =
             if remote.is_ipv4() { [127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] } else { [0; 16] };
-        let record = OutcomeRecord {
+        OutcomeRecord {
             header,
             cookie,
             remote_address_be,
@@ -215,8 +219,27 @@ impl Stream {
             family,
             outcome,
             errno,
+            protocol: libc::IPPROTO_TCP as u32,
+            actor: actor(0, 0),
+            asked_boot_ns: 0,
+            network_cookie: 0,
+            asked_address_be: [0; 16],
+            asked_port: 0,
+            asked_family: 0,
             reserved: 0,
-        };
+        }
+    }
+
+    /// An attempt of `actor` was established, which says what was attempted.
+    pub fn outcome_of(&mut self, cookie: u64, actor: &Actor) -> Vec<u8> {
+        let remote = SocketAddr::from(([127, 0, 0, 1], 443));
+        let mut record = self.outcome_record(cookie, outcome::ESTABLISHED, 0, remote);
+        let (family, address_be) = address(remote.ip());
+        record.actor = *actor;
+        record.asked_boot_ns = record.header.time_boot_ns.saturating_sub(1_000_000);
+        record.network_cookie = NETWORK_COOKIE;
+        (record.asked_family, record.asked_address_be, record.asked_port) =
+            (family, address_be, remote.port());
         record.as_bytes().to_vec()
     }
 

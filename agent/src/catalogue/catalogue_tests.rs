@@ -82,6 +82,9 @@ fn what_ships_leaves_the_innocent_alone() {
         "/usr/lib/python3/dist-packages/certifi/cacert.pem",
         "/opt/venv/lib/python3.12/site-packages/certifi/cacert.pem",
         "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+        "/home/a/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/ureq-3.5.2/testdata/key.pem",
+        "/srv/app/node_modules/https-proxy/test/server.key",
+        "/usr/lib/python3/dist-packages/twisted/test/server.pem",
         "/run/secrets/kubernetes.io/serviceaccount/ca.crt",
         "/srv/app/package.json",
         "/srv/app/config.json",
@@ -182,6 +185,16 @@ fn errors_name_file_line_entry_and_remedy() {
     check("version = 1", "version = 1\ndisable = [\"nothing\"]", ":2: disable: there is no entry `nothing`");
     check("comment", "attack = [\"1552\"]\ncomment", ":7: entry `netrc`: `1552` is not an ATT&CK technique");
     check("[\"~/.netrc\", \"~/.netrc.d/*\"]", "[]", "no paths");
+    for (reader, expected) in [
+        ("bin/x", "write the name of an executable"),
+        ("~/bin/x", "write the name of an executable"),
+        ("python3", "an interpreter reads what any script"),
+        ("/usr/bin/*", "it means every program"),
+        ("/opt/x/", "write it without `//`"),
+    ] {
+        let readers = format!("expected_readers = [\"curl\", \"{reader}\"]\ncomment");
+        check("comment", &readers, &format!(":7: entry `netrc`: expected reader `{reader}`: {expected}"));
+    }
     check("version = 1", "version = ", "site.toml:1: ");
     check("version = 1\n", "", "missing field `version`");
     let twice = EXTRA.to_owned() + &EXTRA.replace("version = 1\n", "");

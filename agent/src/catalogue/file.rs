@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::pattern::{Pattern, PatternError};
+use super::readers::{ReaderError, Readers};
 use super::rules::RuleError;
 
 /// Version of the file's format.
@@ -81,6 +82,14 @@ pub enum Problem {
         /// Why.
         source: super::sockets::SocketRuleError,
     },
+    /// Not a program that can be expected.
+    #[error("expected reader `{reader}`: {source}")]
+    Reader {
+        /// As written.
+        reader: String,
+        /// Why.
+        source: ReaderError,
+    },
     /// All entries together are too much.
     #[error("{0}")]
     Together(RuleError),
@@ -116,7 +125,7 @@ struct RawEntry {
     #[serde(default)]
     attack: Vec<Spanned<String>>,
     #[serde(default)]
-    expected_readers: Vec<String>,
+    expected_readers: Vec<Spanned<String>>,
     comment: String,
 }
 
@@ -150,7 +159,7 @@ pub struct ParsedEntry {
     /// ATT&CK techniques.
     pub attack: Vec<String>,
     /// Programs for which it is made.
-    pub expected_readers: Vec<String>,
+    pub readers: Readers,
     /// What it is, and how it is stolen.
     pub comment: String,
 }
@@ -227,7 +236,8 @@ impl Source {
     fn entry(&self, raw: RawEntry, socket: bool) -> Result<ParsedEntry, CatalogueError> {
         let line = self.line(raw.name.span().start);
         let name = raw.name.get_ref().as_str();
-        let fail = |at: usize, problem: Problem| Err(self.error(Some(at), Some(name), problem));
+        let error = |at: usize, problem: Problem| self.error(Some(at), Some(name), problem);
+        let fail = |at: usize, problem: Problem| Err(error(at, problem));
         for text in [&raw.name, &raw.kind] {
             if !is_name(text.get_ref()) {
                 return fail(text.span().start, Problem::Name(text.get_ref().clone()));
@@ -261,6 +271,12 @@ impl Source {
         for path in &raw.exclude {
             exclude.extend(parse(path)?);
         }
+        let readers = Readers::new(raw.expected_readers.iter().map(|reader| reader.get_ref().as_str()));
+        let readers = readers.map_err(|(reader, source)| {
+            let at = raw.expected_readers.iter().find(|text| *text.get_ref() == reader);
+            let at = at.map_or(raw.name.span().start, |text| text.span().start);
+            error(at, Problem::Reader { reader, source })
+        })?;
         Ok(ParsedEntry {
             socket,
             line,
@@ -269,7 +285,7 @@ impl Source {
             paths,
             exclude,
             attack: raw.attack.into_iter().map(Spanned::into_inner).collect(),
-            expected_readers: raw.expected_readers,
+            readers,
             comment: raw.comment,
             name: raw.name.into_inner(),
         })

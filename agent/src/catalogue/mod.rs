@@ -17,6 +17,7 @@ pub mod markers;
 pub mod matcher;
 pub mod mounts;
 pub mod pattern;
+pub mod readers;
 pub mod rules;
 pub mod sockets;
 
@@ -27,6 +28,7 @@ use enumerate::KnownFiles;
 use file::{CatalogueError, ParsedEntry, Problem, Source};
 use matcher::{Matcher, exclusion};
 use pattern::Pattern;
+use readers::Readers;
 use rules::{KernelRules, RulesBuilder};
 use sockets::SocketRules;
 
@@ -47,8 +49,8 @@ pub struct Entry {
     pub sensitivity: u8,
     /// ATT&CK techniques of its theft.
     pub attack: Vec<Arc<str>>,
-    /// Programs for which it is made: data for later folding, nothing is hidden by it.
-    pub expected_readers: Vec<Arc<str>>,
+    /// Programs for which it is made: what they read of it is told once, then counted.
+    pub readers: Readers,
     /// What it is, and how it is stolen.
     pub comment: Arc<str>,
     exclude: GlobSet,
@@ -140,7 +142,7 @@ impl Catalogue {
                 kind: entry.kind.into(),
                 sensitivity: entry.sensitivity,
                 attack: shared(entry.attack),
-                expected_readers: shared(entry.expected_readers),
+                readers: entry.readers,
                 comment: entry.comment.into(),
                 exclude,
             };

@@ -112,6 +112,7 @@ fn try_out(probe: &HostProbe, rung: Option<Rung>) -> (Vec<CapabilityLine>, Optio
         rung,
         drop_every: 0,
         update_interval: std::time::Duration::ZERO,
+        pins: None,
         filters: KernelFilters::default(),
     };
     match Sensor::start(&config) {

@@ -20,8 +20,8 @@ use crate::model::time::WallTime;
 use crate::ship::wire::bytes::WireBytes;
 use crate::ship::wire::rows::{Attribution, Ids};
 use crate::ship::wire::v1::{
-    Attempt, Connection, Credential, Endpoint, Gap, Key, Memory, Named, Names, RawSocket, Reach, Repeat,
-    Status, Traffic,
+    Attempt, Connection, Credential, Endpoint, Gap, Key, Memory, Named, Names, RawSocket, Reach, Read,
+    Repeat, Status, Traffic,
 };
 use crate::ship::wire::{ActivityView, Body, Deed, View, names};
 
@@ -292,8 +292,10 @@ fn credential(credential: &Credential) -> Told<'_> {
     // Not opened by the process itself.
     let origin = matches!(&*credential.how, "received" | "stolen" | "inherited" | "held")
         .then(|| span(style::DOUBT, format!(" {}", credential.how)));
+    let expected = credential.expected.then(|| span(style::DIM, " (expected)"));
     let told: Vec<Span> = origin.into_iter().chain(truncated).chain(other).collect();
-    let results = vec![[told.clone(), vec![name]].concat(), told];
+    let named = [told.clone(), vec![name]].concat();
+    let results = vec![[named.clone(), expected.into_iter().collect()].concat(), named, told];
     let verb = match (&*credential.how, &*credential.access) {
         ("connect", _) => "conn",
         ("open", "none") => "open",
@@ -446,7 +448,13 @@ fn whole((style, text): (anstyle::Style, String), columns: &Columns) -> Vec<Span
 }
 
 fn repeat(repeat: &Repeat) -> (anstyle::Style, String) {
-    let Repeat { cookie, remote, memory, count, .. } = repeat;
+    let Repeat { cookie, remote, memory, read, count, .. } = repeat;
+    if let Some(read) = read.as_deref() {
+        let Read { identity, exe, path, .. } = read;
+        let exe = escaped(exe.0.file_name());
+        let (path, identity) = (escaped(path.as_bytes()), escaped(identity.as_bytes()));
+        return (style::DIM, format!("read {path} again, {count} times ({exe} of {identity}, expected)"));
+    }
     let what = match (memory, remote) {
         (Some(Reach { actor, target, how, .. }), _) => {
             let whose =

@@ -17,6 +17,7 @@ use crate::catalogue::file::CatalogueError;
 use crate::catalogue::{Catalogue, OPERATOR_DIRECTORY};
 use crate::cli::print::{Format, Printer};
 use crate::cli::summary::Summary;
+use crate::host::installed::Recorded;
 use crate::model::event::Event;
 use crate::model::time::BootTime;
 use crate::pipeline::{Parts, Pipeline};
@@ -84,6 +85,8 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
         catalogue: catalogue.clone(),
         known: facts.known_files(&catalogue),
         resolvers: Box::new(facts.resolvers()),
+        installed: Box::new(Recorded::default()),
+        host: facts.host_namespaces(),
         own: facts.own_pid(),
     });
 
@@ -120,6 +123,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
                 processes.push(Found { process: *process, parent_pid, read_at });
             }
             Item::Record(bytes) | Item::Withheld(bytes) => pipeline.record(&bytes, &mut emit),
+            Item::Executable(judgement) => pipeline.learn(judgement),
             Item::Counters(counted) => {
                 last = counted.time;
                 pipeline.tick(last, Some(&counted.counters), &mut emit);

@@ -33,6 +33,10 @@ pub struct RunArgs {
     /// Add the credential rules of this file; may be given more than once.
     #[arg(long, value_name = "FILE")]
     pub catalogue: Vec<PathBuf>,
+    /// Pin what is to outlive the agent in this directory of a BPF file system; `none`: a restart loses what happens
+    /// meanwhile.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub pins: Option<PathBuf>,
     /// Record the raw stream to this new file, for `telltale replay`. Secrets in command lines are redacted.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
@@ -56,9 +60,10 @@ pub(super) fn rung(name: &str) -> Result<Rung, String> {
 /// # Errors
 /// Where it cannot start.
 pub fn run(args: &RunArgs) -> Result<(), StartError> {
-    let RunArgs { json, quiet, collector, config, node_name, catalogue, record, rung, drop_every } =
+    let RunArgs { json, quiet, collector, config, node_name, catalogue, pins, record, rung, drop_every } =
         args.clone();
     let config = Config::load(config.as_deref())?;
+    let pins = config.pins(pins.as_deref())?;
     let node_name = config.node_name(node_name.as_deref())?;
     if (quiet || config.quiet) && collector.is_none() && config.collector.is_none() {
         return Err(crate::config::ConfigError::QuietAlone.into());
@@ -70,6 +75,7 @@ pub fn run(args: &RunArgs) -> Result<(), StartError> {
         rung,
         drop_every,
         update_interval: Duration::from_secs(config.connection_update_seconds.into()),
+        pins,
         record,
         json,
         quiet: quiet || config.quiet,

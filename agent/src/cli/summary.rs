@@ -243,26 +243,26 @@ mod tests {
         (1..=1000).for_each(|millis| summary.encoded_after(millis * 10_000));
         summary.loss("queue", "queue_full", 1234);
         let shown = summary.render(Duration::from_millis(12_300), Some(80), false);
-        let expected = "2,022 events in 12.3 s
+        let expected = "2,024 events in 12.3 s
   agent_status                  1
   connection                2,003
   connection_end                1
   connection_name               1
   connection_update             1
-  credential_access             4
+  credential_access             5
   credential_attempt            2
   datagram_flow                 1
   gap                           1
   key_access                    2
   memory_access                 2
   raw_socket                    1
-  repeat                        2  (15 folded acts)
+  repeat                        3  (19 folded acts)
 1,251 LOST
   kernel: dropped_ring_full                17
   queue: queue_full                     1,234
 busiest identities
   svc/nginx                 2,000
-  human/alice                  18
+  human/alice                  19
 kernel to encoded: p50 5.0 ms, p99 10.0 ms
 ";
         assert!(shown == expected, "{shown}");

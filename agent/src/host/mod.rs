@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 pub mod directory;
+pub mod installed;
 pub(crate) mod mountinfo;
 pub mod resolvers;
 

@@ -3,8 +3,10 @@
 //! Loading alone proves little: where `bpf` is not among the LSMs, an LSM program loads and attaches and is never
 //! called. So a serving counts only once the self-test has seen it tell the truth about this very process.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 
+use aya::programs::links::FdLink;
 use aya::programs::{
     BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, CgroupSockAddr, FEntry,
     FExit, Iter, Lsm, Program as LoadedProgram, ProgramError,
@@ -13,6 +15,7 @@ use aya::{Btf, Ebpf};
 
 use super::age::Age;
 use super::hooks::{Attach, Capability, Program, Rung, Serving, lost_on_5_10};
+use super::links::Links;
 use super::offsets::Resolved;
 
 /// What serves a capability, and why nothing better does.
@@ -64,7 +67,7 @@ pub struct Refused {
 /// attached.
 #[expect(clippy::too_many_arguments, reason = "all that is known of the host, and what is asked of it")]
 pub(super) fn climb(
-    ebpf: &mut Ebpf,
+    (ebpf, links): (&mut Ebpf, &mut Links),
     btf: &Btf,
     cgroup: BorrowedFd<'_>,
     offsets: &Resolved,
@@ -80,13 +83,13 @@ pub(super) fn climb(
         }
         let mut attached = Vec::new();
         let outcome = check_offsets(offsets, serving)
-            .and_then(|()| attach_all(ebpf, btf, cgroup, serving, &mut attached))
+            .and_then(|()| attach_all((ebpf, links), btf, cgroup, serving, &mut attached))
             .and_then(|()| prove(ebpf, serving));
         match outcome {
             Ok(()) => return Chosen { capability, age, serving: Some(serving), refused },
             Err(reason) => {
                 for program in attached {
-                    unload(ebpf, program);
+                    unload(ebpf, links, program);
                 }
                 let remedy = remedy(serving, &reason);
                 refused.push(Refused { serving, reason, remedy });
@@ -107,7 +110,7 @@ fn check_offsets(offsets: &Resolved, serving: &Serving) -> Result<(), String> {
 
 /// Loads and attaches what is not yet there; names in `attached` what it added.
 fn attach_all(
-    ebpf: &mut Ebpf,
+    (ebpf, links): (&mut Ebpf, &mut Links),
     btf: &Btf,
     cgroup: BorrowedFd<'_>,
     serving: &'static Serving,
@@ -122,74 +125,87 @@ fn attach_all(
             continue;
         }
         attached.push(program);
-        attach(loaded, program.attach, btf, cgroup).map_err(|error| describe(program, &error))?;
+        let link = attach(loaded, program.attach, btf, cgroup).map_err(|error| describe(program, &error))?;
+        link.into_iter().for_each(|link| links.keep(program.name, link));
     }
     Ok(())
 }
 
+/// Loads and attaches a program; its tie to the hook, where it is not an iterator.
 fn attach(
     program: &mut LoadedProgram,
     attach: Attach,
     btf: &Btf,
     cgroup: BorrowedFd<'_>,
-) -> Result<(), ProgramError> {
-    match attach {
+) -> Result<Option<FdLink>, ProgramError> {
+    let link = match attach {
         Attach::BtfTracepoint(name) => {
             let program: &mut BtfTracePoint = program.try_into()?;
             program.load(name, btf)?;
-            program.attach()?;
+            let id = program.attach()?;
+            FdLink::from(program.take_link(id)?)
         }
         Attach::Lsm(name) => {
             let program: &mut Lsm = program.try_into()?;
             program.load(name, btf)?;
-            program.attach()?;
+            let id = program.attach()?;
+            FdLink::from(program.take_link(id)?)
         }
         Attach::FunctionEntry(name) => {
             let program: &mut FEntry = program.try_into()?;
             program.load(name, btf)?;
-            program.attach()?;
+            let id = program.attach()?;
+            FdLink::from(program.take_link(id)?)
         }
         Attach::FunctionExit(name) => {
             let program: &mut FExit = program.try_into()?;
             program.load(name, btf)?;
-            program.attach()?;
+            let id = program.attach()?;
+            FdLink::from(program.take_link(id)?)
         }
         // A link is multi by itself: other programs on the same hook stay.
         Attach::CgroupAddress(_) => {
             let program: &mut CgroupSockAddr = program.try_into()?;
             program.load()?;
-            program.attach(cgroup, CgroupAttachMode::Single)?;
+            let id = program.attach(cgroup, CgroupAttachMode::Single)?;
+            FdLink::try_from(program.take_link(id)?).map_err(io::Error::other)?
         }
         Attach::CgroupEgress => {
             let program: &mut CgroupSkb = program.try_into()?;
             program.load()?;
-            program.attach(cgroup, CgroupSkbAttachType::Egress, CgroupAttachMode::Single)?;
+            let id = program.attach(cgroup, CgroupSkbAttachType::Egress, CgroupAttachMode::Single)?;
+            FdLink::try_from(program.take_link(id)?).map_err(io::Error::other)?
         }
         Attach::CgroupIngress => {
             let program: &mut CgroupSkb = program.try_into()?;
             program.load()?;
-            program.attach(cgroup, CgroupSkbAttachType::Ingress, CgroupAttachMode::Single)?;
+            let id = program.attach(cgroup, CgroupSkbAttachType::Ingress, CgroupAttachMode::Single)?;
+            FdLink::try_from(program.take_link(id)?).map_err(io::Error::other)?
         }
         Attach::CgroupSocket(_) => {
             let program: &mut CgroupSock = program.try_into()?;
             program.load()?;
-            program.attach(cgroup, CgroupAttachMode::Single)?;
+            let id = program.attach(cgroup, CgroupAttachMode::Single)?;
+            FdLink::try_from(program.take_link(id)?).map_err(io::Error::other)?
         }
         // Whoever walks ties it to its map.
         Attach::SocketIterator => {
             let program: &mut Iter = program.try_into()?;
             program.load("bpf_sk_storage_map", btf)?;
+            return Ok(None);
         }
         Attach::FileIterator => {
             let program: &mut Iter = program.try_into()?;
             program.load("task_file", btf)?;
+            return Ok(None);
         }
-    }
-    Ok(())
+    };
+    Ok(Some(link))
 }
 
-/// Unloads a program, its links with it. One that was never loaded has nothing to drop.
-pub(super) fn unload(ebpf: &mut Ebpf, program: &Program) {
+/// Detaches and unloads a program. One that was never loaded has nothing to drop.
+pub(super) fn unload(ebpf: &mut Ebpf, links: &mut Links, program: &Program) {
+    links.detach(program.name);
     let Some(loaded) = ebpf.program_mut(program.name) else { return };
     let unloaded = match loaded {
         LoadedProgram::BtfTracePoint(program) => program.unload(),

@@ -13,6 +13,7 @@ use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
 use aya::{Ebpf, Pod};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use super::folds::Folds;
 use crate::capture::sequence::Series;
 
 /// A type of `agent_common` as a map's key or value.
@@ -29,6 +30,14 @@ pub enum MapFailure {
     /// The object has no such map: object and agent do not belong together.
     #[error("the object has no map {0}: rebuild with `cargo xtask build-ebpf`")]
     Missing(&'static str),
+    /// A ring cannot be mapped.
+    #[error("ring {map} cannot be read: {source}; is there memory left (ulimit -v, cgroup limits)?")]
+    Unreadable {
+        /// Which ring.
+        map: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The kernel refused.
     #[error("map {map}: {source}")]
     Refused {
@@ -39,7 +48,7 @@ pub enum MapFailure {
     },
 }
 
-fn refused(map: &'static str) -> impl Fn(MapError) -> MapFailure {
+pub(super) fn refused(map: &'static str) -> impl Fn(MapError) -> MapFailure {
     move |source| MapFailure::Refused { map, source }
 }
 
@@ -72,8 +81,8 @@ pub(super) struct Maps {
     /// Numbers by depth of interruption, on kernels whose programs count so.
     nested: Option<PerCpuArray<MapData, Shared<Nested>>>,
     credential_files: HashMap<MapData, Shared<InodeKey>, u32>,
-    flows: HashMap<MapData, Shared<FlowKey>, Shared<FlowCount>>,
-    memory: HashMap<MapData, Shared<MemoryKey>, Shared<FlowCount>>,
+    flows: Folds<FlowKey>,
+    memory: Folds<MemoryKey>,
     name_filter: Array<MapData, Shared<NameFilter>>,
     /// What `name_filter` holds; bits are only ever added.
     filter: Box<NameFilter>,
@@ -118,8 +127,8 @@ impl Maps {
                 None => None,
             },
             credential_files: take!(ebpf, "CREDENTIAL_FILES"),
-            flows: take!(ebpf, "FLOWS"),
-            memory: take!(ebpf, "MEMORY"),
+            flows: Folds::take(ebpf, "FLOWS", "FLOWS_TOLD")?,
+            memory: Folds::take(ebpf, "MEMORY", "MEMORY_TOLD")?,
             name_filter: take!(ebpf, "NAME_FILTER"),
             filter: Box::new([0; NAME_FILTER_WORDS]),
             names,
@@ -210,13 +219,19 @@ impl Maps {
         Ok(counted)
     }
 
-    /// Takes what was folded since the last sweep: flows that were sent to again, with their counts so far. A flow idle
-    /// since `idle_before_ns` is forgotten, so that its next datagram is told as a first one.
+    /// Takes what was folded since the last sweep: flows that were sent to again, how often. A flow idle since
+    /// `idle_before_ns` is forgotten, so that its next datagram is told as a first one.
     pub(super) fn sweep_flows(
         &mut self,
         idle_before_ns: u64,
     ) -> Result<Vec<(FlowKey, FlowCount)>, MapFailure> {
-        sweep(&mut self.flows, idle_before_ns).map_err(refused("FLOWS"))
+        self.flows.sweep(idle_before_ns)
+    }
+
+    /// Keeps for the next agent what was told of folds: all of it was handed on.
+    pub(super) fn keep_folds(&mut self) {
+        self.flows.keep();
+        self.memory.keep();
     }
 
     /// The same of reaches into the memory of others.
@@ -224,34 +239,6 @@ impl Maps {
         &mut self,
         idle_before_ns: u64,
     ) -> Result<Vec<(MemoryKey, FlowCount)>, MapFailure> {
-        sweep(&mut self.memory, idle_before_ns).map_err(refused("MEMORY"))
+        self.memory.sweep(idle_before_ns)
     }
-}
-
-fn sweep<Key>(
-    map: &mut HashMap<MapData, Shared<Key>, Shared<FlowCount>>,
-    idle_before_ns: u64,
-) -> Result<Vec<(Key, FlowCount)>, MapError>
-where
-    Key: FromBytes + IntoBytes + Immutable + Copy + 'static,
-{
-    let mut folded = Vec::new();
-    let mut idle = Vec::new();
-    for entry in map.iter() {
-        // An entry that was deleted during the walk ends it early; the next sweep sees the rest.
-        let Ok((Shared(key), Shared(count))) = entry else { break };
-        if count.folded > 0 {
-            folded.push((key, count));
-        }
-        if count.last_boot_ns < idle_before_ns {
-            idle.push(key);
-        }
-    }
-    for key in idle {
-        match map.remove(&Shared(key)) {
-            Ok(()) | Err(MapError::KeyNotFound) => {}
-            Err(source) => return Err(source),
-        }
-    }
-    Ok(folded)
 }

@@ -2,13 +2,18 @@
 
 pub mod age;
 pub mod btf;
+mod folds;
+mod heritage;
 pub mod hooks;
 mod iterate;
 pub mod ladder;
+mod links;
 pub mod maps;
 pub mod offsets;
+mod pins;
 pub mod probe;
-mod rings;
+mod ring;
+pub mod rings;
 mod selftest;
 pub mod sensor;
 mod skipped;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_common::keys::{FlowCount, FlowKey, InodeKey, MemoryKey};
+use agent_common::offsets::EntryRegisters;
 use agent_common::rings::Ring;
 use aya::maps::MapError;
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
@@ -15,15 +16,20 @@ use zerocopy::IntoBytes;
 
 use super::age::{Age, AgeError};
 use super::btf::{BtfError, KernelTypes};
+use super::heritage::{Heritage, Told};
 use super::hooks::{Attach, LADDER, Program, Rung, is_unserved_on_5_10};
 use super::iterate::{Over, Walker};
 use super::ladder::{self, Chosen};
+use super::links::Links;
 use super::maps::{Counted, KernelFilters, MapFailure, Maps};
-use super::offsets;
-use super::rings::Rings;
+use super::offsets::{self, Resolved};
+use super::pins::{Layout, PinError, Pins, Switch};
+use super::rings::{Mark, Rings};
 use super::selftest::{self, Own, Records};
 use super::skipped::runs_skipped;
+use crate::capture::ledger::KernelCounters;
 use crate::capture::merge::Turn;
+use crate::model::event::Gap;
 
 /// The object that `agent/build.rs` built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TELLTALE_EBPF_OBJECT"));
@@ -51,6 +57,8 @@ pub struct SensorConfig {
     pub filters: KernelFilters,
     /// How long a connection lasts, and then is silent about itself, before it is told what it has carried.
     pub update_interval: Duration,
+    /// A directory of a BPF file system, in which is pinned what is to outlive the agent; `None`: nothing is.
+    pub pins: Option<PathBuf>,
 }
 
 /// The sensor cannot start, or has stopped working.
@@ -115,8 +123,34 @@ impl SensorError {
     }
 }
 
-/// Programs, ring and maps. Dropping it detaches and unloads everything.
+/// Where a record of an earlier agent's programs ends.
+#[derive(Clone, Copy, Debug)]
+pub struct InheritedMark {
+    of: usize,
+    mark: Mark,
+}
+
+impl InheritedMark {
+    /// The record's ring.
+    pub const fn ring(self) -> Ring {
+        self.mark.ring
+    }
+}
+
+/// Programs, ring and maps. Dropping it detaches and unloads everything, unless it was handed over.
 pub struct Sensor {
+    pins: Option<Pins>,
+    links: Links,
+    switch: Switch,
+    told: Told,
+    /// What earlier agents left to be read, oldest first.
+    heritage: VecDeque<Heritage>,
+    /// How many of them were forgotten.
+    forgotten: usize,
+    /// Losses of earlier agents that are still to be told.
+    inherited_losses: Vec<Gap>,
+    /// Whether this generation serves.
+    serves: bool,
     rings: Rings,
     maps: Maps,
     backlog: VecDeque<(Ring, Vec<u8>)>,
@@ -126,6 +160,8 @@ pub struct Sensor {
     connections: Option<Walker>,
     /// Walks over descriptors that are still to be made.
     held: Vec<Walker>,
+    /// Whether an earlier agent has made them, whose programs have seen all since.
+    was_held_told: bool,
     /// Holds programs and links.
     ebpf: Ebpf,
 }
@@ -137,27 +173,22 @@ impl Sensor {
     /// Where the kernel cannot serve what is essential, or the forced rung. Nothing stays attached then.
     pub fn start(config: &SensorConfig) -> Result<Self, SensorError> {
         let types = KernelTypes::read(Path::new(BTF_DIRECTORY))?;
-        let resolved = offsets::resolve(&types);
-        let age = Age::of_running_kernel()?;
-        let entry_registers = offsets::entry_registers(&types);
+        let running = Running {
+            age: Age::of_running_kernel()?,
+            resolved: offsets::resolve(&types),
+            entry_registers: offsets::entry_registers(&types),
+        };
         drop(types);
         let btf = Btf::from_sys_fs()?;
-        let mut loader = EbpfLoader::new();
-        // aya has no userspace handle for inode storage; the programs alone use it.
-        loader.allow_unsupported_maps().btf(Some(&btf));
-        loader.override_global("OFFSETS", resolved.offsets.as_bytes(), true);
-        let mut ebpf = match age {
-            Age::Since5_17 => match loader.load(OBJECT) {
-                Err(EbpfError::MapError(MapError::CreateError { name, .. })) if name == INODE_STORAGE => {
-                    loader.load(OBJECT_WITHOUT_LSM)?
-                }
-                loaded => loaded?,
-            },
-            Age::Since5_10 => {
-                loader.override_global("ENTRY_REGISTERS", entry_registers.as_bytes(), true);
-                loader.load(OBJECT_FOR_5_10)?
-            }
-        };
+        let (mut ebpf, mut pins) = load(&btf, &running, config.pins.as_deref())?;
+        let mut links = Links::default();
+        let mut switch = Switch::take(&mut ebpf)?;
+        let told = Told::take(&mut ebpf)?;
+        if let Some(pins) = &mut pins
+            && let Err(error) = pins.remove_unserved(switch.serving()?)
+        {
+            tracing::warn!(%error, "what agents that never served have pinned stays");
+        }
         let mut rings = Rings::take(&mut ebpf)?;
         let mut maps = Maps::take(&mut ebpf, &config.filters)?;
         let cgroup = File::open(&config.cgroup_root)
@@ -167,6 +198,8 @@ impl Sensor {
         let restored = maps.set_name(own_name, Some(own_flags))?;
         let (unreadable_name, unreadable_flags) = selftest::unreadable();
         let unreadable_restored = maps.set_name(unreadable_name, Some(unreadable_flags))?;
+
+        switch.try_out(generation_of(pins.as_ref()), own.pid)?;
 
         let mut seen = Vec::new();
         let mut chosen = Vec::new();
@@ -218,12 +251,12 @@ impl Sensor {
                 }
             };
             let choice = ladder::climb(
-                &mut ebpf,
+                (&mut ebpf, &mut links),
                 &btf,
                 cgroup.as_fd(),
-                &resolved,
+                &running.resolved,
                 capability,
-                age,
+                running.age,
                 config.rung.or_else(|| confined(&chosen)),
                 &mut prove,
             );
@@ -240,7 +273,17 @@ impl Sensor {
             control.update_interval_ms =
                 u32::try_from(config.update_interval.as_millis()).unwrap_or(u32::MAX);
         })?;
+        let was_held_told = pins.as_ref().is_some_and(Pins::is_held_told);
         Ok(Self {
+            was_held_told,
+            pins,
+            links,
+            switch,
+            told,
+            heritage: VecDeque::new(),
+            forgotten: 0,
+            inherited_losses: Vec::new(),
+            serves: false,
             rings,
             maps,
             backlog: seen.into_iter().map(|record| (Ring::Process, record)).collect(),
@@ -262,14 +305,133 @@ impl Sensor {
         self.own_pid
     }
 
-    /// Copies the next record into `into`, and says of which ring it is; `None` where there is none now.
-    pub fn next_record(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> Option<Ring> {
+    /// Has this agent's programs serve, and those of earlier agents no longer. Up to here these do, if there are any, and
+    /// else nobody.
+    ///
+    /// # Errors
+    /// Where the map cannot be changed. That nothing can be pinned is none: then nothing outlives the agent.
+    pub fn cut_over(&mut self) -> Result<(), SensorError> {
+        let generation = generation_of(self.pins.as_ref());
+        let earlier = self.pins.as_mut().map(|pins| std::mem::take(&mut pins.left)).unwrap_or_default();
+        if let Some(pins) = &self.pins
+            && let Err(error) = self.links.pin(pins)
+        {
+            tracing::warn!(%error, "what happens while no agent runs will not be told");
+        }
+        self.switch.to(generation)?;
+        self.serves = true;
+        for left in earlier {
+            let detached = left.detach().unwrap_or_else(|error| {
+                tracing::error!(%error, "an earlier agent's programs cannot be detached: they cost time, and tell nothing");
+                1
+            });
+            if !left.is_readable {
+                let lost = left.unread();
+                self.inherited_losses.push(Gap {
+                    stage: "kernel",
+                    cause: "other_layout",
+                    family: None,
+                    lost,
+                });
+                tracing::warn!(lost, "an agent of another version left records that this one cannot read");
+                left.remove()
+                    .unwrap_or_else(|error| tracing::warn!(%error, "what an earlier agent pinned stays"));
+                continue;
+            }
+            match Heritage::open(left, detached > 0) {
+                Ok(heritage) => self.heritage.push_back(heritage),
+                Err(error) => {
+                    tracing::error!(%error, "what an earlier agent's programs wrote cannot be read")
+                }
+            }
+        }
+        if let Some(pins) = &mut self.pins
+            && self.heritage.is_empty()
+            && let Err(error) = pins.remove_left()
+        {
+            tracing::warn!(%error, "what earlier agents pinned stays");
+        }
+        Ok(())
+    }
+
+    /// Copies the next record of an earlier agent's programs into `into`, and says where it ends.
+    pub fn next_inherited(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> Option<InheritedMark> {
+        let mut next = |(of, heritage): (usize, &mut Heritage)| {
+            heritage.next_record(turn, into).map(|mark| InheritedMark { of: self.forgotten + of, mark })
+        };
+        self.heritage.iter_mut().enumerate().find_map(&mut next)
+    }
+
+    /// Such a record was handed on.
+    pub fn inherited_done(&mut self, InheritedMark { of, mark }: InheritedMark) {
+        if let Some(heritage) = of.checked_sub(self.forgotten).and_then(|at| self.heritage.get_mut(at)) {
+            heritage.done(mark);
+        }
+    }
+
+    /// A record was handed on.
+    pub fn done(&mut self, mark: Option<Mark>) {
+        if let Some(mark) = mark {
+            self.rings.done(mark);
+        }
+    }
+
+    /// Losses of earlier agents that these had not told. Forgets those agents of which nothing can come any more.
+    ///
+    /// # Errors
+    /// Where their figures cannot be read.
+    pub fn take_inherited_losses(&mut self) -> Result<Vec<Gap>, MapFailure> {
+        while self.heritage.front().is_some_and(Heritage::is_over)
+            && let Some(heritage) = self.heritage.pop_front()
+        {
+            self.forgotten += 1;
+            self.inherited_losses.extend(heritage.losses()?);
+            heritage
+                .remove()
+                .unwrap_or_else(|error| tracing::warn!(%error, "what an earlier agent pinned stays"));
+        }
+        Ok(std::mem::take(&mut self.inherited_losses))
+    }
+
+    /// All losses of these counters were told: the next agent need not tell them.
+    ///
+    /// # Errors
+    /// Where the map cannot be changed.
+    pub fn keep_told(&mut self, counters: &KernelCounters) -> Result<(), MapFailure> {
+        if self.pins.is_some() { self.told.keep(counters) } else { Ok(()) }
+    }
+
+    /// What was open at the start was told, and handed on.
+    pub fn held_is_told(&self) {
+        if let Some(Err(error)) = self.pins.as_ref().map(Pins::held_is_told) {
+            tracing::warn!(%error, "the next agent will tell again what was open at the start");
+        }
+    }
+
+    /// Leaves the programs attached, for the agent that comes next, once everything was handed on. Whether that is so: else they end with this one.
+    pub fn hand_over(mut self) -> bool {
+        let pinned = self.pins.take().is_some();
+        self.maps.keep_folds();
+        self.rings.give_back();
+        pinned
+    }
+
+    /// Copies the next record into `into`, and says of which ring it is, and where it ends there, if that is still to be
+    /// said; `None` where there is none now.
+    pub fn next_record(&mut self, turn: &mut Turn, into: &mut Vec<u8>) -> Option<(Ring, Option<Mark>)> {
         if let Some((ring, record)) = self.backlog.pop_front() {
             into.clear();
             into.extend_from_slice(&record);
-            return Some(ring);
+            return Some((ring, None));
         }
-        self.rings.next(turn, into)
+        self.rings.next(turn, into).map(|mark| (mark.ring, Some(mark)))
+    }
+
+    /// Gives back the room of all records that are done with. Whether there are more, of which nobody will be woken.
+    pub fn give_back(&self) -> bool {
+        // Each is to be given back, whatever the others hold.
+        let inherited = self.heritage.iter().filter(|heritage| heritage.give_back()).count();
+        self.rings.give_back() || inherited > 0
     }
 
     /// A descriptor that becomes readable when there are records, while [`Sensor::set_wake`] says so.
@@ -311,6 +473,16 @@ impl Sensor {
         self.connections = None;
         self.held.clear();
         self.unload(|_| true);
+        self.remove_pins();
+    }
+
+    fn remove_pins(&mut self) {
+        let Some(pins) = self.pins.take() else { return };
+        // Before it serves, an earlier agent's programs do.
+        let removed = if self.serves { pins.remove_all() } else { pins.remove_own() };
+        if let Err(error) = removed {
+            tracing::error!(%error, "what was pinned stays: remove it, or start the agent again");
+        }
     }
 
     /// Has the kernel tell what long connections have carried: records of it are in the ring afterwards.
@@ -327,7 +499,8 @@ impl Sensor {
     /// # Errors
     /// As the kernel gives them; the first. Where it has no such walks, there are none, and no error.
     pub fn tell_held(&mut self) -> io::Result<()> {
-        let walks: Vec<_> = self.held.drain(..).map(|walker| walker.walk()).collect();
+        let is_told = self.was_held_told;
+        let walks: Vec<_> = self.held.drain(..).filter(|_| !is_told).map(|walker| walker.walk()).collect();
         self.unload(|program| matches!(program.attach, Attach::FileIterator));
         walks.into_iter().collect()
     }
@@ -335,7 +508,7 @@ impl Sensor {
     fn unload(&mut self, which: impl Fn(&Program) -> bool) {
         let servings = LADDER.iter().flat_map(|capability| capability.servings);
         for program in servings.flat_map(|serving| serving.programs).filter(|program| which(program)) {
-            ladder::unload(&mut self.ebpf, program);
+            ladder::unload(&mut self.ebpf, &mut self.links, program);
         }
     }
 
@@ -383,6 +556,101 @@ impl Sensor {
     }
 }
 
+impl Drop for Sensor {
+    fn drop(&mut self) {
+        self.remove_pins();
+    }
+}
+
+const fn generation_of(pins: Option<&Pins>) -> u32 {
+    match pins {
+        Some(pins) => pins.number,
+        None => 1,
+    }
+}
+
+/// What the programs are told of the running kernel.
+struct Running {
+    age: Age,
+    resolved: Resolved,
+    entry_registers: EntryRegisters,
+}
+
+impl Running {
+    /// The object for it, if it gives LSM programs what they need.
+    const fn object(&self) -> &'static [u8] {
+        match self.age {
+            Age::Since5_17 => OBJECT,
+            Age::Since5_10 => OBJECT_FOR_5_10,
+        }
+    }
+}
+
+/// Makes the maps, and takes over those that an earlier agent left.
+fn load(
+    btf: &Btf,
+    running: &Running,
+    pin_root: Option<&Path>,
+) -> Result<(Ebpf, Option<Pins>), SensorError> {
+    let open_pins = |root: &Path| open_pins(root, running.object());
+    let mut pins = pin_root.and_then(open_pins);
+    match load_with(btf, running, pins.as_ref()) {
+        Ok(ebpf) => Ok((ebpf, pins)),
+        Err(error) if pins.as_ref().is_some_and(|pins| !pins.left.is_empty()) => {
+            tracing::warn!(%error, "what an earlier agent left cannot be taken over: its records are lost");
+            let removed = pins.take().map_or(Ok(()), |pins| pins.remove_all());
+            removed.unwrap_or_else(|error| tracing::warn!(%error, "it stays"));
+            let pins = pin_root.and_then(open_pins);
+            Ok((load_with(btf, running, pins.as_ref())?, pins))
+        }
+        Err(error) => {
+            if let Some(pins) = pins.take() {
+                pins.remove_own().unwrap_or_else(|error| tracing::warn!(%error, "what was pinned stays"));
+            }
+            Err(error)
+        }
+    }
+}
+
+fn open_pins(root: &Path, object: &[u8]) -> Option<Pins> {
+    let layout = Layout::of(object)?;
+    let open = || {
+        let pins = Pins::open(root, &layout)?;
+        match pins.check(&layout) {
+            Err(error @ PinError::Strange(_)) => {
+                tracing::error!(%error, "what was pinned is removed");
+                pins.remove_all()?;
+                // It is locked.
+                drop(pins);
+                Pins::open(root, &layout)
+            }
+            checked => checked.map(|()| pins),
+        }
+    };
+    open()
+        .inspect_err(|error| tracing::warn!(%error, "what happens while no agent runs will not be told"))
+        .ok()
+}
+
+fn load_with(btf: &Btf, running: &Running, pins: Option<&Pins>) -> Result<Ebpf, SensorError> {
+    let generation = generation_of(pins);
+    let mut loader = EbpfLoader::new();
+    // aya has no userspace handle for inode storage; the programs alone use it.
+    loader.allow_unsupported_maps().btf(Some(btf));
+    loader.override_global("OFFSETS", running.resolved.offsets.as_bytes(), true);
+    loader.override_global("GENERATION", &generation, true);
+    loader.override_global("ENTRY_REGISTERS", running.entry_registers.as_bytes(), running.age == Age::Since5_10);
+    for (map, path) in pins.into_iter().flat_map(Pins::paths) {
+        loader.map_pin_path(map, path);
+    }
+    match loader.load(running.object()) {
+        Err(EbpfError::MapError(MapError::CreateError { name, .. })) if name == INODE_STORAGE => {
+            Ok(loader.load(OBJECT_WITHOUT_LSM)?)
+        }
+        loaded => Ok(loaded?),
+    }
+}
+
 /// The exit of system calls tells of opens too: where trampolines do so already, it must not come in for another's sake,
 /// or each open would be told twice.
 fn confined(chosen: &[Chosen]) -> Option<Rung> {
@@ -392,8 +660,9 @@ fn confined(chosen: &[Chosen]) -> Option<Rung> {
 
 fn pump(rings: &mut Rings, into: &mut Vec<Vec<u8>>) {
     let mut record = Vec::new();
-    while rings.next(&mut Turn::new(), &mut record).is_some() {
+    while let Some(mark) = rings.next(&mut Turn::new(), &mut record) {
         into.push(record.clone());
+        rings.done(mark);
     }
 }
 

@@ -174,6 +174,19 @@ pub struct ConnectOutcome {
     pub remote: Option<Endpoint>,
     /// The local end.
     pub local: Option<Endpoint>,
+    /// What was attempted, for where that record was lost or read by an earlier agent. `None`: the hook does not know.
+    pub attempt: Option<Box<Attempted>>,
+}
+
+/// An attempt, as its outcome tells it.
+#[derive(Clone, Debug)]
+pub struct Attempted {
+    /// Who, and to what.
+    pub attempt: ConnectAttempt,
+    /// When it was asked for.
+    pub asked_at: BootTime,
+    /// The hook that saw it.
+    pub hook: &'static str,
 }
 
 /// What a connection has carried.

@@ -7,7 +7,7 @@ use super::act::{Access, Actor, Endpoint, KeyName, MemoryPair, MemoryWay, Outcom
 use super::bytes::RawBytes;
 use super::identity::Attribution;
 use super::name::Names;
-use super::process::{FileRef, Process};
+use super::process::{ExecImage, FileRef, Process};
 use super::time::BootTime;
 
 /// Something worth telling.
@@ -184,6 +184,8 @@ pub struct CredentialAccess {
     pub how: &'static str,
     /// The other path of a rename, a replacement or a link.
     pub other_path: Option<RawBytes>,
+    /// Whether a program that the entry expects has opened it to read: the same again is counted, not told.
+    pub expected: bool,
 }
 
 /// An open or a change of a credential was refused: nothing was acquired, nothing done.
@@ -263,7 +265,7 @@ pub struct Why {
 }
 
 /// A folded activity happened again.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Repeat {
     /// Which.
     pub of: Folded,
@@ -273,8 +275,23 @@ pub struct Repeat {
     pub last: BootTime,
 }
 
+/// A read of a credential by a program that is expected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpectedRead {
+    /// Who.
+    pub attribution: Arc<Attribution>,
+    /// The program.
+    pub image: Arc<ExecImage>,
+    /// Name of the catalogue's entry.
+    pub credential: Arc<str>,
+    /// Path from the root of the host.
+    pub path: RawBytes,
+    /// Effective user id at the moment of the act.
+    pub euid: u32,
+}
+
 /// What is folded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Folded {
     /// Datagrams.
     Flow {
@@ -285,6 +302,8 @@ pub enum Folded {
     },
     /// Reaches into another's memory.
     Memory(MemoryPair),
+    /// Reads of a credential by a program that is expected to.
+    Read(Arc<ExpectedRead>),
 }
 
 /// Something was lost.

@@ -82,7 +82,8 @@ impl Pipeline {
         if self.is_own(&open.actor) {
             return;
         }
-        let Some((entry, matched_by)) = self.catalogue.recognise(&self.known, &open) else {
+        let found = self.catalogue.recognise(&self.known, &open).map(|(entry, by)| (entry.clone(), by));
+        let Some((entry, matched_by)) = found else {
             let tally = if self.is_of_self_test(time, &open) { Tally::OwnAct } else { Tally::NotACredential };
             self.ledger.add(tally, 1);
             return;
@@ -91,6 +92,15 @@ impl Pipeline {
         if self.acquisitions.is_known(time, open.actor.process, file) && open.how == Acquired::Held {
             self.ledger.add(Tally::SameAct, 1);
             return;
+        }
+        let process = self.table.process_of(&open.actor, time);
+        let expected = self.is_expected(&entry, matched_by, &open, &process);
+        if expected {
+            let cgroup = self.table.cgroup_of(&open.actor, &process);
+            let attribution = self.attributor.attribute(&process, &open.actor, &cgroup);
+            if self.fold(time, &entry, &open, &process, &attribution, emit) {
+                return;
+            }
         }
         let what = What::CredentialAccess(CredentialAccess {
             credential: entry.name.clone(),
@@ -102,6 +112,7 @@ impl Pipeline {
             matched_by,
             how: acquired_name(open.how),
             other_path: None,
+            expected,
         });
         self.activity(time, hook, open.actor, what, emit);
     }
@@ -204,6 +215,7 @@ impl Pipeline {
                 matched_by,
                 how,
                 other_path,
+                expected: false,
             }),
         };
         self.activity(time, hook, actor, what, emit);
@@ -241,6 +253,7 @@ impl Pipeline {
             matched_by: "path",
             how: "connect",
             other_path: None,
+            expected: false,
         });
         self.activity(time, hook, actor, what, emit);
     }

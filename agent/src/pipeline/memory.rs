@@ -1,6 +1,5 @@
 //! Reaches into the memory of other processes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use agent_common::keys::{FlowCount, MemoryKey};
@@ -10,9 +9,7 @@ use crate::capture::memory::folded;
 use crate::capture::tally::Tally;
 use crate::context;
 use crate::model::act::{Actor, MemoryUse};
-use crate::model::event::{
-    Activity, Event, EventKind, Folded, MemoryAccess, Party, Relation, Repeat, What, Why,
-};
+use crate::model::event::{Activity, Event, EventKind, Folded, MemoryAccess, Party, Relation, What, Why};
 use crate::model::process::Process;
 use crate::model::time::BootTime;
 
@@ -57,23 +54,12 @@ impl Pipeline {
         (Party { attribution, process: Arc::clone(&process) }, lineage)
     }
 
-    /// Takes how often each reach was repeated since it was told; what is new of it is told.
-    pub fn reaches(&mut self, counts: &[(MemoryKey, FlowCount)], emit: &mut dyn FnMut(Event)) {
-        let mut still_told = HashMap::with_capacity(counts.len());
+    /// Tells how often reaches that were told were repeated since the last sweep.
+    pub fn reaches(&self, counts: &[(MemoryKey, FlowCount)], emit: &mut dyn FnMut(Event)) {
         for (key, count) in counts {
-            let told = self.reaches_told.get(key).copied().unwrap_or(0);
-            still_told.insert(*key, count.folded);
-            let Some(pair) = folded(key) else { continue };
-            // What was forgotten and told anew counts from zero again.
-            let new = if count.folded >= told { count.folded - told } else { count.folded };
-            if new == 0 {
-                continue;
+            if let Some(pair) = folded(key) {
+                self.repeated(Folded::Memory(pair), count, emit);
             }
-            let last = BootTime::from_ns(count.last_boot_ns);
-            self.ledger.add(Tally::Repeat, 1);
-            let repeat = Repeat { of: Folded::Memory(pair), count: new, last };
-            emit(Event { time: last, kind: EventKind::Repeat(repeat) });
         }
-        self.reaches_told = still_told;
     }
 }

@@ -166,7 +166,8 @@ fn an_act_in_another_cgroup_gets_that_cgroup() {
 #[test]
 fn other_acts_are_handed_back() {
     use crate::model::act::{ConnectOutcome, Outcome};
-    let outcome = ConnectOutcome { cookie: 1, outcome: Outcome::Established, remote: None, local: None };
+    let outcome =
+        ConnectOutcome { cookie: 1, outcome: Outcome::Established, remote: None, local: None, attempt: None };
     assert!(table().observe(act(1, Deed::ConnectOutcome(outcome))).is_some());
 }
 

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::counters::Counters;
-use super::wire::{both_paths, key_bytes};
+use super::wire::{both_paths, key_bytes, repeat_bytes};
 use crate::model::event::{Event, EventKind, Gap, What};
 use crate::model::time::BootTime;
 
@@ -261,7 +261,8 @@ pub fn weight(event: &Event) -> usize {
                 + arguments
         }
         EventKind::AgentStatus(status) => fixed + 64 * (status.counters.len() + status.capabilities.len()),
-        EventKind::Repeat(_) | EventKind::Gap(_) => fixed,
+        EventKind::Repeat(repeat) => fixed + repeat_bytes(repeat),
+        EventKind::Gap(_) => fixed,
     }
 }
 

@@ -64,9 +64,22 @@ prove_work() {
     check "and at the collector" await collector.service '"event":"connection","identity":"svc/acts"'
 }
 
+prove_handover() {
+    check "it pins its programs" test -n "$(ls /sys/fs/bpf/telltale)"
+    check "none but itself can look" same "$(stat --format '%U %a' /sys/fs/bpf/telltale)" "telltale 700"
+    check "it makes way" systemctl reload "$unit"
+    check "and ends" await "$unit" 'handed over'
+    cat /srv/ticket
+    check "a new one comes" await "$unit" 'Scheduled restart job'
+    check "and is ready" systemctl start "$unit"
+    check "as another process" not same "$(property "$unit" MainPID)" "$main"
+    check "it tells what was done meanwhile" await "$unit" 'svc/proof .*/srv/ticket'
+    main=$(property "$unit" MainPID)
+}
+
 prove_watchdog() {
     check "watchdog pings go on" pings_go_on
-    check "no restart so far" same "$(property "$unit" NRestarts)" 0
+    check "no restart since" same "$(property "$unit" NRestarts)" 1
     # Only shorter, so that nobody waits for half a minute.
     mkdir -p "/run/systemd/system/$unit.d"
     printf '[Service]\nWatchdogSec=5\n' >"/run/systemd/system/$unit.d/sooner.conf"
@@ -89,6 +102,7 @@ prove_stop() {
     check "it stops" systemctl stop "$unit"
     check "in good order" same "$(property "$unit" Result)" success
     check "no program is left" none_left "$work/held"
+    check "no pin is left" same "$(ls /sys/fs/bpf/telltale)" ""
 }
 
 prove_refusal() {
@@ -103,6 +117,7 @@ echo "$(uname -r), $(systemctl --version | head -n 1), $(</sys/kernel/security/l
 prove_start
 prove_confinement
 prove_work
+prove_handover
 prove_watchdog
 prove_stop
 prove_refusal

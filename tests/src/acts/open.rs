@@ -65,6 +65,15 @@ pub(crate) struct OpenArgs {
     /// above it refuses, by this path.
     #[arg(long)]
     attempt: Option<PathBuf>,
+    /// This program is expected to: the first open is told, and so many others are counted, whoever makes them.
+    #[arg(long, value_name = "REPEATS")]
+    expected: Option<u64>,
+    /// This program is expected to, and has been told: all are counted.
+    #[arg(long)]
+    counted: bool,
+    /// Gives the path of this program to another file first.
+    #[arg(long)]
+    replaced_by: Option<PathBuf>,
 }
 
 impl Access {
@@ -89,13 +98,16 @@ impl Access {
 }
 
 pub(super) fn perform(args: &OpenArgs) -> Outcome {
-    for _ in 0..args.times {
+    if let Some(other) = &args.replaced_by {
+        std::fs::rename(other, std::env::current_exe()?).during(other.display())?;
+    }
+    for time in 0..args.times {
         if let Some(path) = &args.attempt {
             attempt(args, path)?;
             continue;
         }
         match (open(args), args.refused) {
-            (Ok(file), false) => tell(args, &file)?,
+            (Ok(file), false) => tell(args, &file, time > 0)?,
             (Err(_), true) => print(&deed(None, json!({ "path": args.path }), json!({}))?)?,
             (Ok(_), true) => return failed(format!("opening {} was not refused", args.path.display())),
             (Err(error), false) => return Err(error).during(format!("open {}", args.path.display())),
@@ -202,16 +214,20 @@ fn descriptor(result: i32) -> Outcome<OwnedFd> {
 }
 
 /// What the descriptor itself says.
-fn tell(args: &OpenArgs, file: &OwnedFd) -> Outcome {
+fn tell(args: &OpenArgs, file: &OwnedFd, is_repeat: bool) -> Outcome {
     let (path, mut facts) = described(file.as_fd())?;
-    let event = (args.access != Access::Path).then_some("credential_access");
+    let is_counted = args.counted || (args.expected.is_some() && is_repeat);
+    let event = (args.access != Access::Path && !is_counted).then_some("credential_access");
     let of_open = json!({
         "access": args.access.name(),
         "truncate": args.access == Access::Truncate,
         "how": "open",
+        "expected": args.expected.map(|_| true),
     });
     facts.extend(crate::harness::expect::object(of_open));
-    print(&deed(event, json!({ "path": path }), Value::Object(facts))?)?;
+    let mut deed = deed(event, json!({ "path": path }), Value::Object(facts))?;
+    deed.repeats = args.expected.filter(|_| !is_counted);
+    print(&deed)?;
     Ok(())
 }
 

@@ -23,7 +23,7 @@ const KILLS: u32 = 10;
 /// Events after which one is killed, at most.
 const WITHIN: u64 = 300;
 /// More than the load can do within a test: it is ended with it.
-const ENDLESS: &str = "1000000000";
+pub(super) const ENDLESS: &str = "1000000000";
 
 /// Opens and connects a second: what a slow machine can follow.
 const RATE: &str = "150";
@@ -52,14 +52,14 @@ impl Load {
 }
 
 /// A number below a bound, told in the failure of whatever comes of it.
-fn random(below: u64) -> Outcome<u64> {
+pub(super) fn random(below: u64) -> Outcome<u64> {
     let mut bytes = [0; 8];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(u64::from_le_bytes(bytes) % below)
 }
 
 /// Waits until so many more events of a process have come.
-fn after(
+pub(super) fn after(
     events: &crate::harness::stream::Stream<Event>,
     setting: &Setting,
     pid: u32,

@@ -117,19 +117,18 @@ fn opens_accounted(flood: &Flood) -> Outcome {
 }
 
 /// A connection is three records. One whose outcome was dropped is an event without an outcome; one whose attempt was
-/// dropped leaves an outcome without an attempt; one of which both were leaves nothing but its end, if that came.
+/// dropped is told by its outcome; one of which both were leaves nothing but its end, if that came.
 fn connects_accounted(flood: &Flood) -> Outcome {
     let told = &flood.told;
     let lost = told.gaps("kernel", Some("connection"));
     ensure(lost > 0, || "no connection was dropped".to_owned())?;
     let unknown = |event: &Event| event.kind() == "connection" && event.text("outcome") == "unknown";
     let without_outcome = told.count_printed(unknown);
-    // An outcome that came last is still waited for by its attempt.
-    let without_attempt =
-        told.counter("join.outcome_without_attempt")? + told.counter("join.waiting_outcomes")?;
+    let without_attempt = told.counter("join.told_by_outcome")?;
+    equal("outcomes that say nothing of their attempt", 0, told.counter("join.outcome_without_attempt")?)?;
     let (events, ends) = (flood.events("connection"), flood.events("connection_end"));
     let connects = flood.counted.connects;
-    let without_both = connects.saturating_sub(events + without_attempt);
+    let without_both = connects.saturating_sub(events);
     equal(
         &format!(
             "lost records = ends that did not come ({ends} of {connects} did) + {without_outcome} outcomes + \

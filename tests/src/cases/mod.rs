@@ -7,6 +7,7 @@ mod connections;
 mod credentials;
 mod datagrams;
 mod descriptors;
+mod expected_reads;
 mod floods;
 mod identities;
 mod keys;
@@ -21,6 +22,7 @@ mod races;
 mod raw_sockets;
 mod readme;
 mod recording;
+mod restarts;
 mod rungs;
 mod secrets;
 mod traffic;
@@ -58,6 +60,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(raw_sockets::cases());
     all.extend(unix_sockets::cases());
     all.extend(credentials::cases());
+    all.extend(expected_reads::cases());
     all.extend(descriptors::cases());
     all.extend(attempts::cases());
     all.extend(alterations::cases());
@@ -74,6 +77,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(recording::cases());
     all.extend(readme::cases());
     all.extend(bad_input::cases());
+    all.extend(restarts::cases());
     all.extend(kills::cases());
     all.extend(pid_reuse::cases());
     all

@@ -11,7 +11,7 @@ use crate::harness::event::Event;
 use crate::harness::places;
 use crate::harness::servers::{Server, V4};
 use crate::harness::session::Session;
-use crate::harness::setting::{CREDENTIALS, Setting};
+use crate::harness::setting::{CREDENTIALS, EXPECTED, EXPECTED_ENTRY, Setting};
 use crate::outcome::{Outcome, ensure};
 
 /// Keys whose values belong to the telling, not to what is told. The wall time is made of `boot_ns` and of what the
@@ -36,6 +36,13 @@ fn replay(setting: &Setting) -> Outcome {
             .finish(setting.limit)?
             .well()?;
     }
+    let expected = setting.places.get("ext4")?.join("replay").join(EXPECTED).join("key");
+    places::write(&expected, "secret\n")?;
+    let reader = setting.reader("reader")?;
+    for _ in 0..2 {
+        let args = ["act", "open", "--times", "3", "--path", &expected.to_string_lossy()];
+        Captured::start(std::process::Command::new(&reader).args(args))?.finish(setting.limit)?.well()?;
+    }
     session.settle(setting)?;
     let told = session.stop(setting)?;
 
@@ -43,8 +50,16 @@ fn replay(setting: &Setting) -> Outcome {
     let again =
         agent::command(setting, &["replay", "--json", "--catalogue", &catalogue, &recording])?.well()?;
     let again: Vec<Event> = again.stdout.lines().map(|line| Event::read(line.to_owned())).collect();
+    let counted = |events: &[Event]| {
+        let repeats = events.iter().filter(|event| event.text("credential") == EXPECTED_ENTRY);
+        let counts =
+            repeats.filter(|event| event.kind() == "repeat").filter_map(|event| event.number("count"));
+        counts.sum::<u64>()
+    };
+    let counts = [counted(&told.collected), counted(&again)];
     let (before, again) = (activities(&told.collected), activities(&again));
-    ensure(before.len() >= 3, || format!("only {} events were told", before.len()))?;
+    ensure(before.len() >= 4, || format!("only {} events were told", before.len()))?;
+    ensure(counts == [5, 5], || format!("{counts:?} expected reads are counted, should be 5 each"))?;
     let list = |set: Vec<&String>| set.into_iter().cloned().collect::<Vec<_>>().join("\n");
     ensure(before == again, || {
         let (lost, new) = (before.difference(&again).collect(), again.difference(&before).collect());

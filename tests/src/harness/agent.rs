@@ -1,6 +1,6 @@
 //! The agent as a program: started, watched, ended.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -10,6 +10,9 @@ use super::event::Event;
 use super::setting::{Rung, Setting};
 use super::stream::Stream;
 use crate::outcome::{During, Outcome, ensure, failed};
+
+/// Exit code of an agent that has made way for the next.
+const HANDED_OVER: i32 = 13;
 
 /// How an agent is started.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) record: Option<PathBuf>,
     /// `--config`.
     pub(crate) config: Option<PathBuf>,
+    /// `--pins`: else nothing outlives it.
+    pub(crate) pins: Option<PathBuf>,
 }
 
 /// An agent that was started.
@@ -48,9 +53,10 @@ pub(crate) struct Ended {
 impl Agent {
     /// The command that starts one with the tests' catalogue.
     pub(crate) fn command(setting: &Setting, options: &Options) -> Command {
-        let Options { collector, rung, drop_every, record, config } = options;
+        let Options { collector, rung, drop_every, record, config, pins } = options;
         let mut command = Command::new(&setting.telltale);
         command.args(["run", "--json", "--catalogue"]).arg(&setting.catalogue);
+        command.arg("--pins").arg(pins.as_deref().unwrap_or(Path::new("none")));
         if let Some(port) = collector {
             command.arg("--collector").arg(format!("http://127.0.0.1:{port}"));
         }
@@ -115,6 +121,16 @@ impl Agent {
         let ended = self.end(setting)?;
         ensure(ended.code == Some(0), || {
             format!("the agent ended with {:?} after SIGTERM: {}", ended.code, ended.messages)
+        })?;
+        Ok(ended)
+    }
+
+    /// Has it make way for the next, and leave its programs attached.
+    pub(crate) fn hand_over(mut self, setting: &Setting) -> Outcome<Ended> {
+        self.running.signal(Signal::USR2)?;
+        let ended = self.wait(setting)?;
+        ensure(ended.code == Some(HANDED_OVER), || {
+            format!("the agent ended with {:?} after SIGUSR2: {}", ended.code, ended.messages)
         })?;
         Ok(ended)
     }

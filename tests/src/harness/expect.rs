@@ -23,7 +23,7 @@ pub(crate) struct Deed {
     pub(crate) target: Map<String, Value>,
     /// Other keys with their values; null for a key that must not be there.
     pub(crate) facts: Map<String, Value>,
-    /// Further datagrams of the same flow, or reaches of the same kind; none where they are not to be looked at.
+    /// Further datagrams of the same flow, reaches of the same kind or expected reads; none where they are not to be looked at.
     pub(crate) repeats: Option<u64>,
 }
 
@@ -265,7 +265,9 @@ fn repeats_of(first: &Event, all: &[Event]) -> u64 {
     const OF_FLOW: &[&str] = &["cookie", "remote_address", "remote_port"];
     const OF_MEMORY: &[&str] = &["pid", "start_ns", "how", "outcome", "target_pid", "target_start_ns"];
     const OF_ENVIRONMENTS: &[&str] = &["pid", "start_ns", "how", "outcome"];
+    const OF_READS: &[&str] = &["identity", "exe", "exe_device", "exe_inode", "euid", "credential", "path"];
     let keys = match first.kind() {
+        "credential_access" => OF_READS,
         "memory_access" if first.text("how") == "proc_environ" => OF_ENVIRONMENTS,
         "memory_access" => OF_MEMORY,
         _ => OF_FLOW,

@@ -21,6 +21,13 @@ pub(crate) const ENTRY: &str = "telltale-test";
 /// The entry for files that are named by their whole path, and so known by inode from the start.
 pub(crate) const FIXED_ENTRY: &str = "telltale-test-fixed";
 
+/// Directory whose files are credentials with expected readers by the tests' catalogue.
+pub(crate) const EXPECTED: &str = "telltale-test-expected";
+/// The entry for them.
+pub(crate) const EXPECTED_ENTRY: &str = "telltale-test-expected";
+/// Directory of a run whose programs are these readers.
+pub(crate) const READERS: &str = "readers";
+
 /// Directory whose sockets are credential sources by the tests' catalogue; so are abstract names that begin with it.
 pub(crate) const SOCKETS: &str = "telltale-test-sockets";
 /// The entry for them.
@@ -99,7 +106,10 @@ impl Setting {
         let (me, telltale) = (copy(&std::env::current_exe()?)?, copy(&telltale)?);
         let places = places(scratch.path());
         let catalogue = scratch.path().join("catalogue.toml");
-        write_catalogue(&catalogue, &places)?;
+        let readers = scratch.path().join(READERS);
+        fs::create_dir(&readers).during(readers.display())?;
+        fs::set_permissions(&readers, Permissions::from_mode(0o755))?;
+        write_catalogue(&catalogue, &places, &readers)?;
         Ok(Self { telltale, me, rung, limit: LIMIT, catalogue, places, scratch })
     }
 
@@ -114,6 +124,22 @@ impl Setting {
         self.limit * 8
     }
 
+    /// This program as one that the tests' catalogue expects, unless it is there already.
+    pub(crate) fn reader(&self, name: &str) -> Outcome<PathBuf> {
+        let path = self.scratch.path().join(READERS).join(name);
+        if !path.exists() {
+            self.copy_of_me(&path)?;
+        }
+        Ok(path)
+    }
+
+    /// This program under another path.
+    pub(crate) fn copy_of_me(&self, path: &Path) -> Outcome {
+        fs::copy(&self.me, path).during(format!("copy {}", path.display()))?;
+        fs::set_permissions(path, Permissions::from_mode(0o755))?;
+        Ok(())
+    }
+
     /// A path of the run that nothing else uses.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
@@ -125,7 +151,7 @@ pub(crate) fn fixed(directory: &Path) -> PathBuf {
     directory.join("fixed/credential")
 }
 
-fn write_catalogue(path: &Path, places: &Places) -> Outcome {
+fn write_catalogue(path: &Path, places: &Places, readers: &Path) -> Outcome {
     let mut paths = Vec::new();
     for directory in places.all().iter().flat_map(|place| &place.directory) {
         let file = fixed(directory);
@@ -141,6 +167,9 @@ fn write_catalogue(path: &Path, places: &Places) -> Outcome {
     let mut text = format!("version = 1\n\n{}", entry(ENTRY, &format!("\"**/{CREDENTIALS}/*\"")));
     let sockets = format!("\"**/{SOCKETS}/*\", \"@{SOCKETS}/**\"");
     text.push_str(&entry(SOCKET_ENTRY, &sockets).replace("[[credential]]", "[[socket]]"));
+    let readers = format!("expected_readers = [\"{}/*\"]\ncomment", readers.display());
+    let expected = entry(EXPECTED_ENTRY, &format!("\"**/{EXPECTED}/*\""));
+    text.push_str(&expected.replace("comment", &readers));
     if !paths.is_empty() {
         text.push_str(&entry(FIXED_ENTRY, &paths.join(", ")));
     }

@@ -18,7 +18,7 @@ const VM_TIME_LIMIT: Duration = Duration::from_secs(1_800);
 /// The crate of tests on a kernel, and its program.
 const KERNEL_TESTS: &str = "telltale-tests";
 /// Tests that take minutes in an emulator, and whose subject is userspace: one machine is enough for them.
-const LONGEST_TESTS: [&str; 2] = ["pid-reuse", "kill/"];
+const LONGEST_TESTS: [&str; 3] = ["pid-reuse", "kill/", "restart/"];
 /// What a machine runs whose rungs are tried whole on others: every program is loaded, the plainest acts are seen.
 const BRIEF: [&str; 4] = ["rung/", "readme", "connect/", "credential/ext4/"];
 /// The kernels of the usual run, each booted with and without `bpf` among the security modules.

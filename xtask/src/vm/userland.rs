@@ -1,4 +1,4 @@
-//! The guest's programs, taken from the host: a shell, `cat`, curl, Python with its standard library, bpftool,
+//! The guest's programs, taken from the host: a shell, `cat`, `unshare`, curl, Python with its standard library, bpftool,
 //! mke2fs, and busybox for the rest. Packed once, and again only when one of the files it was made of changes.
 
 use std::{
@@ -29,10 +29,11 @@ const BUSYBOX: Tool = Tool { name: "busybox", package: "busybox-static" };
 const PYTHON: Tool = Tool { name: "python3", package: "python3" };
 
 /// Real programs, because tests name them as the executables they see; busybox's applets are all one file.
-const PROGRAMS: [Tool; 6] = [
+const PROGRAMS: [Tool; 7] = [
     BUSYBOX,
     Tool { name: "dash", package: "dash" },
     Tool { name: "cat", package: "coreutils" },
+    Tool { name: "unshare", package: "util-linux" },
     Tool { name: "curl", package: "curl" },
     Tool { name: "bpftool", package: "bpftool" },
     Tool { name: "mke2fs", package: "e2fsprogs" },

@@ -138,7 +138,10 @@ impl BatchBuilder {
         };
         match &event.kind {
             EventKind::Activity(activity) => row.activity = Some(Box::new(self.activity(activity))),
-            EventKind::Repeat(repeat) => row.repeat = Some(repeat_row(repeat)),
+            EventKind::Repeat(repeat) => {
+                self.estimated_bytes += repeat_bytes(repeat);
+                row.repeat = Some(repeat_row(repeat));
+            }
             EventKind::Gap(gap) => row.gap = Some(gap_row(gap)),
             EventKind::AgentStatus(status) => {
                 let status = status_row(status);
@@ -355,6 +358,7 @@ fn credential_row(access: &event::CredentialAccess) -> v1::Credential {
         matched_by,
         how,
         other_path,
+        expected,
     } = access;
     v1::Credential {
         name: Text::Owned(credential.to_string()),
@@ -367,6 +371,7 @@ fn credential_row(access: &event::CredentialAccess) -> v1::Credential {
         matched_by: Text::Borrowed(matched_by),
         how: Text::Borrowed(how),
         other_path: other_path.as_ref().map(Into::into),
+        expected: *expected,
     }
 }
 
@@ -419,21 +424,45 @@ fn key_row(access: &event::KeyAccess) -> v1::Key {
 }
 
 fn repeat_row(repeat: &event::Repeat) -> v1::Repeat {
-    let event::Repeat { of, count, last } = *repeat;
-    let (cookie, remote, memory) = match of {
-        Folded::Flow { cookie, remote } => (Some(cookie), Some(remote.into()), None),
+    let event::Repeat { of, count, last } = repeat;
+    let mut row =
+        v1::Repeat { cookie: None, remote: None, memory: None, read: None, count: *count, last_ns: last.ns };
+    match of {
+        Folded::Flow { cookie, remote } => {
+            row.cookie = Some(*cookie);
+            row.remote = Some((*remote).into());
+        }
         Folded::Memory(MemoryPair { actor, target, way, refused }) => {
             let pair = |process: ProcessKey| (process.pid, process.start.ns);
-            let how = names::way(way).into();
-            (
-                None,
-                None,
-                Some(v1::Reach { actor: pair(actor), target: target.map(pair), how, errno: refused }),
-            )
+            let how = names::way(*way).into();
+            row.memory =
+                Some(v1::Reach { actor: pair(*actor), target: target.map(pair), how, errno: *refused });
         }
-    };
-    v1::Repeat { cookie, remote, memory, count, last_ns: last.ns }
+        Folded::Read(read) => {
+            let event::ExpectedRead { attribution, image, credential, path, euid } = &**read;
+            row.read = Some(Box::new(v1::Read {
+                identity: Text::Owned(attribution.identity.to_string()),
+                exe: (&image.exe).into(),
+                exe_file: (&image.exe_file).into(),
+                credential: Text::Owned(credential.to_string()),
+                path: path.into(),
+                euid: *euid,
+            }));
+        }
+    }
+    row
 }
+
+/// Bytes of what was read again.
+pub(crate) fn repeat_bytes(repeat: &event::Repeat) -> usize {
+    match &repeat.of {
+        Folded::Flow { .. } | Folded::Memory(_) => 0,
+        Folded::Read(read) => both_paths(&read.path, Some(&read.image.exe)) + 2 * READ_NAMES,
+    }
+}
+
+/// What the names of an identity or of an entry take for the most part.
+const READ_NAMES: usize = 64;
 
 fn gap_row(gap: &event::Gap) -> v1::Gap {
     let event::Gap { stage, cause, family, lost } = *gap;

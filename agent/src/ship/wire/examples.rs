@@ -10,7 +10,8 @@ use crate::model::act::{
 use crate::model::bytes::RawBytes;
 use crate::model::event::{
     Activity, AgentStatus, Connection, CredentialAccess, CredentialAttempt, DatagramFlow, Event, EventKind,
-    Folded, Gap, KeyAccess, MemoryAccess, NamedConnection, Party, Relation, Repeat, Traffic, What, Why,
+    ExpectedRead, Folded, Gap, KeyAccess, MemoryAccess, NamedConnection, Party, Relation, Repeat, Traffic,
+    What, Why,
 };
 use crate::model::identity::{Attribution, Confidence, Evidence, Identity};
 use crate::model::name::{Claim, Names, Source};
@@ -223,6 +224,7 @@ pub(crate) fn credential(path: RawBytes) -> CredentialAccess {
         matched_by: "path",
         how: "open",
         other_path: None,
+        expected: false,
     }
 }
 
@@ -356,6 +358,27 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
     let read_key = activity(curl(), "fexit/keyctl_read_key", key(Some(ticket), None));
     let numbered = activity(curl(), "tp_btf/sys_exit", key(None, Some(13)));
 
+    let ssh = || process(4325, "/usr/bin/ssh", &["ssh", "git.example.com"]);
+    let own_key = CredentialAccess {
+        credential: "ssh-private-key".into(),
+        kind: "ssh".into(),
+        expected: true,
+        ..credential("/home/alice/.ssh/id_ed25519".into())
+    };
+    let made_for = ExpectedRead {
+        attribution: alice(),
+        image: ssh().image,
+        credential: own_key.credential.clone(),
+        path: own_key.path.clone(),
+        euid: 1000,
+    };
+    let made_for = Repeat {
+        of: Folded::Read(Arc::new(made_for)),
+        count: 4,
+        last: BootTime::from_ns(at(93_900_000_000)),
+    };
+    let own_key = activity(ssh(), "lsm/file_open", What::CredentialAccess(own_key));
+
     let of = Folded::Flow { cookie: 8194, remote };
     let repeat = Repeat { of, count: 12, last: BootTime::from_ns(at(900_000_000)) };
     let gap = Gap { stage: "kernel", cause: "dropped_ring_full", family: Some("connection"), lost: 17 };
@@ -389,5 +412,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("repeat_memory", plain(89_000_000_000, EventKind::Repeat(reads))),
         ("key_access", event(at(90_000_000_000), read_key)),
         ("key_access_refused", event(at(91_000_000_000), numbered)),
+        ("credential_access_expected", event(at(92_000_000_000), own_key)),
+        ("repeat_read", plain(94_000_000_000, EventKind::Repeat(made_for))),
     ]
 }

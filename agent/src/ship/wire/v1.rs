@@ -298,6 +298,9 @@ pub struct Credential {
     /// The other path of a rename, a replacement or a link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_path: Option<WireBytes>,
+    /// Whether an expected reader has opened it to read.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub expected: bool,
 }
 
 /// An open of a credential was refused.
@@ -381,6 +384,23 @@ pub struct Reach {
     pub errno: Option<u32>,
 }
 
+/// A read of a credential by a program that is expected to: all that makes two of them the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Read {
+    /// Who.
+    pub identity: Text,
+    /// Path of the program.
+    pub exe: WireBytes,
+    /// Its file.
+    pub exe_file: File,
+    /// The catalogue's entry.
+    pub credential: Text,
+    /// Path of the credential.
+    pub path: WireBytes,
+    /// Effective user id.
+    pub euid: u32,
+}
+
 /// Of before there were other ways.
 const OPENED: &str = "open";
 
@@ -404,6 +424,9 @@ pub struct Repeat {
     /// A reach into another's memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Reach>,
+    /// A read of a credential by a program that is expected to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<Box<Read>>,
     /// How often since the last report.
     pub count: u64,
     /// The last time, ns since boot.

@@ -2,8 +2,8 @@
 
 use super::schema::{
     Activity, Ancestor, Attempt, Body, Claim, Connection, Counter, Credential, Datagram, Deed, Evidence, Gap,
-    Key, Line, Marker, Memory, Moment, Named, Names, Process, RawSocket, Reach, Remote, Repeat, Serving,
-    Status, Target, Traffic,
+    Key, Line, Marker, Memory, Moment, Named, Names, Process, RawSocket, Reach, Read, Remote, Repeat,
+    Serving, Status, Target, Traffic,
 };
 use super::text::{always, rfc3339, text, texts};
 use crate::model::time::WallTime;
@@ -234,6 +234,7 @@ fn credential(row: &v1::Credential) -> Credential<'_> {
         how: &row.how,
         other_path,
         other_path_b64,
+        expected: row.expected,
     }
 }
 
@@ -309,14 +310,31 @@ fn ancestor(row: &rows::Process) -> Ancestor<'_> {
 }
 
 fn repeat(row: &v1::Repeat, last: WallTime) -> Repeat<'_> {
-    let v1::Repeat { cookie, remote: peer, memory, count, last_ns } = row;
+    let v1::Repeat { cookie, remote: peer, memory, read: again, count, last_ns } = row;
     Repeat {
         cookie: *cookie,
         remote: peer.as_ref().map(remote),
         memory: memory.as_ref().map(reach),
+        read: again.as_deref().map(|again| Box::new(read(again))),
         count: *count,
         last_boot_ns: *last_ns,
         last_time: rfc3339(last),
+    }
+}
+
+fn read(row: &v1::Read) -> Read<'_> {
+    let v1::Read { identity, exe, exe_file, credential, path, euid } = row;
+    let ((exe, exe_b64), (path, path_b64)) = (text(exe), always(path));
+    Read {
+        identity,
+        exe,
+        exe_b64,
+        exe_device: exe_file.device(),
+        exe_inode: exe_file.1,
+        euid: *euid,
+        credential,
+        path,
+        path_b64,
     }
 }
 

@@ -298,6 +298,8 @@ pub(super) struct Credential<'a> {
     pub(super) other_path: Option<Str<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) other_path_b64: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) expected: bool,
 }
 
 #[derive(Serialize)]
@@ -410,9 +412,27 @@ pub(super) struct Repeat<'a> {
     pub(super) remote: Option<Remote>,
     #[serde(flatten)]
     pub(super) memory: Option<Reach<'a>>,
+    #[serde(flatten)]
+    pub(super) read: Option<Box<Read<'a>>>,
     pub(super) count: u64,
     pub(super) last_boot_ns: u64,
     pub(super) last_time: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct Read<'a> {
+    pub(super) identity: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exe: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exe_b64: Option<String>,
+    pub(super) exe_device: String,
+    pub(super) exe_inode: u64,
+    pub(super) euid: u32,
+    pub(super) credential: &'a str,
+    pub(super) path: Str<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) path_b64: Option<String>,
 }
 
 #[derive(Serialize)]
