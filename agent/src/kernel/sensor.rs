@@ -587,11 +587,7 @@ impl Running {
 }
 
 /// Makes the maps, and takes over those that an earlier agent left.
-fn load(
-    btf: &Btf,
-    running: &Running,
-    pin_root: Option<&Path>,
-) -> Result<(Ebpf, Option<Pins>), SensorError> {
+fn load(btf: &Btf, running: &Running, pin_root: Option<&Path>) -> Result<(Ebpf, Option<Pins>), SensorError> {
     let open_pins = |root: &Path| open_pins(root, running.object());
     let mut pins = pin_root.and_then(open_pins);
     match load_with(btf, running, pins.as_ref()) {
@@ -639,7 +635,11 @@ fn load_with(btf: &Btf, running: &Running, pins: Option<&Pins>) -> Result<Ebpf, 
     loader.allow_unsupported_maps().btf(Some(btf));
     loader.override_global("OFFSETS", running.resolved.offsets.as_bytes(), true);
     loader.override_global("GENERATION", &generation, true);
-    loader.override_global("ENTRY_REGISTERS", running.entry_registers.as_bytes(), running.age == Age::Since5_10);
+    loader.override_global(
+        "ENTRY_REGISTERS",
+        running.entry_registers.as_bytes(),
+        running.age == Age::Since5_10,
+    );
     for (map, path) in pins.into_iter().flat_map(Pins::paths) {
         loader.map_pin_path(map, path);
     }

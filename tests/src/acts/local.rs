@@ -66,6 +66,24 @@ pub(crate) struct LocalArgs {
     /// It is none that should be told.
     #[arg(long)]
     untold: bool,
+    /// Each datagram is told, and not the first alone.
+    #[arg(long)]
+    each: bool,
+}
+
+/// Datagrams that are sent.
+const SENT: usize = 3;
+
+impl LocalArgs {
+    /// How often it is told.
+    fn times(&self) -> usize {
+        match (self.each, self.way) {
+            // The kernel asks at the `connect` too.
+            (true, Way::Send) => 1 + SENT,
+            (true, Way::Sendto) => SENT,
+            _ => 1,
+        }
+    }
 }
 
 pub(super) fn perform(args: &LocalArgs) -> Outcome {
@@ -128,7 +146,7 @@ fn reach(peer: &OwnedFd, ours: &OwnedFd, address: &SocketAddrUnix, args: &LocalA
     }
     match args.way {
         Way::Sendto => {
-            for _ in 0..3 {
+            for _ in 0..SENT {
                 sendto(ours, b"datagram", SendFlags::empty(), address).during("send")?;
             }
         }
@@ -138,7 +156,7 @@ fn reach(peer: &OwnedFd, ours: &OwnedFd, address: &SocketAddrUnix, args: &LocalA
         },
         way => {
             connect(ours, address).during("connect")?;
-            for _ in 0..if way == Way::Send { 3 } else { 0 } {
+            for _ in 0..if way == Way::Send { SENT } else { 0 } {
                 send(ours, b"datagram", SendFlags::empty()).during("send")?;
             }
         }
@@ -150,6 +168,5 @@ fn tell(path: &str, args: &LocalArgs, facts: Value) -> Outcome {
     let mut told = deed((!args.untold).then_some("credential_access"), json!({ "path": path }), facts)?;
     let more = json!({ "access": "read_write", "truncate": false, "how": "connect" });
     told.facts.extend(crate::harness::expect::object(more));
-    print(&told)?;
-    Ok(())
+    (0..args.times()).try_for_each(|_| print(&told)).during("tell")
 }

@@ -67,10 +67,12 @@ impl<'a> Scene<'a> {
 
     /// Skips where the agent's own table says, in these words, that this is not seen.
     pub(crate) fn unless_named(&self, gap: &str) -> Outcome {
-        if self.gaps.iter().any(|named| named == gap) {
-            return skipped(format!("the agent says: {gap}"));
-        }
-        Ok(())
+        if self.is_named(gap) { skipped(format!("the agent says: {gap}")) } else { Ok(()) }
+    }
+
+    /// Whether the agent names such a gap.
+    pub(crate) fn is_named(&self, gap: &str) -> bool {
+        self.gaps.iter().any(|named| named == gap)
     }
 
     /// What it did so far.
