@@ -144,7 +144,7 @@ impl StartError {
             Self::Config(_) | Self::Collector(_) => 2,
             Self::Host { name: "load_capabilities", .. } => 4,
             Self::Host { name: "lockdown", .. } => 7,
-            Self::Host { name: "descriptors", .. } => 12,
+            Self::Host { name: "descriptors", .. } | Self::Sensor(SensorError::LockedMemory { .. }) => 12,
             Self::Host { name: "cgroup_v2", .. } | Self::Sensor(SensorError::Cgroup { .. }) => 6,
             Self::Host { .. }
             | Self::Sensor(SensorError::Age(_) | SensorError::Types(_) | SensorError::LoaderTypes(_)) => 5,

@@ -12,6 +12,7 @@ use agent_common::offsets::EntryRegisters;
 use agent_common::rings::Ring;
 use aya::maps::MapError;
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
+use rustix::process::{Resource, getrlimit};
 use zerocopy::IntoBytes;
 
 use super::age::{Age, AgeError};
@@ -75,6 +76,17 @@ pub enum SensorError {
         "the kernel refused the maps of the programs: {0}; if this is EPERM, check the capabilities with `telltale doctor`"
     )]
     Object(#[from] aya::EbpfError),
+    /// A map is more locked memory than the agent may have.
+    #[error(
+        "the kernel refused the map `{map}`: locked memory is limited to {limit_bytes} bytes, and kernels before 5.11 charge \
+         maps to it; set LimitMEMLOCK=infinity in the service, or ulimit -l unlimited"
+    )]
+    LockedMemory {
+        /// Which.
+        map: String,
+        /// The limit.
+        limit_bytes: u64,
+    },
     /// No object is for this kernel.
     #[error(transparent)]
     Age(#[from] AgeError),
@@ -645,9 +657,22 @@ fn load_with(btf: &Btf, running: &Running, pins: Option<&Pins>) -> Result<Ebpf, 
     }
     match loader.load(running.object()) {
         Err(EbpfError::MapError(MapError::CreateError { name, .. })) if name == INODE_STORAGE => {
-            Ok(loader.load(OBJECT_WITHOUT_LSM)?)
+            loader.load(OBJECT_WITHOUT_LSM).map_err(refused)
         }
-        loaded => Ok(loaded?),
+        loaded => loaded.map_err(refused),
+    }
+}
+
+/// Why the kernel refused an object. Capabilities were looked at before.
+fn refused(error: EbpfError) -> SensorError {
+    let limit = getrlimit(Resource::Memlock).current;
+    match (error, limit) {
+        (EbpfError::MapError(MapError::CreateError { name, io_error }), Some(limit_bytes))
+            if io_error.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            SensorError::LockedMemory { map: name, limit_bytes }
+        }
+        (error, _) => SensorError::Object(error),
     }
 }
 

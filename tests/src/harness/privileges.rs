@@ -56,6 +56,13 @@ pub(crate) fn as_service(command: &mut Command, held: CapabilitySet) {
     unsafe { command.pre_exec(start) };
 }
 
+/// Lifts a limit.
+pub(crate) fn unlimited(command: &mut Command, resource: Resource) {
+    let limit = Rlimit { current: None, maximum: None };
+    // SAFETY: one system call; nothing is allocated.
+    unsafe { command.pre_exec(move || Ok(setrlimit(resource, limit)?)) };
+}
+
 /// Has the command run with a limit, soft and hard.
 pub(crate) fn limit(command: &mut Command, resource: Resource, soft: u64, hard: u64) {
     let limit = Rlimit { current: Some(soft), maximum: Some(hard) };

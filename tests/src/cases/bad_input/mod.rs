@@ -33,7 +33,7 @@ mod code {
     pub(super) const SECOND_INSTANCE: i32 = 9;
     pub(super) const CATALOGUE: i32 = 10;
     pub(super) const RECORDING: i32 = 11;
-    pub(super) const DESCRIPTORS: i32 = 12;
+    pub(super) const LIMIT: i32 = 12;
 }
 
 /// All of them.

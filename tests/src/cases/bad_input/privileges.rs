@@ -4,6 +4,7 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
 
 use super::{Case, code, own, refused, run, works};
@@ -64,6 +65,7 @@ pub(super) fn as_service(setting: &Setting, held: CapabilitySet) -> Outcome<Comm
         _ => chown(&directory, Some(NOBODY), Some(NOBODY))?,
     }
     command.env("RUNTIME_DIRECTORY", &directory);
+    privileges::unlimited(&mut command, Resource::Memlock);
     privileges::as_service(&mut command, held);
     Ok(command)
 }
