@@ -79,6 +79,7 @@ fn not_root(setting: &Setting) -> Outcome {
 /// What the service unit gives is enough, for root and for a user of its own.
 fn enough(setting: &Setting) -> Outcome {
     let mut command = run(setting);
+    privileges::unlimited(&mut command, Resource::Memlock);
     privileges::without(&mut command, CapabilitySet::from_bits_retain(!OF_THE_SERVICE.bits()));
     works(setting, &mut command, &[])?;
     works(setting, &mut as_service(setting, OF_THE_SERVICE)?, &[])
