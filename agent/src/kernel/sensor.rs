@@ -604,7 +604,11 @@ fn load(btf: &Btf, running: &Running, pin_root: Option<&Path>) -> Result<(Ebpf, 
     let mut pins = pin_root.and_then(open_pins);
     match load_with(btf, running, pins.as_ref()) {
         Ok(ebpf) => Ok((ebpf, pins)),
-        Err(error) if pins.as_ref().is_some_and(|pins| !pins.left.is_empty()) => {
+        // What is refused without them too is not their fault, and they stay for an agent that can start.
+        Err(error)
+            if pins.as_ref().is_some_and(|pins| !pins.left.is_empty())
+                && load_with(btf, running, None).is_ok() =>
+        {
             tracing::warn!(%error, "what an earlier agent left cannot be taken over: its records are lost");
             let removed = pins.take().map_or(Ok(()), |pins| pins.remove_all());
             removed.unwrap_or_else(|error| tracing::warn!(%error, "it stays"));

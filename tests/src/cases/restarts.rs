@@ -8,6 +8,8 @@ use std::process::{ChildStdin, Command};
 use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::process::Resource;
+use rustix::thread::CapabilitySet;
 
 use super::kills::{ENDLESS, after, random};
 use super::{Case, own};
@@ -18,12 +20,13 @@ use crate::harness::event::Event;
 use crate::harness::ledger::equal;
 use crate::harness::leftovers;
 use crate::harness::places;
+use crate::harness::privileges::{self, charges_maps};
 use crate::harness::programs;
 use crate::harness::servers::{Server, V4};
 use crate::harness::session;
 use crate::harness::setting::{CREDENTIALS, Setting};
 use crate::harness::stream::Stream;
-use crate::outcome::{During, Outcome, ensure, failed};
+use crate::outcome::{During, Outcome, ensure, failed, skipped};
 
 /// How often each is restarted where machines are quick: as often as there is time for.
 const TIMES: u32 = 8;
@@ -46,6 +49,7 @@ pub(super) fn cases() -> Vec<Case> {
         own("restart/folded", folded),
         own("restart/stopped", stopped),
         own("restart/strange-pins", strange_pins),
+        own("restart/refused", refused),
     ]
 }
 
@@ -275,6 +279,29 @@ fn stopped(setting: &Setting) -> Outcome {
         leftovers::wait_gone(setting, &before)?;
     }
     load.end(setting).map(|_| ())
+}
+
+/// An agent that the kernel refuses leaves what was pinned to one that it does not.
+fn refused(setting: &Setting) -> Outcome {
+    if !charges_maps()? {
+        return skipped("it is refused for locked memory, as before Linux 5.11 alone");
+    }
+    let before = leftovers::loaded()?;
+    let place = PinPlace::new(setting, "refused")?;
+    let agent = Agent::start(setting, &place.options())?;
+    agent.kill(setting)?;
+    let mut command = Agent::command(setting, &place.options());
+    privileges::limit(&mut command, Resource::Memlock, 4096, 4096);
+    privileges::without(&mut command, CapabilitySet::SYS_RESOURCE);
+    let finished = Captured::start(&mut command)?.finish(setting.limit)?;
+    let said = || format!("{:?}: {}", finished.status, finished.stderr);
+    ensure(finished.stderr.contains("locked memory is limited"), said)?;
+    let port = session::mark()?;
+    let is_mark = |event: &Event| session::is_mark(event, port).then_some(());
+    let agent = Agent::start(setting, &place.options())?;
+    agent.events.wait("what was done meanwhile", 0, setting.limit, is_mark)?;
+    agent.stop(setting)?;
+    leftovers::wait_gone(setting, &before)
 }
 
 /// Pins that are not what they should be are told and removed; the agent starts as the first one.

@@ -5,7 +5,10 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, Uid, setrlimit};
+use rustix::system::uname;
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
+
+use crate::outcome::{Outcome, failed};
 
 /// What the service unit and the DaemonSet give, and no more.
 pub(crate) const OF_THE_SERVICE: CapabilitySet = CapabilitySet::BPF
@@ -68,4 +71,15 @@ pub(crate) fn limit(command: &mut Command, resource: Resource, soft: u64, hard: 
     let limit = Rlimit { current: Some(soft), maximum: Some(hard) };
     // SAFETY: one system call; nothing is allocated.
     unsafe { command.pre_exec(move || Ok(setrlimit(resource, limit)?)) };
+}
+
+/// Whether the kernel charges maps to the limit of locked memory: before Linux 5.11.
+pub(crate) fn charges_maps() -> Outcome<bool> {
+    let names = uname();
+    let release = names.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => Ok((major, minor) < (5_u32, 11_u32)),
+        _ => failed(format!("a kernel's release begins with two numbers: {release}")),
+    }
 }

@@ -1,14 +1,13 @@
 //! Limits of the process.
 
 use rustix::process::Resource;
-use rustix::system::uname;
 use rustix::thread::CapabilitySet;
 
 use super::host::{is_found, report};
 use super::{Case, code, doctor, own, refused, run, works};
-use crate::harness::privileges;
+use crate::harness::privileges::{self, charges_maps};
 use crate::harness::setting::Setting;
-use crate::outcome::{Outcome, ensure, failed};
+use crate::outcome::{Outcome, ensure};
 
 /// All of them.
 pub(super) fn cases() -> Vec<Case> {
@@ -21,22 +20,11 @@ fn locked_memory(setting: &Setting) -> Outcome {
     privileges::limit(&mut command, Resource::Memlock, 4096, 4096);
     privileges::without(&mut command, CapabilitySet::SYS_RESOURCE);
     let words = ["WARN", "limit of locked memory", "LimitMEMLOCK=infinity"];
-    if release()? >= (5, 11) {
+    if !charges_maps()? {
         return works(setting, &mut command, &words);
     }
     let refusal = "locked memory is limited to 4096 bytes";
     refused(setting, &mut command, code::LIMIT, &[&words[..], &[refusal]].concat())
-}
-
-/// Of the running kernel.
-fn release() -> Outcome<(u32, u32)> {
-    let names = uname();
-    let release = names.release().to_string_lossy();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse().ok());
-    match (numbers.next(), numbers.next()) {
-        (Some(major), Some(minor)) => Ok((major, minor)),
-        _ => failed(format!("a kernel's release begins with two numbers: {release}")),
-    }
 }
 
 fn descriptors(setting: &Setting) -> Outcome {
