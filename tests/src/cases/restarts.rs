@@ -233,6 +233,7 @@ fn folded(setting: &Setting) -> Outcome {
     let sender = UdpSocket::bind((V4, 0)).during("send")?;
     let to = receiver.local_addr()?;
     let (mut first, mut repeats) = (0, 0);
+    let mut said = Vec::new();
     for agents in 1..=3 {
         let agent = Agent::start(setting, &place.options())?;
         for _ in 0..EACH {
@@ -252,6 +253,7 @@ fn folded(setting: &Setting) -> Outcome {
             (first + repeats >= wanted).then_some(())
         };
         events.wait("all datagrams", 0, setting.limit, all_told)?;
+        said.push(agent.said());
         if agents < 3 {
             agent.hand_over(setting)?
         } else {
@@ -259,7 +261,7 @@ fn folded(setting: &Setting) -> Outcome {
         };
         equal("datagrams", wanted, first + repeats)?;
     }
-    equal("first datagrams", 1, first)
+    equal("first datagrams", 1, first).map_err(|verdict| verdict.during(format!("agents that said {said:?}")))
 }
 
 /// A stop is an end: no program stays, and a start after it is a first one.

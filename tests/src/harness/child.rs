@@ -48,6 +48,9 @@ pub(crate) struct Finished {
     pub(crate) stderr: String,
 }
 
+/// Where the loader looks first.
+const LIBRARIES: &str = "LD_LIBRARY_PATH";
+
 impl Running {
     /// Starts a program whose outputs the caller reads from now on: one that nobody reads is written to until its pipe
     /// is full, and then its program stands still.
@@ -60,6 +63,11 @@ impl Running {
     fn spawn(command: &mut Command) -> Outcome<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        // cargo sets it for all that it runs; who decides where a program's libraries are decides what the program does,
+        // and the agent takes it for none that is expected.
+        if !command.get_envs().any(|(name, _)| name == LIBRARIES) {
+            command.env_remove(LIBRARIES);
+        }
         // SAFETY: one system call, which allocates nothing and takes no lock.
         unsafe {
             command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));

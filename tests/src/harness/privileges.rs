@@ -59,11 +59,15 @@ pub(crate) fn as_service(command: &mut Command, held: CapabilitySet) {
     unsafe { command.pre_exec(start) };
 }
 
-/// Lifts a limit.
-pub(crate) fn unlimited(command: &mut Command, resource: Resource) {
-    let limit = Rlimit { current: None, maximum: None };
-    // SAFETY: one system call; nothing is allocated.
-    unsafe { command.pre_exec(move || Ok(setrlimit(resource, limit)?)) };
+/// Lifts the limit of locked memory, as the service unit does, where maps are charged to it. Elsewhere it may stay as it
+/// is, and root in a container may not lift it.
+pub(crate) fn with_locked_memory(command: &mut Command) -> Outcome {
+    if charges_maps()? {
+        let unlimited = Rlimit { current: None, maximum: None };
+        // SAFETY: one system call; nothing is allocated.
+        unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Memlock, unlimited)?)) };
+    }
+    Ok(())
 }
 
 /// Has the command run with a limit, soft and hard.

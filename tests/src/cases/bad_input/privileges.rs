@@ -4,7 +4,6 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
 
 use super::{Case, code, own, refused, run, works};
@@ -65,7 +64,7 @@ pub(super) fn as_service(setting: &Setting, held: CapabilitySet) -> Outcome<Comm
         _ => chown(&directory, Some(NOBODY), Some(NOBODY))?,
     }
     command.env("RUNTIME_DIRECTORY", &directory);
-    privileges::unlimited(&mut command, Resource::Memlock);
+    privileges::with_locked_memory(&mut command)?;
     privileges::as_service(&mut command, held);
     Ok(command)
 }
@@ -79,7 +78,7 @@ fn not_root(setting: &Setting) -> Outcome {
 /// What the service unit gives is enough, for root and for a user of its own.
 fn enough(setting: &Setting) -> Outcome {
     let mut command = run(setting);
-    privileges::unlimited(&mut command, Resource::Memlock);
+    privileges::with_locked_memory(&mut command)?;
     privileges::without(&mut command, CapabilitySet::from_bits_retain(!OF_THE_SERVICE.bits()));
     works(setting, &mut command, &[])?;
     works(setting, &mut as_service(setting, OF_THE_SERVICE)?, &[])
