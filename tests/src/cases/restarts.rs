@@ -233,7 +233,7 @@ fn folded(setting: &Setting) -> Outcome {
     let sender = UdpSocket::bind((V4, 0)).during("send")?;
     let to = receiver.local_addr()?;
     let (mut first, mut repeats) = (0, 0);
-    let (mut unfolded, mut said) = (0, Vec::new());
+    let mut accounts = Vec::new();
     for agents in 1..=3 {
         let agent = Agent::start(setting, &place.options())?;
         for _ in 0..EACH {
@@ -253,7 +253,7 @@ fn folded(setting: &Setting) -> Outcome {
             (first + repeats >= wanted).then_some(())
         };
         events.wait("all datagrams", 0, setting.limit, all_told)?;
-        said.push(agent.said());
+        let said = agent.said();
         if agents < 3 {
             agent.hand_over(setting)?
         } else {
@@ -262,12 +262,10 @@ fn folded(setting: &Setting) -> Outcome {
         equal("datagrams", wanted, first + repeats)?;
         let events = events.all();
         let last = events.iter().rev().find(|event| event.kind() == "agent_status");
-        unfolded += last.and_then(|status| status.counter("kernel.datagram.map_full")).unwrap_or(0);
+        // A map that had no room for the fold would be a cause.
+        accounts.push((last.and_then(|status| status.counter("kernel.datagram.map_full")), said));
     }
-    // One that the kernel had no memory to fold is told, and counted as such.
-    ensure((1..=1 + unfolded).contains(&first), || {
-        format!("{first} were first, {unfolded} could not be folded; agents that said {said:?}")
-    })
+    equal("first datagrams", 1, first).map_err(|verdict| verdict.during(format!("{accounts:?}")))
 }
 
 /// A stop is an end: no program stays, and a start after it is a first one.
