@@ -88,7 +88,7 @@ pub static SOCKET_NAMES: HashMap<RuleName, u32> = HashMap::with_max_entries(SOCK
 
 /// Where records of unix sockets are built: one place for each of the programs that may interrupt each other.
 #[map]
-pub static UNIX_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::with_max_entries(2, 0);
+pub static UNIX_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::with_max_entries(3, 0);
 
 /// UDP peers folded.
 #[map]

@@ -16,12 +16,10 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::fexit;
 use aya_ebpf::programs::FExitContext;
 
-use crate::kstruct::{Dentry, Inode, Mount, Path, Probed, Rename, Task, Typed};
+use crate::kstruct::{Dentry, Inode, Mount, Path, Probed, Rename, S_IFMT, S_IFREG, Task, Typed};
 use crate::path::{self, OFFSET_MASK};
 use crate::{budget, current, emit, kernel, maps, verdict};
 
-const S_IFMT: u16 = 0o170_000;
-const S_IFREG: u16 = 0o100_000;
 const EPERM: i32 = -1;
 const EACCES: i32 = -13;
 

@@ -69,7 +69,10 @@ fn send(ctx: &SockAddrContext, asked: &Asked, hook: u16) {
         return;
     }
     // Two threads may race to be first: the one whose insert fails folds nothing, and both are told.
-    if maps::FLOWS.insert(key, FlowCount { folded: 0, last_boot_ns: 0 }, BPF_NOEXIST).is_err() {
+    // Its time is set from the start: a sweep that comes before the second datagram would take it for idle.
+    // SAFETY: a helper without arguments.
+    let last_boot_ns = unsafe { bpf_ktime_get_boot_ns() };
+    if maps::FLOWS.insert(key, FlowCount { folded: 0, last_boot_ns }, BPF_NOEXIST).is_err() {
         emit::count(Family::Datagram, Counter::MapFull);
     }
     let ring = budget::ring(Ring::Connection);

@@ -18,16 +18,14 @@ use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 use super::number;
 use crate::kernel::{self, once};
 use crate::kstruct::{
-    DESCRIPTORS_A_WORD, Descriptors, File, Inode, Opened, Probed, Task, Typed, second_argument,
-    syscall_number,
+    DESCRIPTORS_A_WORD, Descriptors, File, Inode, Opened, Probed, S_IFMT, S_IFREG, Task, Typed,
+    second_argument, syscall_number,
 };
 use crate::path::{self, OFFSET_MASK, Place};
 use crate::{budget, current, emit, maps, verdict};
 
 /// `O_PATH` descriptors give no bytes.
 const FMODE_PATH: u32 = 1 << 14;
-const S_IFMT: u16 = 0o170_000;
-const S_IFREG: u16 = 0o100_000;
 
 /// Places of [`maps::FILE_SCRATCH`].
 mod place {

@@ -12,11 +12,9 @@ use aya_ebpf::helpers::generated::bpf_d_path;
 use aya_ebpf::macros::fentry;
 use aya_ebpf::programs::FEntryContext;
 
-use crate::kstruct::{Dentry, File, Inode, Mount, Probed, Task, Typed};
+use crate::kstruct::{Dentry, File, Inode, Mount, Probed, S_IFMT, S_IFREG, Task, Typed};
 use crate::{budget, current, emit, verdict};
 
-const S_IFMT: u16 = 0o170_000;
-const S_IFREG: u16 = 0o100_000;
 /// `-ENAMETOOLONG`.
 const NAME_TOO_LONG: i64 = -36;
 

@@ -15,10 +15,10 @@ use aya_ebpf::macros::{cgroup_sock, fentry};
 use aya_ebpf::programs::{FEntryContext, SockContext};
 
 use super::connect::{AF_INET, AF_INET6};
+use super::unix::AF_UNIX;
 use crate::kstruct::{Task, Typed, first_argument, second_argument, third_argument};
 use crate::{budget, current, emit};
 
-const AF_UNIX: u16 = 1;
 /// Keys of IPsec, asked of the kernel.
 const AF_KEY: u16 = 15;
 const AF_NETLINK: u16 = 16;

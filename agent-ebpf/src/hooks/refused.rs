@@ -16,8 +16,8 @@ use aya_ebpf::programs::FExitContext;
 
 use super::{memory, number};
 use crate::kstruct::{
-    Dentry, Inode, Lookup, Mount, Probed, Task, Typed, first_argument, is_32_bit, second_argument,
-    syscall_number, third_argument,
+    Dentry, Inode, Lookup, Mount, Probed, S_IFDIR, S_IFMT, S_IFREG, Task, Typed, first_argument, is_32_bit,
+    second_argument, syscall_number, third_argument,
 };
 use crate::path::{self, OFFSET_MASK};
 use crate::{budget, current, emit, kernel, maps, verdict};
@@ -26,9 +26,6 @@ use crate::{budget, current, emit, kernel, maps, verdict};
 const CAP_DAC_OVERRIDE: u32 = 1;
 const AT_FDCWD: i32 = -100;
 const O_CREAT: u64 = 0o100;
-const S_IFMT: u16 = 0o170_000;
-const S_IFREG: u16 = 0o100_000;
-const S_IFDIR: u16 = 0o040_000;
 const EPERM: i64 = 1;
 const EACCES: i64 = 13;
 

@@ -15,16 +15,12 @@ use crate::hooks::{
     change, descriptor, key, memory, number, outcome as connect_outcome, raw_socket, refused, unix,
 };
 use crate::kernel::{self, once};
-use crate::kstruct::{Opened, Task, Typed, first_argument, is_32_bit, syscall_number};
+use crate::kstruct::{Opened, S_IFMT, S_IFREG, Task, Typed, first_argument, is_32_bit, syscall_number};
 use crate::{current, verdict};
 
 /// `O_PATH` descriptors give no bytes.
 const FMODE_PATH: u32 = 1 << 14;
-const S_IFMT: u16 = 0o170_000;
-const S_IFREG: u16 = 0o100_000;
-const S_IFSOCK: u16 = 0o140_000;
 const IPPROTO_TCP: u16 = 6;
-const AF_UNIX: u16 = 1;
 /// Still under way, or nothing was attempted: EAGAIN, EALREADY, EINPROGRESS, EISCONN, EINTR.
 const NOT_AN_END: [i64; 5] = [-11, -114, -115, -106, -4];
 /// Above every errno that programs see lie the kernel's own, for calls that are restarted.
@@ -125,15 +121,7 @@ fn opened(descriptor: u32) -> Option<()> {
 #[inline(always)]
 fn connect_succeeded(registers: u64) -> Option<()> {
     let task = Task::<Typed>::current();
-    let file = task.file(crate::kstruct::first_argument(registers)? as u32)?;
-    if file.inode()?.mode()? & S_IFMT != S_IFSOCK {
-        return None;
-    }
-    let sock = file.socket()?;
-    if sock.family()? != AF_UNIX {
-        return None;
-    }
-    unix::connected(sock)
+    unix::connected(task.file(crate::kstruct::first_argument(registers)? as u32)?)
 }
 
 /// A connect that failed. What already told its end by a change of state is told twice, and joined in userspace.
@@ -144,7 +132,7 @@ fn connect_failed(registers: u64, returned: i64) -> Option<()> {
     }
     let task = Task::<Typed>::current();
     let file = task.file(crate::kstruct::first_argument(registers)? as u32)?;
-    if file.inode()?.mode()? & S_IFMT != S_IFSOCK {
+    if !file.is_socket()? {
         return None;
     }
     let sock = file.socket()?;

@@ -8,6 +8,14 @@ use super::{
     resolved,
 };
 
+/// Which bits of a file's mode are its type, and the types (`linux/stat.h`).
+pub const S_IFMT: u16 = 0o170_000;
+/// Directory.
+pub const S_IFDIR: u16 = 0o040_000;
+/// Regular file.
+pub const S_IFREG: u16 = 0o100_000;
+const S_IFSOCK: u16 = 0o140_000;
+
 impl Path<Typed> {
     /// Mount and dentry.
     #[inline(always)]
@@ -101,6 +109,12 @@ impl<A: Access> File<A> {
     #[inline(always)]
     pub fn path_address(self) -> Option<u64> {
         Some(self.0 + offset!(file_path)? as u64)
+    }
+
+    /// Whether it is a socket.
+    #[inline(always)]
+    pub fn is_socket(self) -> Option<bool> {
+        Some(self.inode()?.mode()? & S_IFMT == S_IFSOCK)
     }
 
     /// The socket's `struct sock`, where the file is a socket (which the caller knows).

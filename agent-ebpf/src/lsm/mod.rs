@@ -9,11 +9,8 @@ use agent_common::records::hook;
 
 use crate::emit;
 use crate::hooks::file::{first_sight, opened};
-use crate::kstruct::{File, Typed};
+use crate::kstruct::{File, S_IFDIR, S_IFMT, Typed};
 use maps::CachedVerdict;
-
-const S_IFMT: u16 = 0o170_000;
-const S_IFDIR: u16 = 0o040_000;
 
 /// `lsm/file_open(file)`, with the verdict cached in the inode.
 #[lsm(hook = "file_open")]

@@ -530,6 +530,7 @@ fn unix_connect(bytes: &[u8]) -> Result<Deed, DecodeError> {
         file: file(&record.file),
         name,
         is_abstract,
+        held: way_of(record.how)? == Acquired::Held,
     }))
 }
 

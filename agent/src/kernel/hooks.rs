@@ -510,6 +510,19 @@ pub const LADDER: &[Capability] = &[
         }],
     },
     Capability {
+        name: "credential_socket_held",
+        sees: "connections to credential sockets that are open when the agent starts",
+        essential: false,
+        servings: &[Serving {
+            rungs: EVERY,
+            programs: &[Program { name: "held_unix", attach: Attach::FileIterator }],
+            offsets: &[Offsets::FileOpen, Offsets::Outcome, Offsets::UnixPeer],
+            gaps: &[
+                "connections to credential sockets that an io_uring or a message under way alone holds at the start are not seen",
+            ],
+        }],
+    },
+    Capability {
         name: "memory_access",
         sees: "ptrace of other processes, reads and writes of their memory, opens of their /proc/PID/mem and environ",
         essential: false,

@@ -19,6 +19,8 @@ pub(super) enum Over {
     Credentials,
     /// The same, for connections.
     Connections,
+    /// The same, for unix sockets that are connected to credential sources.
+    CredentialSockets,
 }
 
 impl Over {
@@ -27,6 +29,7 @@ impl Over {
             Self::Sockets => "traffic_update",
             Self::Credentials => "held",
             Self::Connections => "held_socket",
+            Self::CredentialSockets => "held_unix",
         }
     }
 
@@ -34,7 +37,7 @@ impl Over {
     const fn storage(self) -> Option<&'static str> {
         match self {
             Self::Sockets => Some("SOCKETS"),
-            Self::Credentials | Self::Connections => None,
+            Self::Credentials | Self::Connections | Self::CredentialSockets => None,
         }
     }
 }

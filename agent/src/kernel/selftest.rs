@@ -7,14 +7,13 @@
 //! first process's environment, a read of a key of our own, and runs of our executable that print its version.
 
 mod descriptor;
+mod unix;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -29,6 +28,7 @@ use agent_common::records::{
 use zerocopy::FromBytes;
 
 pub(super) use descriptor::{connection_held, credential_held, credential_inherited, credential_received};
+pub(super) use unix::{credential_socket, credential_socket_held};
 
 /// Inode number of the first cgroup namespace, fixed in the kernel's `include/linux/proc_ns.h`.
 const INITIAL_CGROUP_NAMESPACE: u32 = 0xefff_fffb;
@@ -330,25 +330,6 @@ pub(super) fn raw_socket(own: &Own, records: &mut Records<'_>) -> Result<(), Str
     } else {
         Err(format!("a raw IPv4 socket was reported as {said:?}"))
     }
-}
-
-/// Connects to a socket of its own, of the abstract namespace: every such connect is told to userspace.
-pub(super) fn credential_socket(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
-    let name = format!("telltale-self-test-{}", own.pid);
-    let told_as = format!("\0{name}");
-    let talk = || -> io::Result<()> {
-        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name)?;
-        let _listener = UnixListener::bind_addr(&address)?;
-        UnixStream::connect_addr(&address)?;
-        Ok(())
-    };
-    talk().map_err(failed("connect to its own unix socket"))?;
-    let told = records
-        .find::<FileRecord>(kind::UNIX_CONNECT, |told| {
-            own.is(&told.actor) && usize::from(told.path_length) == told_as.len()
-        })
-        .ok_or_else(|| no_record("a connect to a unix socket"))?;
-    own.check(&told.actor)
 }
 
 /// An attempt that the kernel refuses before it looks for a route.

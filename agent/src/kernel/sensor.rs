@@ -252,6 +252,13 @@ impl Sensor {
                         held.push(walker);
                         Ok(())
                     }
+                    "credential_socket_held" => {
+                        let walker = Walker::attach(ebpf, Over::CredentialSockets)
+                            .map_err(|error| format!("iter/task_file does not attach: {error}"))?;
+                        selftest::credential_socket_held(&own, &mut records, &mut || walker.walk())?;
+                        held.push(walker);
+                        Ok(())
+                    }
                     "connection_held" => {
                         let walker = Walker::attach(ebpf, Over::Connections)
                             .map_err(|error| format!("iter/task_file does not attach: {error}"))?;

@@ -41,7 +41,7 @@ pub enum Deed {
     ConnectionUpdate(Traffic),
     /// A socket was made whose destinations no hook sees.
     RawSocket(RawSocket),
-    /// A unix socket that may be a credential source was connected or sent to.
+    /// A unix socket that may be a credential source was connected or sent to, or has been connected to since before the start.
     UnixConnect(UnixConnect),
     /// An open of what may be a credential was refused.
     OpenRefused(OpenRefused),
@@ -248,6 +248,8 @@ pub struct UnixConnect {
     pub name: RawBytes,
     /// Whether its name is in the abstract namespace.
     pub is_abstract: bool,
+    /// Whether it was connected to before the start.
+    pub held: bool,
 }
 
 /// A DNS server answered.

@@ -9,7 +9,7 @@ use crate::capture::tally::Tally;
 use crate::model::act::{Access, Acquired, Change, ChangeKind, FileOpen, OpenRefused, UnixConnect};
 use crate::model::bytes::RawBytes;
 use crate::model::event::{CredentialAccess, CredentialAttempt, Event, What};
-use crate::model::process::ProcessKey;
+use crate::model::process::{FileRef, ProcessKey};
 use crate::model::time::BootTime;
 
 /// Files that the kernel is to forget at once: as many as a turn of the loop can bring.
@@ -49,7 +49,22 @@ const ACQUISITIONS: usize = 65_536;
 #[derive(Default)]
 pub(super) struct Acquisitions {
     first: Option<BootTime>,
-    seen: HashSet<(ProcessKey, InodeKey)>,
+    seen: HashSet<(ProcessKey, Acquisition)>,
+}
+
+/// What a process may acquire twice: once by a hook, and once by the walk.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Acquisition {
+    /// A file, or the socket that is bound to it.
+    File(InodeKey),
+    /// A socket of the abstract namespace.
+    Abstract(RawBytes),
+}
+
+impl Acquisition {
+    fn of(file: &FileRef) -> Self {
+        Self::File(InodeKey { inode: file.inode, device: file.device, reserved: 0 })
+    }
 }
 
 impl Acquisitions {
@@ -59,15 +74,15 @@ impl Acquisitions {
     }
 
     /// Whether the process has acquired the file before; from now on it has.
-    fn is_known(&mut self, time: BootTime, process: ProcessKey, file: InodeKey) -> bool {
+    fn is_known(&mut self, time: BootTime, process: ProcessKey, what: Acquisition) -> bool {
         if !self.is_start(time) {
             self.seen = HashSet::new();
             return false;
         }
         if self.seen.len() >= ACQUISITIONS {
-            return self.seen.contains(&(process, file));
+            return self.seen.contains(&(process, what));
         }
-        !self.seen.insert((process, file))
+        !self.seen.insert((process, what))
     }
 }
 
@@ -88,8 +103,8 @@ impl Pipeline {
             self.ledger.add(tally, 1);
             return;
         };
-        let file = InodeKey { inode: open.file.inode, device: open.file.device, reserved: 0 };
-        if self.acquisitions.is_known(time, open.actor.process, file) && open.how == Acquired::Held {
+        let acquisition = Acquisition::of(&open.file);
+        if self.acquisitions.is_known(time, open.actor.process, acquisition) && open.how == Acquired::Held {
             self.ledger.add(Tally::SameAct, 1);
             return;
         }
@@ -241,17 +256,24 @@ impl Pipeline {
             self.ledger.add(Tally::NotACredential, 1);
             return;
         };
-        let UnixConnect { actor, file, name, is_abstract } = socket;
+        let (entry, kind, sensitivity) = (entry.name.clone(), entry.kind.clone(), entry.sensitivity);
+        let UnixConnect { actor, file, name, is_abstract, held } = socket;
+        let acquisition =
+            if is_abstract { Acquisition::Abstract(name.clone()) } else { Acquisition::of(&file) };
+        if self.acquisitions.is_known(time, actor.process, acquisition) && held {
+            self.ledger.add(Tally::SameAct, 1);
+            return;
+        }
         let path = if is_abstract { RawBytes::from([b"@", name.as_bytes()].concat()) } else { name };
         let what = What::CredentialAccess(CredentialAccess {
-            credential: entry.name.clone(),
-            kind: entry.kind.clone(),
-            sensitivity: entry.sensitivity,
+            credential: entry,
+            kind,
+            sensitivity,
             path,
             file,
             access: Access { read: true, write: true, truncate: false },
             matched_by: "path",
-            how: "connect",
+            how: if held { "held" } else { "connect" },
             other_path: None,
             expected: false,
         });
@@ -269,8 +291,8 @@ mod tests {
         ProcessKey { pid, start: BootTime::from_ns(1) }
     }
 
-    fn file(inode: u64) -> InodeKey {
-        InodeKey { inode, device: 1, reserved: 0 }
+    fn file(inode: u64) -> Acquisition {
+        Acquisition::File(InodeKey { inode, device: 1, reserved: 0 })
     }
 
     #[test]

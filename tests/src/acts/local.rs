@@ -1,7 +1,7 @@
 //! Unix sockets: a peer of this program's own, bound somewhere, and reached in some way.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -69,6 +69,9 @@ pub(crate) struct LocalArgs {
     /// Each datagram is told, and not the first alone.
     #[arg(long)]
     each: bool,
+    /// Was connected before it could be told, and stays so until standard input ends.
+    #[arg(long)]
+    hold: bool,
 }
 
 /// Datagrams that are sent.
@@ -166,7 +169,12 @@ fn reach(peer: &OwnedFd, ours: &OwnedFd, address: &SocketAddrUnix, args: &LocalA
 
 fn tell(path: &str, args: &LocalArgs, facts: Value) -> Outcome {
     let mut told = deed((!args.untold).then_some("credential_access"), json!({ "path": path }), facts)?;
-    let more = json!({ "access": "read_write", "truncate": false, "how": "connect" });
+    let how = if args.hold { "held" } else { "connect" };
+    let more = json!({ "access": "read_write", "truncate": false, "how": how });
     told.facts.extend(crate::harness::expect::object(more));
-    (0..args.times()).try_for_each(|_| print(&told)).during("tell")
+    (0..args.times()).try_for_each(|_| print(&told)).during("tell")?;
+    if args.hold {
+        io::stdin().read_to_end(&mut Vec::new())?;
+    }
+    Ok(())
 }

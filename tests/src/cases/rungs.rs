@@ -204,6 +204,7 @@ fn doctor(setting: &Setting) -> Outcome {
         "credential_received",
         "credential_refused",
         "credential_socket",
+        "credential_socket_held",
         "datagram",
         "dns_answer",
         "key_access",
