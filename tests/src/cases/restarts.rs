@@ -1,6 +1,7 @@
 //! Agents that are killed, make way for the next, or stop: what happens meanwhile is told by the next one.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,8 @@ const LEAST_TIMES: u32 = 2;
 const TIME: Duration = Duration::from_secs(30);
 /// Set for so many of them, in whatever time.
 const TIMES_VARIABLE: &str = "TELLTALE_RESTARTS";
+/// Set to the program of another build: it is the first agent of those that hand over, and every other one of the rest.
+const OTHER_BUILD_VARIABLE: &str = "TELLTALE_OTHER_BUILD";
 /// Opens and connects a second: what is left of an emulated processor while two agents start on it.
 const RATE: &str = "100";
 /// Events of the load after which one is restarted, at most.
@@ -114,7 +117,7 @@ impl Load {
 
 /// Whether an agent that was so often restarted, since then, is once more.
 fn is_restarted_again(times: u32, since: Instant) -> bool {
-    let wanted = std::env::var(TIMES_VARIABLE).ok().and_then(|text| text.parse().ok());
+    let wanted = env::var(TIMES_VARIABLE).ok().and_then(|text| text.parse().ok());
     match wanted {
         Some(wanted) => times < wanted,
         None => times < LEAST_TIMES || (times < TIMES && since.elapsed() < TIME),
@@ -124,7 +127,12 @@ fn is_restarted_again(times: u32, since: Instant) -> bool {
 fn restarted(setting: &Setting, how: How) -> Outcome {
     let before = leftovers::loaded()?;
     let place = PinPlace::new(setting, "restarts")?;
-    let mut agent = Agent::start(setting, &place.options())?;
+    let other = env::var_os(OTHER_BUILD_VARIABLE).map(PathBuf::from);
+    let start = |times: u32| {
+        let build = other.clone().filter(|_| times.is_multiple_of(2));
+        Agent::start(setting, &Options { build, ..place.options() })
+    };
+    let mut agent = start(0)?;
     let load = Load::start(setting)?;
     let pid = load.running.pid();
     let mut told = Vec::new();
@@ -144,8 +152,11 @@ fn restarted(setting: &Setting, how: How) -> Outcome {
                 How::HandedOver => agent.hand_over(setting)?,
             };
             told.extend(events.all());
-            let next = Agent::start(setting, &place.options())?;
-            as_well(&events, &next.events)?;
+            let next = start(times)?;
+            // Another build may serve more, or otherwise.
+            if other.is_none() {
+                as_well(&events, &next.events)?;
+            }
             Ok(next)
         });
         agent = next.map_err(|verdict| verdict.during(format!("restart {times}, after {number} events")))?;

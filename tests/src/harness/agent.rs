@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) config: Option<PathBuf>,
     /// `--pins`: else nothing outlives it.
     pub(crate) pins: Option<PathBuf>,
+    /// The program, where it is another build than the one under test.
+    pub(crate) build: Option<PathBuf>,
 }
 
 /// An agent that was started.
@@ -53,8 +55,8 @@ pub(crate) struct Ended {
 impl Agent {
     /// The command that starts one with the tests' catalogue.
     pub(crate) fn command(setting: &Setting, options: &Options) -> Command {
-        let Options { collector, rung, drop_every, record, config, pins } = options;
-        let mut command = Command::new(&setting.telltale);
+        let Options { collector, rung, drop_every, record, config, pins, build } = options;
+        let mut command = Command::new(build.as_ref().unwrap_or(&setting.telltale));
         command.args(["run", "--json", "--catalogue"]).arg(&setting.catalogue);
         command.arg("--pins").arg(pins.as_deref().unwrap_or(Path::new("none")));
         if let Some(port) = collector {
