@@ -42,6 +42,33 @@ pub(super) fn fits(packages: &[&str]) -> bool {
     apt.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
+/// Whether a package, which the lists know, cannot be installed beside what is here.
+pub(super) fn conflicts(workspace: &Workspace, package: &str) -> Result<bool, Error> {
+    if candidate(package).is_none() {
+        update(workspace)?;
+    }
+    Ok(candidate(package).is_some() && !fits(&[package]))
+}
+
+/// What would come new with a package, each with its version, whatever would have to go for it.
+pub(super) fn would_install(package: &str) -> Result<Vec<String>, Error> {
+    let mut apt = command();
+    apt.args(["install", "--simulate", "--no-install-recommends", package]);
+    let io = |source| Error::Io { doing: "run", path: "apt-get".into(), source };
+    let output = apt.output().map_err(io)?;
+    Ok(parse_new(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// `Inst NAME (VERSION …)`; what is there in another version has that one before the parenthesis.
+fn parse_new(simulated: &str) -> Vec<String> {
+    let new = |line: &str| {
+        let (name, rest) = line.strip_prefix("Inst ")?.split_once(' ')?;
+        let version = rest.strip_prefix('(')?.split_whitespace().next()?;
+        Some(format!("{name}={version}"))
+    };
+    simulated.lines().filter_map(new).collect()
+}
+
 /// Fetches the package lists.
 pub(super) fn update(workspace: &Workspace) -> Result<(), Error> {
     require_root(&["apt-get update".to_owned()])?;
@@ -104,6 +131,15 @@ mod tests {
         assert_eq!(parse_candidate(&policy("1.96.0+dfsg1-1")).as_deref(), Some("1.96.0+dfsg1-1"));
         assert_eq!(parse_candidate(&policy("(none)")), None);
         assert_eq!(parse_candidate(""), None);
+    }
+
+    #[test]
+    fn what_would_come_new_is_told_from_what_would_be_replaced() {
+        let simulated = "Reading package lists...\nRemv qemu-utils [1:10.0.2]\n\
+                         Inst libfdt1 (1.6.1-4+b1 Debian:12.15/oldstable [amd64])\n\
+                         Inst systemd [252.38] (252.39 Debian:12.15/oldstable [amd64]) [libpam-systemd:amd64 ]\n\
+                         Inst seabios (1.16.2-1 Debian:12.15/oldstable [all])\nConf libfdt1 (1.6.1-4+b1 Debian)\n";
+        assert_eq!(parse_new(simulated), ["libfdt1=1.6.1-4+b1", "seabios=1.16.2-1"]);
     }
 
     #[test]

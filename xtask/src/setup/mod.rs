@@ -3,6 +3,7 @@
 mod apt;
 pub(crate) mod deny;
 mod needs;
+pub(crate) mod qemu;
 mod toolchain;
 
 use std::path::PathBuf;
@@ -164,7 +165,17 @@ fn install_packages(workspace: &Workspace, missing: &[&Need], packages: &[String
     let mut names: Vec<&str> = packages.iter().map(String::as_str).collect();
     names.sort_unstable();
     names.dedup();
-    apt::install(workspace, &names)
+    let beside = names.contains(&qemu::PACKAGE) && apt::conflicts(workspace, qemu::PACKAGE)?;
+    if beside {
+        names.retain(|name| *name != qemu::PACKAGE);
+    }
+    if !names.is_empty() {
+        apt::install(workspace, &names)?;
+    }
+    if beside {
+        qemu::install_beside(workspace)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{env, ffi::OsString, path::Path};
 
-use super::{deny, toolchain::newest_llvm};
+use super::{deny, qemu, toolchain::newest_llvm};
 use crate::{
     build_ebpf::toolchain::{find_compiler, find_linker},
     workspace::{Workspace, program},
@@ -49,6 +49,8 @@ pub(super) enum Probe {
     Linker,
     /// cargo-deny, ours or the user's.
     Deny,
+    /// QEMU, the system's or ours.
+    Qemu,
     /// What a Python environment of its own is made with.
     Venv,
 }
@@ -81,6 +83,7 @@ impl Need {
             Probe::Compiler => find_compiler(newest_llvm()).is_ok(),
             Probe::Linker => find_linker().is_ok(),
             Probe::Deny => deny::find(workspace).is_some(),
+            Probe::Qemu => qemu::find(workspace).is_some(),
             Probe::Venv => deny::has_venv(),
         }
     }
@@ -133,7 +136,7 @@ pub(super) const NEEDS: &[Need] = &[
         Probe::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
         Source::Package("debian-archive-keyring"),
     ),
-    tool("qemu-system-x86_64", "qemu-system-x86", "boots distribution kernels"),
+    test(qemu::PROGRAM, "boots distribution kernels", Probe::Qemu, Source::Package(qemu::PACKAGE)),
     tool("busybox", "busybox-static", "is the virtual machines' userland"),
     tool("bpftool", "bpftool", "says which programs are loaded"),
     tool("mke2fs", "e2fsprogs", "makes ext4 for the tests of credentials on it"),

@@ -16,7 +16,7 @@ use std::{
 use super::{
     VmError,
     progress::Progress,
-    tools::{QEMU, SETPRIV},
+    tools::{self, SETPRIV},
 };
 
 /// The guest's output is passed on by lines, a longer one in pieces.
@@ -68,7 +68,7 @@ pub(super) enum Ended {
 
 impl Machine<'_> {
     fn command(&self) -> Result<Command, VmError> {
-        let qemu = QEMU.find()?;
+        let qemu = tools::qemu()?;
         // The kernel stops QEMU when this process is gone, however it went.
         let mut command = SETPRIV.command()?;
         command.args(["--pdeathsig", "KILL", "--"]).arg(qemu);

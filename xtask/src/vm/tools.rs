@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::VmError;
+use crate::{setup::qemu, workspace::Workspace};
 
 /// How much of a failed program's words an error carries.
 const STDERR_MAX_BYTES: usize = 4096;
@@ -20,7 +21,6 @@ pub(super) struct Tool {
     pub(super) package: &'static str,
 }
 
-pub(super) const QEMU: Tool = Tool { name: "qemu-system-x86_64", package: "qemu-system-x86" };
 pub(super) const SETPRIV: Tool = Tool { name: "setpriv", package: "util-linux" };
 pub(super) const APT_GET: Tool = Tool { name: "apt-get", package: "apt" };
 pub(super) const APT_CACHE: Tool = Tool { name: "apt-cache", package: "apt" };
@@ -31,6 +31,12 @@ pub(super) const LDD: Tool = Tool { name: "ldd", package: "libc-bin" };
 
 /// Where programs are, whatever the caller's `PATH`: an ordinary user's lacks the `sbin` ones.
 const SYSTEM_DIRS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+
+/// QEMU's path: the system's, or the one that `cargo xtask setup` unpacked.
+pub(super) fn qemu() -> Result<PathBuf, VmError> {
+    let missing = VmError::MissingTool { tool: qemu::PROGRAM, package: qemu::PACKAGE };
+    qemu::find(&Workspace::find()).ok_or(missing)
+}
 
 impl Tool {
     /// The program's path.
