@@ -551,12 +551,18 @@ impl Pipeline {
         now: BootTime,
         phase: &'static str,
         capabilities: Vec<(String, String)>,
+        impairments: Vec<(&'static str, String)>,
         emit: &mut dyn FnMut(Event),
     ) {
         // Counted first, so that the figures hold the event that carries them.
         self.ledger.add(Tally::AgentStatus, 1);
-        let status =
-            AgentStatus { phase, version: env!("CARGO_PKG_VERSION"), capabilities, counters: self.figures() };
+        let status = AgentStatus {
+            phase,
+            version: env!("CARGO_PKG_VERSION"),
+            capabilities,
+            impairments,
+            counters: self.figures(),
+        };
         emit(Event { time: now, kind: EventKind::AgentStatus(status) });
     }
 

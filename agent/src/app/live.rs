@@ -23,6 +23,7 @@ use crate::capture::record::{RecordError, Recorder};
 use crate::capture::sequence::Series;
 use crate::capture::tally::Tally;
 use crate::cli::print::Format;
+use crate::kernel::impaired::{self, Impairment};
 use crate::kernel::ladder::Chosen;
 use crate::kernel::sensor::InheritedMark;
 use crate::model::time::{BootTime, ClockPair, WallTime};
@@ -37,6 +38,8 @@ const RECORDS_A_TURN: usize = 2_048;
 const TICK: Duration = Duration::from_secs(1);
 /// Ticks between heartbeats.
 const HEARTBEAT_TICKS: u32 = 10;
+/// Ticks between looks at whether hooks are still attached.
+const IMPAIRMENT_TICKS: u32 = 5;
 /// A UDP flow idle for so long is forgotten: its next datagram is a first one again.
 const FLOW_IDLE_NS: u64 = 60_000_000_000;
 /// For delivering what waits when the agent stops.
@@ -104,6 +107,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
             is_behind: false,
             attention,
             told: None,
+            impairments: Vec::new(),
         };
         agent.run(begun).await
     })
@@ -167,6 +171,8 @@ struct Agent {
     attention: Attention,
     /// Counters whose losses were told, and not yet kept for the next agent.
     told: Option<KernelCounters>,
+    /// What others have done to the hooks, as it was told.
+    impairments: Vec<Impairment>,
 }
 
 impl Agent {
@@ -361,10 +367,30 @@ impl Agent {
             self.started.sensor.held_is_told();
         }
         self.ticks += 1;
+        if self.ticks.is_multiple_of(IMPAIRMENT_TICKS) {
+            self.look_for_impairments();
+        }
         if self.ticks.is_multiple_of(HEARTBEAT_TICKS) {
             self.status("heartbeat");
         }
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+    }
+
+    /// Tells where others have done something to the agent, or have undone it.
+    fn look_for_impairments(&mut self) {
+        let found = match self.started.sensor.impairments() {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(%error, "whether all hooks are still attached cannot be found out");
+                return;
+            }
+        };
+        if found == self.impairments {
+            return;
+        }
+        impaired::report(&self.impairments, &found);
+        self.impairments = found;
+        self.status(if self.impairments.is_empty() { "recovered" } else { "impaired" });
     }
 
     /// Takes over what only programs that are still loaded can say.
@@ -380,7 +406,9 @@ impl Agent {
         let capabilities =
             capabilities.map(|chosen| (chosen.capability.name.to_owned(), chosen.hooks())).collect();
         let output = &mut self.output;
-        self.started.pipeline.status(now(), phase, capabilities, &mut |event| output.event(event));
+        let impairments = self.impairments.iter().map(|one| (one.cause, one.what.clone())).collect();
+        let emit = &mut |event| output.event(event);
+        self.started.pipeline.status(now(), phase, capabilities, impairments, emit);
     }
 
     /// Leaves the programs attached for the next agent, which reads what they write from here on.

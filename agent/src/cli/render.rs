@@ -476,8 +476,12 @@ fn gap(gap: &Gap) -> (anstyle::Style, String) {
 }
 
 fn status(status: &Status) -> (anstyle::Style, String) {
-    let Status { phase, version, .. } = status;
-    (style::DIM, format!("telltale {}: {}", escaped(version.as_bytes()), escaped(phase.as_bytes())))
+    let Status { phase, version, impairments, .. } = status;
+    let mut text = format!("telltale {}: {}", escaped(version.as_bytes()), escaped(phase.as_bytes()));
+    for (cause, what) in impairments {
+        text.push_str(&format!(", {} {}", escaped(cause.as_bytes()), escaped(what.as_bytes())));
+    }
+    (if impairments.is_empty() { style::DIM } else { style::LOSS }, text)
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ fn at_60_columns() {
 03:04:05 human/alice  cat[4323]    rw    …ice/caf\xe9/id_rsa
 03:04:06 192.0.2.53:53 again, 12 times (socket 8194)
 03:04:06 LOST 17 connection records in kernel: dropped_ring…
-03:04:06 telltale 0.1.0: heartbeat
+03:04:06 telltale 0.1.0: heartbeat, detached cgroup/connect4
 03:05:05 human/alice  curl[4321]   tcp   192.0.2.10:443 open
 03:05:26 human/alice  curl[4321]   tcp   192.0.…0:443 closed
 03:05:27 human/alice  curl[4321]   sock  packet raw
@@ -69,7 +69,7 @@ fn at_100_columns() {
 03:04:05 human/alice      cat[4323] alice   rw    …e/caf\xe9/id_rsa truncated … › claude › bash
 03:04:06 192.0.2.53:53 again, 12 times (socket 8194)
 03:04:06 LOST 17 connection records in kernel: dropped_ring_full
-03:04:06 telltale 0.1.0: heartbeat
+03:04:06 telltale 0.1.0: heartbeat, detached cgroup/connect4
 03:05:05 human/alice      curl[4321] alice  tcp   192.0.2.10:443 open         … › claude › bash
 03:05:26 human/alice      curl[4321] alice  tcp   192.0.2.10:443 closed       … › claude › bash
 03:05:27 human/alice      curl[4321] alice  sock  packet raw protocol 3       … › claude › bash
@@ -102,7 +102,7 @@ fn at_200_columns() {
 03:04:05.042  human/alice                     cat[4323] alice               rw    /home/alice/caf\xe9/id_rsa truncated ssh-private-key    sshd › bash › claude › bash
 03:04:06.000  192.0.2.53:53 again, 12 times (socket 8194)
 03:04:06.000  LOST 17 connection records in kernel: dropped_ring_full
-03:04:06.000  telltale 0.1.0: heartbeat
+03:04:06.000  telltale 0.1.0: heartbeat, detached cgroup/connect4
 03:05:05.000  human/alice                     curl[4321] alice              tcp   192.0.2.10:443 open 1.8 kB out, 9.4 MB in 60.0 s        sshd › bash › claude › bash
 03:05:26.300  human/alice                     curl[4321] alice              tcp   192.0.2.10:443 closed: ECONNRESET                       sshd › bash › claude › bash
 03:05:27.000  human/alice                     curl[4321] alice              sock  packet raw protocol 3                                   sshd › bash › claude › bash
@@ -135,7 +135,7 @@ fn without_a_terminal() {
 03:04:05.042  human/alice               cat[4323] alice         rw    /home/alice/caf\xe9/id_rsa truncated ssh-private-key  sshd › bash › claude › bash
 03:04:06.000  192.0.2.53:53 again, 12 times (socket 8194)
 03:04:06.000  LOST 17 connection records in kernel: dropped_ring_full
-03:04:06.000  telltale 0.1.0: heartbeat
+03:04:06.000  telltale 0.1.0: heartbeat, detached cgroup/connect4
 03:05:05.000  human/alice               curl[4321] alice        tcp   192.0.2.10:443 open 1.8 kB out, 9.4 MB in 60.0 s  sshd › bash › claude › bash
 03:05:26.300  human/alice               curl[4321] alice        tcp   192.0.2.10:443 closed: ECONNRESET 2.4 kB out, 12.8 MB in 81.3 s  sshd › bash › claude › bash
 03:05:27.000  human/alice               curl[4321] alice        sock  packet raw protocol 3                           sshd › bash › claude › bash

@@ -5,6 +5,7 @@ pub mod btf;
 mod folds;
 mod heritage;
 pub mod hooks;
+pub(crate) mod impaired;
 mod iterate;
 pub mod ladder;
 mod links;

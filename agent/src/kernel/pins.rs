@@ -179,9 +179,14 @@ impl Pins {
         SHARED.into_iter().map(|name| (name, self.shared.join(name))).chain(own)
     }
 
+    /// Where an attached program is pinned.
+    pub(super) fn link_path(&self, program: &str) -> PathBuf {
+        self.own.join(format!("{LINK}{program}"))
+    }
+
     /// Pins an attached program.
     pub(super) fn pin(&self, program: &str, link: FdLink) -> Result<PinnedLink, PinError> {
-        let path = self.own.join(format!("{LINK}{program}"));
+        let path = self.link_path(program);
         link.pin(&path).map_err(|source| PinError::Pin { what: program.to_owned(), source })
     }
 

@@ -19,6 +19,7 @@ use super::age::{Age, AgeError};
 use super::btf::{BtfError, KernelTypes};
 use super::heritage::{Heritage, Told};
 use super::hooks::{Attach, LADDER, Program, Rung, is_unserved_on_5_10};
+use super::impaired::{Impairment, is_tracing_off, missing};
 use super::iterate::{Over, Walker};
 use super::ladder::{self, Chosen};
 use super::links::Links;
@@ -485,6 +486,36 @@ impl Sensor {
     /// Where the kernel does not say.
     pub fn runs_skipped(&self) -> io::Result<u64> {
         runs_skipped(&self.ebpf)
+    }
+
+    /// What others have done to the hooks and pins since they were made, in order.
+    ///
+    /// # Errors
+    /// Where that cannot be found out.
+    pub fn impairments(&self) -> io::Result<Vec<Impairment>> {
+        let programs = LADDER.iter().flat_map(|capability| capability.servings);
+        let programs: Vec<&Program> = programs.flat_map(|serving| serving.programs).collect();
+        let mut found = Vec::new();
+        for name in self.links.detached_by_others()? {
+            let hook = programs.iter().find(|program| program.name == name);
+            let what = hook.map_or_else(|| name.to_owned(), |program| program.attach.to_string());
+            found.push(Impairment { cause: "detached", what });
+        }
+        let servings = || self.chosen.iter().filter_map(|chosen| chosen.serving);
+        let uses_trampolines = servings().flat_map(|serving| serving.programs).any(|program| {
+            matches!(program.attach, Attach::Lsm(_) | Attach::FunctionEntry(_) | Attach::FunctionExit(_))
+        });
+        if uses_trampolines && is_tracing_off() {
+            found.push(Impairment { cause: "tracing_off", what: "fentry, fexit and lsm".to_owned() });
+        }
+        if let Some(pins) = self.pins.as_ref().filter(|_| self.serves) {
+            let links = self.links.pinned().map(|program| pins.link_path(program));
+            let paths: Vec<_> = pins.paths().map(|(_, path)| path).chain(links).collect();
+            let gone = missing(paths.iter().map(PathBuf::as_path));
+            found.extend(gone.map(|path| Impairment { cause: "unpinned", what: path.display().to_string() }));
+        }
+        found.sort();
+        Ok(found)
     }
 
     /// Detaches and unloads every program. The ring keeps what it holds, and the counters stay.

@@ -322,12 +322,14 @@ pub struct Gap {
 /// The agent speaks of itself.
 #[derive(Clone, Debug)]
 pub struct AgentStatus {
-    /// `start`, `heartbeat` or `stop`.
+    /// `start`, `heartbeat`, `impaired`, `recovered`, `handover` or `stop`.
     pub phase: &'static str,
     /// Version of the agent.
     pub version: &'static str,
     /// The hook that serves each capability, and why a better one does not.
     pub capabilities: Vec<(String, String)>,
+    /// What others have done to the agent, and is still so: cause, and hook or path.
+    pub impairments: Vec<(&'static str, String)>,
     /// All counters of the ledger, by name.
     pub counters: BTreeMap<String, u64>,
 }

@@ -260,7 +260,10 @@ pub fn weight(event: &Event) -> usize {
                 + paths.iter().map(|path| path.as_bytes().len()).sum::<usize>()
                 + arguments
         }
-        EventKind::AgentStatus(status) => fixed + 64 * (status.counters.len() + status.capabilities.len()),
+        EventKind::AgentStatus(status) => {
+            let texts = status.counters.len() + status.capabilities.len() + status.impairments.len();
+            fixed + 64 * texts
+        }
         EventKind::Repeat(repeat) => fixed + repeat_bytes(repeat),
         EventKind::Gap(_) => fixed,
     }

@@ -26,6 +26,7 @@ mod restarts;
 mod rungs;
 mod secrets;
 mod traffic;
+mod trouble;
 mod unix_sockets;
 
 use crate::harness::scene::Scene;
@@ -77,6 +78,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(recording::cases());
     all.extend(readme::cases());
     all.extend(bad_input::cases());
+    all.extend(trouble::cases());
     all.extend(restarts::cases());
     all.extend(kills::cases());
     all.extend(pid_reuse::cases());

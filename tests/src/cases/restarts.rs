@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command};
 use std::time::{Duration, Instant};
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
 
@@ -20,6 +19,7 @@ use crate::harness::child::Captured;
 use crate::harness::event::Event;
 use crate::harness::ledger::equal;
 use crate::harness::leftovers;
+use crate::harness::pin_place::PinPlace;
 use crate::harness::places;
 use crate::harness::privileges::{self, charges_maps};
 use crate::harness::programs;
@@ -60,32 +60,6 @@ pub(super) fn cases() -> Vec<Case> {
 enum How {
     Killed,
     HandedOver,
-}
-
-/// A BPF file system of the test's own. Dropped, it is unmounted, and with it goes all that was pinned.
-struct PinPlace(PathBuf);
-
-impl PinPlace {
-    fn new(setting: &Setting, name: &str) -> Outcome<Self> {
-        let directory = setting.path(name);
-        fs::create_dir_all(&directory).during(directory.display())?;
-        mount(c"bpf", &directory, c"bpf", MountFlags::empty(), None).during("mount a BPF file system")?;
-        Ok(Self(directory))
-    }
-
-    fn pins(&self) -> PathBuf {
-        self.0.join("telltale")
-    }
-
-    fn options(&self) -> Options {
-        Options { pins: Some(self.pins()), ..Options::default() }
-    }
-}
-
-impl Drop for PinPlace {
-    fn drop(&mut self) {
-        let _ = unmount(&self.0, UnmountFlags::DETACH);
-    }
 }
 
 /// A process that opens and connects until it is told to end, and says how often it did.
@@ -173,8 +147,7 @@ fn restarted(setting: &Setting, how: How) -> Outcome {
     told.check("credential_access", counts.opens, twice)?;
     told.check("connection", counts.connects, twice)?;
     told.check("connection_end", counts.connects, twice)?;
-    let left = fs::read_dir(&place.0).during("read what is pinned")?.flatten();
-    let left: Vec<_> = left.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let left = place.left()?;
     ensure(left.is_empty(), || format!("a stopped agent leaves pins: {left:?}"))?;
     leftovers::wait_gone(setting, &before)
 }

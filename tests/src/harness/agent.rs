@@ -156,6 +156,11 @@ impl Agent {
         Ok(Ended { code: status.code(), messages })
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Outcome {
+        self.running.signal(signal)
+    }
+
     /// Whether it still runs.
     pub(crate) fn runs(&self) -> bool {
         self.running.wait_exit(std::time::Duration::ZERO).is_err()

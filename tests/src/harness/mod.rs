@@ -11,6 +11,7 @@ pub(crate) mod identity;
 pub(crate) mod ledger;
 pub(crate) mod leftovers;
 pub(crate) mod mounts;
+pub(crate) mod pin_place;
 pub(crate) mod places;
 pub(crate) mod privileges;
 pub(crate) mod programs;

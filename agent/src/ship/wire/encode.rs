@@ -470,7 +470,7 @@ fn gap_row(gap: &event::Gap) -> v1::Gap {
 }
 
 fn status_row(status: &event::AgentStatus) -> v1::Status {
-    let event::AgentStatus { phase, version, capabilities, counters } = status;
+    let event::AgentStatus { phase, version, capabilities, impairments, counters } = status;
     let owned = |text: &String| Text::Owned(text.clone());
     v1::Status {
         phase: Text::Borrowed(phase),
@@ -481,6 +481,11 @@ fn status_row(status: &event::AgentStatus) -> v1::Status {
             .map(|(name, hook)| (owned(name), owned(hook)))
             .collect(),
         counters: counters.iter().take(MAX_COUNTERS).map(|(name, value)| (owned(name), *value)).collect(),
+        impairments: impairments
+            .iter()
+            .take(MAX_COUNTERS)
+            .map(|(cause, what)| (Text::Borrowed(cause), owned(what)))
+            .collect(),
     }
 }
 

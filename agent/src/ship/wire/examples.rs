@@ -386,6 +386,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         phase: "heartbeat",
         version: "0.1.0",
         capabilities: vec![("file_open".to_owned(), "lsm/file_open".to_owned())],
+        impairments: vec![("detached", "cgroup/connect4".to_owned())],
         counters: BTreeMap::from([("decoded".to_owned(), 1234), ("ship_queued".to_owned(), 1200)]),
     };
     let plain = |ns: u64, kind| Event { time: BootTime::from_ns(at(ns)), kind };

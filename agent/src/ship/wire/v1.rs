@@ -468,4 +468,11 @@ pub struct Status {
         deserialize_with = "bounded::<_, _, MAX_COUNTERS>"
     )]
     pub counters: Vec<(Text, u64)>,
+    /// (cause, hook or path) of what others have done to the agent.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::<_, _, MAX_COUNTERS>"
+    )]
+    pub impairments: Vec<(Text, Text)>,
 }

@@ -2,8 +2,8 @@
 
 use super::schema::{
     Activity, Ancestor, Attempt, Body, Claim, Connection, Counter, Credential, Datagram, Deed, Evidence, Gap,
-    Key, Line, Marker, Memory, Moment, Named, Names, Process, RawSocket, Reach, Read, Remote, Repeat,
-    Serving, Status, Target, Traffic,
+    Impairment, Key, Line, Marker, Memory, Moment, Named, Names, Process, RawSocket, Reach, Read, Remote,
+    Repeat, Serving, Status, Target, Traffic,
 };
 use super::text::{always, rfc3339, text, texts};
 use crate::model::time::WallTime;
@@ -350,11 +350,12 @@ fn gap(row: &v1::Gap) -> Gap<'_> {
 }
 
 fn status(row: &v1::Status) -> Status<'_> {
-    let v1::Status { phase, version, serving, counters } = row;
+    let v1::Status { phase, version, serving, counters, impairments } = row;
     Status {
         phase,
         agent_version: version,
         serving: serving.iter().map(|(capability, hook)| Serving { capability, hook }).collect(),
+        impairments: impairments.iter().map(|(cause, what)| Impairment { cause, what }).collect(),
         counters: counters.iter().map(|(name, value)| Counter { name, value: *value }).collect(),
     }
 }

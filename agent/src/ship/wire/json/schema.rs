@@ -449,7 +449,15 @@ pub(super) struct Status<'a> {
     pub(super) phase: &'a str,
     pub(super) agent_version: &'a str,
     pub(super) serving: Vec<Serving<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) impairments: Vec<Impairment<'a>>,
     pub(super) counters: Vec<Counter<'a>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Impairment<'a> {
+    pub(super) cause: &'a str,
+    pub(super) what: &'a str,
 }
 
 #[derive(Serialize)]
