@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::{Case, own};
 use crate::harness::agent::{Agent, Options};
@@ -18,8 +19,12 @@ use crate::harness::session;
 use crate::harness::setting::{CREDENTIALS, Setting};
 use crate::outcome::{Outcome, ensure, failed};
 
-/// How often each is killed.
+/// How often each is killed where machines are quick: as often as there is time for.
 const KILLS: u32 = 10;
+/// How often in any case.
+const LEAST: u32 = 2;
+/// The time for it. A start takes a second on a processor, ten where one is emulated.
+const TIME: Duration = Duration::from_secs(30);
 /// Events after which one is killed, at most.
 const WITHIN: u64 = 300;
 /// More than the load can do within a test: it is ended with it.
@@ -49,6 +54,11 @@ impl Load {
         command.args(["--opens", ENDLESS, "--connects", ENDLESS, "--rate", RATE]);
         Ok(Self { _server: server, running: Captured::start(&mut command)? })
     }
+}
+
+/// Whether what was done so often, since then, is done once more: there is time for it, and it was not often enough.
+pub(super) fn once_more(times: u32, most: u32, since: Instant) -> bool {
+    times < LEAST || (times < most && since.elapsed() < TIME)
 }
 
 /// A number below a bound, told in the failure of whatever comes of it.
@@ -84,7 +94,9 @@ fn agent(setting: &Setting) -> Outcome {
     let before = leftovers::loaded()?;
     let collector = Collector::start(setting, 0)?;
     let load = Load::start(setting)?;
-    for kill in 1..=KILLS {
+    let (begun, mut kill) = (Instant::now(), 0);
+    while once_more(kill, KILLS, begun) {
+        kill += 1;
         let agent =
             Agent::start(setting, &Options { collector: Some(collector.port), ..Options::default() })?;
         let number = random(WITHIN)?;
@@ -108,7 +120,9 @@ fn agent(setting: &Setting) -> Outcome {
 /// Killed while it loads: after each number of programs that it holds.
 fn starting(setting: &Setting) -> Outcome {
     let before = leftovers::loaded()?;
-    for kill in 1..=KILLS {
+    let (begun, mut kill) = (Instant::now(), 0);
+    while once_more(kill, KILLS, begun) {
+        kill += 1;
         let agent = Agent::spawn(setting, &Options::default())?;
         let wanted = usize::try_from(random(12)?)?;
         // Whichever comes first: that many programs, or the end of the start.

@@ -6,12 +6,12 @@ use std::fs;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
 
-use super::kills::{ENDLESS, after, random};
+use super::kills::{ENDLESS, after, once_more, random};
 use super::{Case, own};
 use crate::acts::Counts;
 use crate::harness::agent::{Agent, Options};
@@ -31,10 +31,6 @@ use crate::outcome::{During, Outcome, ensure, failed, skipped};
 
 /// How often each is restarted where machines are quick: as often as there is time for.
 const TIMES: u32 = 8;
-/// How often in any case.
-const LEAST_TIMES: u32 = 2;
-/// The time for it. A start takes a second on a processor, ten where one is emulated.
-const TIME: Duration = Duration::from_secs(30);
 /// Set for so many of them, in whatever time.
 const TIMES_VARIABLE: &str = "TELLTALE_RESTARTS";
 /// Set to the program of another build: it is the first agent of those that hand over, and every other one of the rest.
@@ -94,7 +90,7 @@ fn is_restarted_again(times: u32, since: Instant) -> bool {
     let wanted = env::var(TIMES_VARIABLE).ok().and_then(|text| text.parse().ok());
     match wanted {
         Some(wanted) => times < wanted,
-        None => times < LEAST_TIMES || (times < TIMES && since.elapsed() < TIME),
+        None => once_more(times, TIMES, since),
     }
 }
 

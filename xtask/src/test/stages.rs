@@ -18,7 +18,7 @@ const VM_TIME_LIMIT: Duration = Duration::from_secs(2_400);
 /// The crate of tests on a kernel, and its program.
 const KERNEL_TESTS: &str = "telltale-tests";
 /// Tests that take minutes in an emulator, and whose subject is userspace: one machine is enough for them.
-const LONGEST_TESTS: [&str; 3] = ["pid-reuse", "kill/", RESTARTS];
+const LONGEST_TESTS: [&str; 5] = ["pid-reuse", "kill/", "bad-input/", "trouble/", RESTARTS];
 /// Those of them that another machine has time for than the one that runs everything else.
 const RESTARTS: &str = "restart/";
 /// What a machine runs whose rungs are tried whole on others: every program is loaded, the plainest acts are seen.
