@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::{Case, own};
 use crate::acts::Counts;
@@ -35,6 +38,7 @@ pub(super) fn cases() -> Vec<Case> {
         own("trouble/tracing-off", tracing_off),
         own("trouble/another-tool", another_tool),
         own("trouble/stalled", stalled),
+        own("trouble/suspended", suspended),
     ]
 }
 
@@ -241,4 +245,66 @@ fn stalled(setting: &Setting) -> Outcome {
     let lost = told.gaps("kernel", Some("file"));
     ensure(lost > 0 && printed > 0, || format!("{printed} were told and {lost} lost: the rings held all"))?;
     equal("opens = events + lost", counts.opens, printed + lost)
+}
+
+/// The host sleeps for a while: what happens before and after is told with its time, and what lasts is as long as it was.
+fn suspended(setting: &Setting) -> Outcome {
+    const ALARM: &str = "/sys/class/rtc/rtc0/wakealarm";
+    if !setting.is_guest() {
+        return skipped("it has the machine sleep: in a virtual machine alone");
+    }
+    let file = credential(setting)?;
+    let server = Server::start(V4)?;
+    let session = Session::start(setting, &Options::default())?;
+    let held = TcpStream::connect(server.address).during("connect")?;
+    open_is_told(&session.collector.events, setting, &file)?;
+
+    let before = asleep();
+    if let Err(error) = fs::write(ALARM, "+2") {
+        return skipped(format!("nothing would wake this machine: {error}"));
+    }
+    fs::write("/sys/power/state", "mem").during("sleep")?;
+    let slept = asleep().saturating_sub(before);
+    ensure(slept > Duration::from_millis(500), || format!("the machine slept for {slept:?} alone"))?;
+
+    let from = session.collector.events.len();
+    let (began, began_at) = (clock(ClockId::Boottime), wall(setting)?);
+    open_is_told(&session.collector.events, setting, &file)?;
+    let (ended, ended_at) = (clock(ClockId::Boottime), wall(setting)?);
+    let me = std::process::id();
+    let is_mine = |event: &Event| event.kind() == "credential_access" && event.pid() == Some(me);
+    let opened = session.collector.events.wait("the open after the sleep", from, setting.limit, |event| {
+        is_mine(event).then(|| event.apart())
+    })?;
+    let boot = Duration::from_nanos(opened.number("boot_ns").unwrap_or_default());
+    ensure((began..=ended).contains(&boot), || format!("{boot:?} is not from {began:?} to {ended:?}"))?;
+    let second = opened.text("time").get(..began_at.len()).unwrap_or_default();
+    ensure(*began_at <= *second && *second <= *ended_at, || {
+        format!("{second} is not from {began_at} to {ended_at}")
+    })?;
+
+    drop(held);
+    let ended = session.collector.events.wait("the end of the connection", from, setting.limit, |event| {
+        (event.kind() == "connection_end" && event.pid() == Some(me)).then(|| event.apart())
+    })?;
+    let lasted = Duration::from_nanos(ended.number("duration_ns").unwrap_or_default());
+    ensure(lasted > slept, || format!("it lasted {lasted:?}, and the machine slept for {slept:?}"))?;
+    session.stop(setting)?.balanced()
+}
+
+fn clock(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// For how long the machine has slept since it was booted.
+fn asleep() -> Duration {
+    clock(ClockId::Boottime).saturating_sub(clock(ClockId::Monotonic))
+}
+
+/// The second that it is, as events write it.
+fn wall(setting: &Setting) -> Outcome<String> {
+    let mut date = Command::new("date");
+    let finished = Captured::start(date.args(["-u", "+%Y-%m-%dT%H:%M:%S"]))?.finish(setting.limit)?.well()?;
+    Ok(finished.stdout.trim().to_owned())
 }
