@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -38,6 +38,7 @@ pub(super) fn cases() -> Vec<Case> {
         own("trouble/tracing-off", tracing_off),
         own("trouble/another-tool", another_tool),
         own("trouble/stalled", stalled),
+        own("trouble/full-map", full_map),
         own("trouble/suspended", suspended),
     ]
 }
@@ -245,6 +246,30 @@ fn stalled(setting: &Setting) -> Outcome {
     let lost = told.gaps("kernel", Some("file"));
     ensure(lost > 0 && printed > 0, || format!("{printed} were told and {lost} lost: the rings held all"))?;
     equal("opens = events + lost", counts.opens, printed + lost)
+}
+
+/// More peers than the kernel side can fold datagrams to: those beyond are told each time, and nothing is lost for that.
+fn full_map(setting: &Setting) -> Outcome {
+    const PEERS: u32 = 16_384 + 300;
+    let agent = Agent::start(setting, &Options::default())?;
+    let sender = UdpSocket::bind((V4, 0)).during("send")?;
+    // Addresses of the loopback network, of which nobody listens at this port.
+    let peer = |number: u32| (Ipv4Addr::from_bits(Ipv4Addr::new(127, 9, 0, 1).to_bits() + number), 9);
+    for number in (0..PEERS).chain([PEERS - 1]) {
+        sender.send_to(b"d", peer(number)).during("send")?;
+    }
+    let events = agent.events.clone();
+    agent.stop(setting)?;
+    let (me, events) = (u64::from(std::process::id()), events.all());
+    // Read are only those that are looked for: there are many.
+    let mine = |event: &&Event| event.mentions("pid", me) && event.mentions("remote_port", 9);
+    let told = events.iter().filter(mine).filter(|event| event.apart().kind() == "datagram_flow").count();
+    let gaps = events.iter().filter(|event| event.line.contains(r#""event":"gap""#));
+    let lost: u64 = gaps.filter_map(|gap| gap.number("lost")).sum();
+    equal("first datagrams and one again", u64::from(PEERS) + 1, told as u64 + lost)?;
+    let stop = events.iter().rev().find(|event| event.kind() == "agent_status");
+    let full = stop.and_then(|stop| stop.counter("kernel.datagram.map_full"));
+    ensure(full >= Some(300), || format!("the map was full {full:?} times"))
 }
 
 /// The host sleeps for a while: what happens before and after is told with its time, and what lasts is as long as it was.
