@@ -15,7 +15,9 @@ use crate::acts::Loaded;
 /// Records of a connection that was established and closed: attempt, outcome, end.
 const RECORDS_OF_A_CONNECT: u64 = 3;
 /// Stages of an event after the pipeline.
-const QUEUE: [&str; 3] = ["queue.queue_full", "queue.rejected", "queue.abandoned"];
+const QUEUE: [&str; 4] = ["queue.queue_full", "queue.bulk_full", "queue.rejected", "queue.abandoned"];
+/// Of these, what turns an event away before it has a number.
+const FULL: [&str; 2] = ["queue.queue_full", "queue.bulk_full"];
 
 /// A cause of loss.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -170,7 +172,7 @@ fn kernel(check: &mut Check<'_>) -> u64 {
     let told = told.filter(|((stage, cause), _)| stage == "kernel" && cause != "run_skipped");
     let told = told.map(|(_, lost)| lost).sum();
     // A gap event itself may have been turned away; the queue tells so.
-    if check.counter("queue.queue_full") == 0 {
+    if check.sum(|name| FULL.contains(&name)) == 0 {
         check.equal("dropped and throttled = told by gap events", lost, told);
     }
     folded
@@ -179,7 +181,7 @@ fn kernel(check: &mut Check<'_>) -> u64 {
 /// Every event that was made was collected, or was lost for a reason that was told.
 fn queue(check: &mut Check<'_>) {
     let made = check.sum(|name| name.starts_with("event."));
-    let (queued, full) = (check.counter("queue.queued"), check.counter("queue.queue_full"));
+    let (queued, full) = (check.counter("queue.queued"), check.sum(|name| FULL.contains(&name)));
     // The status that tells this is itself still on its way to the queue.
     check.equal("events = queued + turned away + this status", made, queued + full + 1);
     let lines = check.ended.seen.lines;
