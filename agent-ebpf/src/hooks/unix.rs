@@ -75,7 +75,17 @@ pub fn connected(file: File<Probed>) -> Option<()> {
 
 #[inline(never)]
 fn peer_reached(socket: UnixSock<Probed>) -> Option<()> {
-    reached(socket.peer()?, FOR_CONNECT, hook::SYS_EXIT)
+    let peer = socket.peer()?;
+    if !is_candidate_apart(peer) {
+        return None;
+    }
+    tell_own(peer, FOR_CONNECT, hook::SYS_EXIT)
+}
+
+/// [`is_candidate`] as a function of its own: what it needs of the stack leaves with it.
+#[inline(never)]
+fn is_candidate_apart(socket: UnixSock<Probed>) -> bool {
+    is_candidate(socket)
 }
 
 /// The unix socket that a file is.
@@ -112,7 +122,7 @@ fn tell_held(task: Task<Typed>, file: File<Probed>) -> Option<()> {
         return None;
     }
     let way = Way { how: acquired::HELD, hook: hook::FILE_ITERATOR, scratch: FOR_HELD };
-    tell(peer, way, Ring::Credential, Place::root_of(task), |actor| current::fill_other(actor, task))
+    tell(peer, way, Ring::Credential, || Place::root_of(task), |actor| current::fill_other(actor, task))
 }
 
 /// Whether a socket may be a credential source. One of the abstract namespace always may: there are few, and their names
@@ -183,7 +193,7 @@ fn tell_own(socket: UnixSock<Probed>, scratch: u32, hook: u16) -> Option<()> {
         return None;
     }
     let way = Way { how: acquired::OPENED, hook, scratch };
-    tell(socket, way, budget::ring(Ring::Credential), Place::process_root(), current::fill)
+    tell(socket, way, budget::ring(Ring::Credential), Place::process_root, current::fill)
 }
 
 #[inline(always)]
@@ -191,7 +201,7 @@ fn tell(
     socket: UnixSock<Probed>,
     way: Way,
     ring: Ring,
-    root: Place,
+    root: impl FnOnce() -> Place,
     who: impl FnOnce(&mut Actor) -> Option<()>,
 ) -> Option<()> {
     let ticket = emit::attempt(Family::File, ring)?;
@@ -219,13 +229,18 @@ fn tell(
 }
 
 #[inline(always)]
-fn fill(record: &mut FileRecord, scratch: *mut u8, socket: UnixSock<Probed>, root: Place) -> Option<usize> {
+fn fill(
+    record: &mut FileRecord,
+    scratch: *mut u8,
+    socket: UnixSock<Probed>,
+    root: impl FnOnce() -> Place,
+) -> Option<usize> {
     let start = size_of::<FileRecord>();
     record.open_flags = 0;
     record.access_mode = 0;
     if let Some((mount, dentry)) = socket.place() {
         record.file = dentry.inode()?.identity()?;
-        let written = path::write_from(scratch, start, mount.raw(), dentry.raw(), root);
+        let written = path::write_from(scratch, start, mount.raw(), dentry.raw(), root());
         record.flags = file_flag::BY_NAME
             | file_flag::PATH_REVERSED
             | if written.truncated { file_flag::PATH_TRUNCATED } else { 0 };
