@@ -75,17 +75,7 @@ pub fn connected(file: File<Probed>) -> Option<()> {
 
 #[inline(never)]
 fn peer_reached(socket: UnixSock<Probed>) -> Option<()> {
-    let peer = socket.peer()?;
-    if !is_candidate_apart(peer) {
-        return None;
-    }
-    tell_own(peer, FOR_CONNECT, hook::SYS_EXIT)
-}
-
-/// [`is_candidate`] as a function of its own: what it needs of the stack leaves with it.
-#[inline(never)]
-fn is_candidate_apart(socket: UnixSock<Probed>) -> bool {
-    is_candidate(socket)
+    reached(socket.peer()?, FOR_CONNECT, hook::SYS_EXIT)
 }
 
 /// The unix socket that a file is.
@@ -193,7 +183,11 @@ fn tell_own(socket: UnixSock<Probed>, scratch: u32, hook: u16) -> Option<()> {
         return None;
     }
     let way = Way { how: acquired::OPENED, hook, scratch };
-    tell(socket, way, budget::ring(Ring::Credential), Place::process_root, current::fill)
+    // Handed over by name, it would become a function of its own, and the longest chain of calls need more of the stack
+    // than 5.10 lets it have.
+    #[allow(clippy::redundant_closure, reason = "as said")]
+    let who = |actor: &mut Actor| current::fill(actor);
+    tell(socket, way, budget::ring(Ring::Credential), Place::process_root, who)
 }
 
 #[inline(always)]
