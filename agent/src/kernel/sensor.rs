@@ -747,3 +747,7 @@ fn check(choice: &Chosen, forced: Option<Rung>) -> Result<(), SensorError> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[path = "stack_tests.rs"]
+mod stack_tests;
