@@ -164,6 +164,8 @@ pub struct Sensor {
     inherited_losses: Vec<Gap>,
     /// Whether this generation serves.
     serves: bool,
+    /// What was pinned when it began to.
+    pinned: Vec<PathBuf>,
     rings: Rings,
     maps: Maps,
     backlog: VecDeque<(Ring, Vec<u8>)>,
@@ -304,6 +306,7 @@ impl Sensor {
             forgotten: 0,
             inherited_losses: Vec::new(),
             serves: false,
+            pinned: Vec::new(),
             rings,
             maps,
             backlog: seen.into_iter().map(|record| (Ring::Process, record)).collect(),
@@ -340,6 +343,12 @@ impl Sensor {
         }
         self.switch.to(generation)?;
         self.serves = true;
+        if let Some(pins) = &self.pins {
+            let links = self.links.pinned().map(|program| pins.link_path(program));
+            // An object has not all maps that some object has.
+            let made = pins.paths().map(|(_, path)| path).chain(links).filter(|path| path.exists());
+            self.pinned = made.collect();
+        }
         for left in earlier {
             let detached = left.detach().unwrap_or_else(|error| {
                 tracing::error!(%error, "an earlier agent's programs cannot be detached: they cost time, and tell nothing");
@@ -508,12 +517,8 @@ impl Sensor {
         if uses_trampolines && is_tracing_off() {
             found.push(Impairment { cause: "tracing_off", what: "fentry, fexit and lsm".to_owned() });
         }
-        if let Some(pins) = self.pins.as_ref().filter(|_| self.serves) {
-            let links = self.links.pinned().map(|program| pins.link_path(program));
-            let paths: Vec<_> = pins.paths().map(|(_, path)| path).chain(links).collect();
-            let gone = missing(paths.iter().map(PathBuf::as_path));
-            found.extend(gone.map(|path| Impairment { cause: "unpinned", what: path.display().to_string() }));
-        }
+        let gone = missing(self.pinned.iter().map(PathBuf::as_path));
+        found.extend(gone.map(|path| Impairment { cause: "unpinned", what: path.display().to_string() }));
         found.sort();
         Ok(found)
     }

@@ -132,6 +132,11 @@ fn unpinned(setting: &Setting) -> Outcome {
     let own = fs::read_dir(place.pins()).during("read the pins")?.flatten().map(|entry| entry.path());
     let mut own = own.filter(|path| path.join("link-connect4").exists());
     let Some(own) = own.next() else { return failed("nothing is pinned") };
+    // By then it has looked.
+    let status = agent.events.wait("a heartbeat", 0, setting.limit, |event| {
+        (event.is_phase("heartbeat") || event.is_phase("impaired")).then(|| event.apart())
+    })?;
+    ensure(status.get("impairments").is_none(), || format!("nobody did anything: {}", status.brief()))?;
     for pin in ["link-connect4", "CPU_STATE"] {
         fs::remove_file(own.join(pin)).during(pin)?;
         impaired(&agent, setting, "unpinned", &own.join(pin).to_string_lossy())?;
