@@ -5,6 +5,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 
 readonly limit_s=600
 
+# Where `cargo xtask setup` unpacks QEMU if its package cannot be installed.
+# shellcheck disable=SC2154 # lib.sh sets $target.
+PATH=$PATH:$target/tools/qemu
+
 # need_vm: what a machine is made of, by who may make it.
 need_vm() {
     ((EUID == 0)) || cannot "making a system needs root"
