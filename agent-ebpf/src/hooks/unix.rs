@@ -183,7 +183,7 @@ fn tell_own(socket: UnixSock<Probed>, scratch: u32, hook: u16) -> Option<()> {
         return None;
     }
     let way = Way { how: acquired::OPENED, hook, scratch };
-    // Handed over by name, it would become a function of its own, and the longest chain of calls need more of the stack
+    // Handed over by name, it would become a function of its own, and the longest chain of calls would need more of the stack
     // than 5.10 lets it have.
     #[allow(clippy::redundant_closure, reason = "as said")]
     let who = |actor: &mut Actor| current::fill(actor);

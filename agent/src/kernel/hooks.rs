@@ -518,7 +518,8 @@ pub const LADDER: &[Capability] = &[
             programs: &[Program { name: "held_unix", attach: Attach::FileIterator }],
             offsets: &[Offsets::FileOpen, Offsets::Outcome, Offsets::UnixPeer],
             gaps: &[
-                "connections to credential sockets that an io_uring or a message under way alone holds at the start are not seen",
+                "connections to credential sockets that an io_uring or a message under way alone holds at the start are not \
+                 seen",
             ],
         }],
     },

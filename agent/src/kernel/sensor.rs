@@ -249,22 +249,19 @@ impl Sensor {
                     "credential_received" => selftest::credential_received(&own, &mut records),
                     "credential_inherited" => selftest::credential_inherited(&mut records),
                     "credential_held" => {
-                        let walker = Walker::attach(ebpf, Over::Credentials)
-                            .map_err(|error| format!("iter/task_file does not attach: {error}"))?;
+                        let walker = over_descriptors(ebpf, Over::Credentials)?;
                         selftest::credential_held(&own, &mut records, &mut || walker.walk())?;
                         held.push(walker);
                         Ok(())
                     }
                     "credential_socket_held" => {
-                        let walker = Walker::attach(ebpf, Over::CredentialSockets)
-                            .map_err(|error| format!("iter/task_file does not attach: {error}"))?;
+                        let walker = over_descriptors(ebpf, Over::CredentialSockets)?;
                         selftest::credential_socket_held(&own, &mut records, &mut || walker.walk())?;
                         held.push(walker);
                         Ok(())
                     }
                     "connection_held" => {
-                        let walker = Walker::attach(ebpf, Over::Connections)
-                            .map_err(|error| format!("iter/task_file does not attach: {error}"))?;
+                        let walker = over_descriptors(ebpf, Over::Connections)?;
                         selftest::connection_held(&own, &mut records, &mut || walker.walk())?;
                         held.push(walker);
                         Ok(())
@@ -751,6 +748,11 @@ fn check(choice: &Chosen, forced: Option<Rung>) -> Result<(), SensorError> {
         }
         None => Ok(()),
     }
+}
+
+/// A walk over the descriptors of all processes.
+fn over_descriptors(ebpf: &Ebpf, over: Over) -> Result<Walker, String> {
+    Walker::attach(ebpf, over).map_err(|error| format!("iter/task_file does not attach: {error}"))
 }
 
 #[cfg(test)]

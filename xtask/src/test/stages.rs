@@ -17,7 +17,8 @@ use crate::{
 const VM_TIME_LIMIT: Duration = Duration::from_secs(2_400);
 /// The crate of tests on a kernel, and its program.
 const KERNEL_TESTS: &str = "telltale-tests";
-/// Tests that take minutes in an emulator, and whose subject is userspace: one machine is enough for them.
+/// Tests that take minutes in an emulator, and whose subject is userspace, or the same on every kernel: one machine is
+/// enough for them.
 const LONGEST_TESTS: [&str; 5] = ["pid-reuse", "kill/", "bad-input/", "trouble/", RESTARTS];
 /// Those of them that another machine has time for than the one that runs everything else.
 const RESTARTS: &str = "restart/";
