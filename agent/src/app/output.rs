@@ -11,7 +11,7 @@ use crate::cli::summary::Summary;
 use crate::model::event::{Event, EventKind};
 use crate::model::time::BootTime;
 use crate::ship::wire::Origin;
-use crate::ship::{Lane, Offered, ReadClocks, Shipping};
+use crate::ship::{Lane, Offered, PerLane, ReadClocks, Shipping};
 
 /// All ways out of the agent.
 pub(super) struct Output {
@@ -20,7 +20,7 @@ pub(super) struct Output {
     printer: Option<Printer<BufWriter<Stdout>>>,
     pub(super) summary: Summary,
     now: fn() -> BootTime,
-    next_seq: u64,
+    next_seq: PerLane<u64>,
     /// Events offered to the queue; it adds gap events of its own.
     offered: u64,
     queue_gaps: u64,
@@ -46,7 +46,7 @@ impl Output {
             printer,
             summary: Summary::new(),
             now,
-            next_seq: 0,
+            next_seq: PerLane::new(|_| 0),
             offered: 0,
             queue_gaps: 0,
             closed: false,
@@ -54,7 +54,7 @@ impl Output {
         }
     }
 
-    /// Sends an event every way, before what is in the bulk lane.
+    /// Sends an event every way, in the first lane.
     pub(super) fn event(&mut self, event: Event) {
         self.event_in(Lane::First, event);
     }
@@ -65,23 +65,24 @@ impl Output {
         if matches!(event.kind, EventKind::Activity(_)) {
             self.summary.encoded_after((self.now)().since_ns(event.time));
         }
+        let next_seq = self.next_seq.of_mut(lane);
         let (seq, printed) = match &self.shipping {
             Some(shipping) => {
                 let printed = self.printer.is_some().then(|| event.clone());
                 self.offered += 1;
                 match shipping.offer(lane, event) {
                     Offered::Accepted(seq) => (seq, printed),
-                    Offered::Full => (self.next_seq, printed),
+                    Offered::Full => (*next_seq, printed),
                 }
             }
             None => {
                 self.ledger.add(Tally::NotShipped, 1);
-                (self.next_seq, Some(event))
+                (*next_seq, Some(event))
             }
         };
-        self.next_seq = seq + 1;
+        *next_seq = seq + 1;
         if let (Some(printer), Some(event)) = (&mut self.printer, printed)
-            && let Err(error) = printer.event(seq, &event)
+            && let Err(error) = printer.event(lane, seq, &event)
         {
             self.stop_printing(error);
         }

@@ -8,8 +8,8 @@ use jiff::tz::TimeZone;
 use super::render::Renderer;
 use crate::model::event::Event;
 use crate::model::time::ClockPair;
-use crate::ship::ReadClocks;
 use crate::ship::wire::{BatchBuilder, Origin, View, write_json_line};
+use crate::ship::{Lane, PerLane, ReadClocks};
 
 /// How events are written.
 #[derive(Clone)]
@@ -87,7 +87,7 @@ impl Clocks {
 /// Writes the events of this host as they come.
 pub struct Printer<W> {
     format: Format,
-    origin: Origin,
+    origins: PerLane<Origin>,
     clocks: Clocks,
     out: W,
     line: Vec<u8>,
@@ -96,20 +96,25 @@ pub struct Printer<W> {
 impl<W: Write> Printer<W> {
     /// Writes to `out` as `origin` speaks.
     pub fn new(format: Format, origin: Origin, clocks: ReadClocks, out: W) -> Self {
-        Self { format, origin, clocks: Clocks::Read(clocks), out, line: Vec::new() }
+        Self::with(format, &origin, Clocks::Read(clocks), out)
     }
 
     /// As [`Printer::new`], with clocks that stood still when the events were recorded.
     pub fn at(format: Format, origin: Origin, pair: ClockPair, out: W) -> Self {
-        Self { format, origin, clocks: Clocks::Fixed(pair), out, line: Vec::new() }
+        Self::with(format, &origin, Clocks::Fixed(pair), out)
     }
 
-    /// Writes one event in one write, so that lines of several writers to a pipe do not mix.
+    fn with(format: Format, origin: &Origin, clocks: Clocks, out: W) -> Self {
+        let origins = PerLane::new(|lane| lane.origin(origin));
+        Self { format, origins, clocks, out, line: Vec::new() }
+    }
+
+    /// Writes one event, which has that number in its lane, in one write, so that lines of several writers to a pipe do not mix.
     ///
     /// # Errors
     /// As `out` gives them; [`io::ErrorKind::BrokenPipe`] means that the reader has seen enough.
-    pub fn event(&mut self, seq: u64, event: &Event) -> io::Result<()> {
-        let mut builder = BatchBuilder::new(&self.origin, seq, self.clocks.read());
+    pub fn event(&mut self, lane: Lane, seq: u64, event: &Event) -> io::Result<()> {
+        let mut builder = BatchBuilder::new(self.origins.of(lane), seq, self.clocks.read());
         // An empty batch takes any event.
         let _ = builder.push(seq, event);
         self.format.resize();
@@ -141,7 +146,7 @@ mod tests {
             let mut printer =
                 Printer::new(Format::for_file(json), examples::origin(), examples::clock, &mut out);
             for (seq, (_, event)) in (7..).zip(examples::all()) {
-                printer.event(seq, &event).unwrap();
+                printer.event(Lane::First, seq, &event).unwrap();
             }
             printer.flush().unwrap();
             let out = String::from_utf8(out).unwrap();

@@ -24,6 +24,7 @@ use crate::pipeline::{Parts, Pipeline};
 use crate::process::ProcessTable;
 use crate::process::inventory::{Found, Inventory};
 use crate::process::redact::redact_argv;
+use crate::ship::Lane;
 use crate::ship::wire::Origin;
 
 /// Tell again what a recording holds (`telltale run --record FILE`), with the catalogue of now.
@@ -101,7 +102,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
         ledger.add(Tally::NotShipped, 1);
         summary.event(&event);
         if failure.is_none()
-            && let Err(error) = printer.event(seq, &event)
+            && let Err(error) = printer.event(Lane::First, seq, &event)
         {
             failure = Some(error);
         }

@@ -76,7 +76,8 @@ pub enum HttpSinkError {
     },
 }
 
-/// Delivers to a collector.
+/// Delivers to a collector. Clones share its connections.
+#[derive(Clone)]
 pub struct HttpSink {
     client: Client,
     url: Url,

@@ -1,7 +1,7 @@
 //! Shipping: from events to a collector, with proof that none was lost.
 //!
 //! ```text
-//! pipeline -> queue (bounded, counts what it turns away) -> shipper (batches, retries, order) -> sink (HTTP)
+//! pipeline -> queue (bounded, counts what it turns away) -> a shipper a lane (batches, retries, order) -> sink (HTTP)
 //! ```
 //!
 //! The queue gives each event its sequence number when it accepts it, so a retry carries the same ids and the
@@ -29,12 +29,12 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::counters::Counters;
-use self::queue::QueueInput;
+use self::queue::{QueueInput, QueueOutput};
 use self::sink::Sink;
 use self::wire::Origin;
 use crate::model::event::Event;
 
-pub use self::queue::{Lane, Limits, Offered};
+pub use self::queue::{Lane, Limits, Offered, PerLane};
 pub use self::shipper::{Pace, ReadClocks};
 
 /// A running shipment of events to one sink.
@@ -42,30 +42,34 @@ pub struct Shipping {
     input: QueueInput,
     counters: Arc<Counters>,
     deadline: watch::Sender<Option<Instant>>,
-    task: JoinHandle<()>,
+    tasks: PerLane<JoinHandle<()>>,
 }
 
 impl Shipping {
-    /// Starts shipping, as a task of the current tokio runtime.
+    /// Starts shipping, as tasks of the current tokio runtime.
     pub fn start<S: Sink>(origin: Origin, limits: Limits, pace: Pace, clocks: ReadClocks, sink: S) -> Self {
         let counters = Arc::new(Counters::default());
-        let (input, queue) = queue::queue(limits, counters.clone());
+        let (input, outputs) = queue::queue(limits, counters.clone());
         let (deadline, receiver) = watch::channel(None);
-        let shipper = shipper::Shipper {
-            origin,
-            clocks,
-            pace,
-            queue,
-            sink,
-            counters: counters.clone(),
-            deadline: receiver,
-            in_hand: VecDeque::new(),
-            most: pace.events,
-            trouble: None,
-            refusal_said: false,
-            untold: shipper::Untold::default(),
+        let trouble = Arc::new(shipper::Trouble::default());
+        let start = |queue: QueueOutput| {
+            let shipper = shipper::Shipper {
+                origin: queue.lane().origin(&origin),
+                clocks,
+                pace: pace.of_lane(queue.lane()),
+                queue,
+                sink: sink.clone(),
+                counters: counters.clone(),
+                deadline: receiver.clone(),
+                in_hand: VecDeque::new(),
+                most: pace.events,
+                trouble: trouble.clone(),
+                untold: shipper::Untold::default(),
+            };
+            tokio::spawn(shipper.run())
         };
-        Self { input, counters, deadline, task: tokio::spawn(shipper.run()) }
+        let tasks = PerLane { first: start(outputs.first), bulk: start(outputs.bulk) };
+        Self { input, counters, deadline, tasks }
     }
 
     /// Offers an event; returns at once, from any thread.
@@ -80,11 +84,13 @@ impl Shipping {
 
     /// Delivers what waits, for at most `within`. What remains then is counted as abandoned.
     pub async fn stop(self, within: Duration) -> Arc<Counters> {
-        let Self { input, counters, deadline, task } = self;
+        let Self { input, counters, deadline, tasks } = self;
         let _ = deadline.send(Some(Instant::now() + within));
         drop(input);
-        if task.await.is_err() {
-            // The task ended by a panic: what it had is lost, and is told as such.
+        let PerLane { first, bulk } = tasks;
+        let [first, bulk] = [first.await, bulk.await];
+        if first.and(bulk).is_err() {
+            // What a task had that ended by a panic is lost, and is told as such.
             Counters::add(&counters.abandoned, counters.waiting());
         }
         counters

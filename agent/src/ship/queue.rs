@@ -7,16 +7,20 @@
 //! What a collector refuses for good is a hole in its numbers. The shipper puts a gap event here that says so, once the
 //! collector takes batches again ([`QueueOutput::tell`]).
 //!
-//! Bounds: [`Limits`] for events and bytes, plus the gap events that may stand at the end of a full queue, one of each
-//! cause.
+//! Each [`Lane`] is a stream of its own, with its own numbers and its own reader: what waits in one never waits for
+//! what fills the other.
+//!
+//! Bounds: [`Limits`] for events and bytes of both lanes together, plus the gap events that may stand at the end of a
+//! full lane, one of each cause.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::counters::Counters;
-use super::wire::{both_paths, key_bytes, repeat_bytes};
+use super::wire::{Origin, both_paths, key_bytes, repeat_bytes};
 use crate::model::event::{Event, EventKind, Gap, What};
 use crate::model::time::BootTime;
 
@@ -55,18 +59,55 @@ pub struct Queued {
     weight: usize,
 }
 
-/// Whose room in the queue an event takes.
+/// The stream that an event goes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// All that there is.
+    /// What is told at once; it may take all the room that there is.
     First,
-    /// Half of it: what comes from somebody who is beyond his budget, or can wait. The other half is kept for the rest.
+    /// What comes from somebody who is beyond his budget, or can wait. It may take half of the room; the other half is
+    /// kept for the rest.
     Bulk,
 }
 
-/// How far from the end a gap event of the bulk lane is looked for: behind others' events a new one would be made for each
-/// loss.
-const BULK_GAPS_APART: usize = 256;
+/// What each lane has one of.
+#[derive(Clone, Copy, Debug)]
+pub struct PerLane<T> {
+    /// Of [`Lane::First`].
+    pub first: T,
+    /// Of [`Lane::Bulk`].
+    pub bulk: T,
+}
+
+impl<T> PerLane<T> {
+    /// Makes one for each.
+    pub fn new(mut make: impl FnMut(Lane) -> T) -> Self {
+        Self { first: make(Lane::First), bulk: make(Lane::Bulk) }
+    }
+
+    /// That of a lane.
+    pub fn of(&self, lane: Lane) -> &T {
+        match lane {
+            Lane::First => &self.first,
+            Lane::Bulk => &self.bulk,
+        }
+    }
+
+    /// As [`PerLane::of`].
+    pub fn of_mut(&mut self, lane: Lane) -> &mut T {
+        match lane {
+            Lane::First => &mut self.first,
+            Lane::Bulk => &mut self.bulk,
+        }
+    }
+}
+
+impl Lane {
+    /// Whose numbers this lane's are, of an agent that speaks as `agent`. Its epoch is the nanosecond of its start, and no
+    /// two agents of a boot start within two.
+    pub fn origin(self, agent: &Origin) -> Origin {
+        Origin { host: agent.host.clone(), epoch: agent.epoch + self as u64 }
+    }
+}
 
 /// What became of an event that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,12 +119,31 @@ pub enum Offered {
     Full,
 }
 
-struct State {
-    waiting: VecDeque<Queued>,
+/// The events of one lane.
+struct Waiting {
+    events: VecDeque<Queued>,
     bytes: usize,
     next_seq: u64,
+    /// When there was an event last after there was none; later where some were taken since.
+    since: Instant,
     /// The reader sleeps until this many wait, so that it is not woken for each event.
     wake_at: usize,
+}
+
+impl Waiting {
+    /// Whether these and an event of `weight` are beyond their share. One event alone never is.
+    fn is_full(&self, all: &PerLane<Self>, weight: usize, share: Limits, whole: Limits) -> bool {
+        let within = |events: usize, bytes: usize, limits: Limits| {
+            events < limits.events && (bytes + weight <= limits.bytes || events == 0)
+        };
+        let PerLane { first, bulk } = all;
+        let (events, bytes) = (first.events.len() + bulk.events.len(), first.bytes + bulk.bytes);
+        !(within(self.events.len(), self.bytes, share) && within(events, bytes, whole))
+    }
+}
+
+struct State {
+    lanes: PerLane<Waiting>,
     closed: bool,
 }
 
@@ -91,7 +151,8 @@ struct Shared {
     limits: Limits,
     counters: Arc<Counters>,
     state: Mutex<State>,
-    changed: Notify,
+    /// For each lane's reader.
+    changed: PerLane<Notify>,
 }
 
 impl Shared {
@@ -100,19 +161,21 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn append(&self, state: &mut State, event: Event, weight: usize) -> u64 {
-        let seq = state.next_seq;
-        state.next_seq += 1;
-        state.bytes += weight;
-        state.waiting.push_back(Queued { seq, event, weight });
+    fn append(&self, waiting: &mut Waiting, event: Event, weight: usize) -> u64 {
+        let seq = waiting.next_seq;
+        if waiting.events.is_empty() {
+            waiting.since = Instant::now();
+        }
+        waiting.next_seq += 1;
+        waiting.bytes += weight;
+        waiting.events.push_back(Queued { seq, event, weight });
         Counters::add(&self.counters.queued, 1);
         seq
     }
 
     /// Counts lost events in the gap of that cause at the end, which is made where there is none.
-    fn tell(&self, state: &mut State, cause: &'static str, lost: u64, last: BootTime) {
-        let mut others = if cause == CAUSE_BULK_FULL { BULK_GAPS_APART } else { 0 };
-        for queued in state.waiting.iter_mut().rev() {
+    fn tell(&self, waiting: &mut Waiting, cause: &'static str, lost: u64, last: BootTime) {
+        for queued in waiting.events.iter_mut().rev() {
             match &mut queued.event {
                 Event { time, kind: EventKind::Gap(gap) } if gap.stage == STAGE => {
                     if gap.cause == cause {
@@ -121,22 +184,29 @@ impl Shared {
                         return;
                     }
                 }
-                _ if others > 0 => others -= 1,
                 _ => break,
             }
         }
         let event =
             Event { time: last, kind: EventKind::Gap(Gap { stage: STAGE, cause, family: None, lost }) };
         let weight = weight(&event);
-        self.append(state, event, weight);
+        self.append(waiting, event, weight);
     }
 }
 
-/// A queue whose first event will have sequence number 1.
-pub fn queue(limits: Limits, counters: Arc<Counters>) -> (QueueInput, QueueOutput) {
-    let state = State { waiting: VecDeque::new(), bytes: 0, next_seq: 1, wake_at: 1, closed: false };
-    let shared = Arc::new(Shared { limits, counters, state: Mutex::new(state), changed: Notify::new() });
-    (QueueInput { shared: shared.clone() }, QueueOutput { shared })
+/// A queue whose first event of each lane will have sequence number 1.
+pub fn queue(limits: Limits, counters: Arc<Counters>) -> (QueueInput, PerLane<QueueOutput>) {
+    let empty =
+        |_| Waiting { events: VecDeque::new(), bytes: 0, next_seq: 1, since: Instant::now(), wake_at: 1 };
+    let state = State { lanes: PerLane::new(empty), closed: false };
+    let shared = Arc::new(Shared {
+        limits,
+        counters,
+        state: Mutex::new(state),
+        changed: PerLane::new(|_| Notify::new()),
+    });
+    let outputs = PerLane::new(|lane| QueueOutput { shared: shared.clone(), lane });
+    (QueueInput { shared }, outputs)
 }
 
 /// Where the pipeline puts events. Dropping it closes the queue.
@@ -147,26 +217,31 @@ pub struct QueueInput {
 impl QueueInput {
     /// Offers an event; returns at once.
     pub fn offer(&self, lane: Lane, event: Event) -> Offered {
-        let Limits { events, bytes } = self.shared.limits;
+        let whole = self.shared.limits;
         let counters = &self.shared.counters;
-        let (events, bytes, dropped, cause) = match lane {
-            Lane::First => (events, bytes, &counters.dropped_queue_full, CAUSE_FULL),
-            Lane::Bulk => (events / 2, bytes / 2, &counters.dropped_bulk_full, CAUSE_BULK_FULL),
+        let (share, dropped, cause) = match lane {
+            Lane::First => (whole, &counters.dropped_queue_full, CAUSE_FULL),
+            Lane::Bulk => {
+                let half = Limits { events: whole.events / 2, bytes: whole.bytes / 2 };
+                (half, &counters.dropped_bulk_full, CAUSE_BULK_FULL)
+            }
         };
         let weight = weight(&event);
         let mut state = self.shared.state();
-        let before = state.waiting.len();
-        let offered = if before >= events || (state.bytes + weight > bytes && before > 0) {
+        let full = state.lanes.of(lane).is_full(&state.lanes, weight, share, whole);
+        let waiting = state.lanes.of_mut(lane);
+        let before = waiting.events.len();
+        let offered = if full {
             Counters::add(dropped, 1);
-            self.shared.tell(&mut state, cause, 1, event.time);
+            self.shared.tell(waiting, cause, 1, event.time);
             Offered::Full
         } else {
-            Offered::Accepted(self.shared.append(&mut state, event, weight))
+            Offered::Accepted(self.shared.append(waiting, event, weight))
         };
-        let wake = before < state.wake_at && state.waiting.len() >= state.wake_at;
+        let wake = before < waiting.wake_at && waiting.events.len() >= waiting.wake_at;
         drop(state);
         if wake {
-            self.shared.changed.notify_one();
+            self.shared.changed.of(lane).notify_one();
         }
         offered
     }
@@ -175,38 +250,54 @@ impl QueueInput {
 impl Drop for QueueInput {
     fn drop(&mut self) {
         self.shared.state().closed = true;
-        self.shared.changed.notify_one();
+        let PerLane { first, bulk } = &self.shared.changed;
+        first.notify_one();
+        bulk.notify_one();
     }
 }
 
-/// Where the shipper takes events.
+/// Where a shipper takes the events of one lane.
 pub struct QueueOutput {
     shared: Arc<Shared>,
+    lane: Lane,
 }
 
 impl QueueOutput {
-    /// Waits until `least` events wait, or the queue is closed; `false` where it is closed and empty. May be dropped
-    /// half-way.
+    /// Whose events these are.
+    pub fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    /// Since when the oldest event waits, about; where none does, any time.
+    pub fn since(&self) -> Instant {
+        self.shared.state().lanes.of(self.lane).since
+    }
+
+    /// Waits until `least` events wait, or the queue is closed; `false` where it is closed and this lane is empty. May
+    /// be dropped half-way.
     pub async fn ready(&mut self, least: usize) -> bool {
         loop {
             {
                 let mut state = self.shared.state();
-                state.wake_at = least.max(1);
-                if state.waiting.len() >= state.wake_at || state.closed {
-                    return !state.waiting.is_empty();
+                let closed = state.closed;
+                let waiting = state.lanes.of_mut(self.lane);
+                waiting.wake_at = least.max(1);
+                if waiting.events.len() >= waiting.wake_at || closed {
+                    return !waiting.events.is_empty();
                 }
             }
             // A notification that comes between the look and the wait is kept by `Notify`.
-            self.shared.changed.notified().await;
+            self.shared.changed.of(self.lane).notified().await;
         }
     }
 
     /// Moves up to `most` events into `into`, in order.
     pub fn take(&mut self, into: &mut VecDeque<Queued>, most: usize) {
         let mut state = self.shared.state();
-        let taken = most.min(state.waiting.len());
-        let State { waiting, bytes, .. } = &mut *state;
-        for queued in waiting.drain(..taken) {
+        let Waiting { events, bytes, since, .. } = state.lanes.of_mut(self.lane);
+        *since = Instant::now();
+        let taken = most.min(events.len());
+        for queued in events.drain(..taken) {
             *bytes = bytes.saturating_sub(queued.weight);
             into.push_back(queued);
         }
@@ -214,12 +305,12 @@ impl QueueOutput {
 
     /// Tells of events that were lost behind the queue, the last of which is from `last`.
     pub fn tell(&self, cause: &'static str, lost: u64, last: BootTime) {
-        self.shared.tell(&mut self.shared.state(), cause, lost, last);
+        self.shared.tell(self.shared.state().lanes.of_mut(self.lane), cause, lost, last);
     }
 
     /// How many events wait.
     pub fn len(&self) -> usize {
-        self.shared.state().waiting.len()
+        self.shared.state().lanes.of(self.lane).events.len()
     }
 
     /// Whether none waits.
@@ -282,9 +373,14 @@ mod tests {
     }
 
     fn small(events: usize) -> (QueueInput, QueueOutput, Arc<Counters>) {
+        let (input, PerLane { first, .. }, counters) = small_lanes(events);
+        (input, first, counters)
+    }
+
+    fn small_lanes(events: usize) -> (QueueInput, PerLane<QueueOutput>, Arc<Counters>) {
         let counters = Arc::new(Counters::default());
-        let (input, output) = queue(Limits { events, bytes: 1 << 20 }, counters.clone());
-        (input, output, counters)
+        let (input, outputs) = queue(Limits { events, bytes: 1 << 20 }, counters.clone());
+        (input, outputs, counters)
     }
 
     fn drain(output: &mut QueueOutput, most: usize) -> Vec<(u64, Option<u64>)> {
@@ -316,12 +412,13 @@ mod tests {
     fn bytes_are_bounded_and_an_event_larger_than_all_of_them_passes_alone() {
         let counters = Arc::new(Counters::default());
         let one = weight(&event(0));
-        let (input, mut output) = queue(Limits { events: 100, bytes: one * 2 }, counters);
+        let (input, PerLane { first: mut output, .. }) =
+            queue(Limits { events: 100, bytes: one * 2 }, counters);
         assert_eq!(input.offer(Lane::First, event(0)), Offered::Accepted(1));
         assert_eq!(input.offer(Lane::First, event(1)), Offered::Accepted(2));
         assert_eq!(input.offer(Lane::First, event(2)), Offered::Full);
         assert_eq!(drain(&mut output, 9).len(), 3);
-        let (input, _output) = queue(Limits { events: 100, bytes: 1 }, Arc::default());
+        let (input, _outputs) = queue(Limits { events: 100, bytes: 1 }, Arc::default());
         assert_eq!(input.offer(Lane::First, event(0)), Offered::Accepted(1));
         assert_eq!(input.offer(Lane::First, event(1)), Offered::Full);
     }
@@ -338,20 +435,47 @@ mod tests {
 
     #[test]
     fn the_bulk_lane_leaves_half_of_the_room_to_others() {
-        let (input, mut output, counters) = small(100);
+        let (input, PerLane { mut first, mut bulk }, counters) = small_lanes(100);
         for ns in 0..1_000 {
             let _ = input.offer(Lane::Bulk, event(ns));
         }
         for ns in 0..40 {
-            assert_ne!(input.offer(Lane::First, event(ns)), Offered::Full);
+            assert_eq!(input.offer(Lane::First, event(ns)), Offered::Accepted(ns + 1));
             assert_eq!(input.offer(Lane::Bulk, event(ns)), Offered::Full);
         }
-        let delivered = drain(&mut output, usize::MAX);
-        let gaps: Vec<u64> = delivered.iter().filter_map(|(_, lost)| *lost).collect();
-        assert_eq!(gaps, [990], "one gap, though other events came between the losses");
-        assert_eq!(delivered.len(), 50 + 40 + 1);
+        assert_eq!(drain(&mut first, usize::MAX).last(), Some(&(40, None)));
+        let bulk = drain(&mut bulk, usize::MAX);
+        assert_eq!(bulk.len(), 50 + 1);
+        assert_eq!(bulk.last(), Some(&(51, Some(990))), "its losses are told in its own numbers");
         assert_eq!(counters.dropped_bulk_full.load(Ordering::Relaxed), 990);
         assert_eq!(counters.dropped_queue_full.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn the_first_lane_may_take_all_room_and_the_bulk_lane_none_beyond() {
+        let (input, PerLane { first, bulk }, counters) = small_lanes(10);
+        for ns in 0..9 {
+            let _ = input.offer(Lane::First, event(ns));
+        }
+        assert_eq!(input.offer(Lane::Bulk, event(9)), Offered::Accepted(1));
+        assert_eq!(input.offer(Lane::Bulk, event(10)), Offered::Full);
+        assert_eq!(input.offer(Lane::First, event(11)), Offered::Full);
+        assert_eq!([first.len(), bulk.len()], [10, 2], "one gap each");
+        assert_eq!(counters.dropped_bulk_full.load(Ordering::Relaxed), 1);
+        assert_eq!(counters.dropped_queue_full.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_reader_sleeps_while_the_other_lane_fills() {
+        let (input, PerLane { mut first, .. }, _) = small_lanes(10);
+        let reader = tokio::spawn(async move { first.ready(1).await });
+        for ns in 0..5 {
+            let _ = input.offer(Lane::Bulk, event(ns));
+            tokio::task::yield_now().await;
+        }
+        assert!(!reader.is_finished());
+        drop(input);
+        assert!(!reader.await.unwrap(), "nothing was for it");
     }
 
     #[test]

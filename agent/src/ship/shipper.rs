@@ -1,6 +1,6 @@
-//! The shipper: takes events from the queue, makes batches, and delivers them in order until each is settled.
+//! The shipper: takes events of one lane, makes batches, and delivers them in order until each is settled.
 //!
-//! One batch is in flight at a time, so order is kept. A batch is settled when it is acknowledged, refused for good,
+//! One batch of a lane is in flight at a time, so order is kept. Neither lane waits for the other's. A batch is settled when it is acknowledged, refused for good,
 //! or given up at the deadline of a stop; each way has its counter.
 //!
 //! What was refused is told by a gap event as soon as a batch is acknowledged again: told sooner, to a collector that
@@ -8,16 +8,17 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{error, info, warn};
 
 use super::counters::Counters;
-use super::queue::{CAUSE_FULL, CAUSE_REJECTED, QueueOutput, Queued, STAGE};
+use super::queue::{CAUSE_BULK_FULL, CAUSE_FULL, CAUSE_REJECTED, Lane, QueueOutput, Queued, STAGE};
 use super::sink::{Delivery, Encoded, Sink};
 use super::wire::{BatchBuilder, Origin, to_bytes};
 use crate::model::event::{EventKind, Gap};
@@ -41,12 +42,26 @@ pub struct Pace {
     pub longest_retry_after: Duration,
 }
 
+impl Pace {
+    /// For a lane: what may wait goes in small batches, for a collector writes one batch after the other, and one of the
+    /// first lane would wait for a large one.
+    pub(super) fn of_lane(self, lane: Lane) -> Self {
+        match lane {
+            Lane::First => self,
+            Lane::Bulk => Self { bytes: self.bytes.min(BULK_BYTES), ..self },
+        }
+    }
+}
+
+/// Bytes at which a batch of the bulk lane is sent, at most.
+const BULK_BYTES: usize = 128 << 10;
+
 impl Default for Pace {
     fn default() -> Self {
         Self {
             events: 2048,
             bytes: 512 << 10,
-            age: Duration::from_millis(100),
+            age: Duration::from_millis(50),
             first_retry: Duration::from_millis(250),
             longest_retry: Duration::from_secs(15),
             longest_retry_after: Duration::from_secs(300),
@@ -57,7 +72,7 @@ impl Default for Pace {
 /// Reads both clocks at once.
 pub type ReadClocks = fn() -> ClockPair;
 
-/// The task between the queue and a sink.
+/// The task between a lane of the queue and a sink.
 pub(super) struct Shipper<S> {
     pub(super) origin: Origin,
     pub(super) clocks: ReadClocks,
@@ -71,9 +86,21 @@ pub(super) struct Shipper<S> {
     pub(super) in_hand: VecDeque<Queued>,
     /// Events in the next batch, at most: less than the pace's after a batch was too large.
     pub(super) most: usize,
-    pub(super) trouble: Option<Instant>,
-    pub(super) refusal_said: bool,
+    pub(super) trouble: Arc<Trouble>,
     pub(super) untold: Untold,
+}
+
+/// What was said of the collector, by the shipper of whichever lane met it first: one word is enough for both.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    since: Mutex<Option<Instant>>,
+    refusal_said: AtomicBool,
+}
+
+impl Trouble {
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Losses that the collector has not been told of: events that it refused, and what refused gap events told.
@@ -125,8 +152,8 @@ impl<S: Sink> Shipper<S> {
         let missing = self.most.saturating_sub(self.in_hand.len());
         // What is left of a batch that was full goes with what is there.
         if fresh {
-            // At the time-out the batch goes as it is.
-            let _ = timeout(self.pace.age, self.queue.ready(missing)).await;
+            // At the time-out the batch goes as it is. What came while the one before was delivered has waited already.
+            let _ = timeout_at(self.queue.since() + self.pace.age, self.queue.ready(missing)).await;
         }
         self.queue.take(&mut self.in_hand, missing);
         true
@@ -165,7 +192,9 @@ impl<S: Sink> Shipper<S> {
             *rejected += 1;
             *last = event.time;
             match event.kind {
-                EventKind::Gap(Gap { stage: STAGE, cause: CAUSE_FULL, lost, .. }) => *full += lost,
+                EventKind::Gap(Gap { stage: STAGE, cause: CAUSE_FULL | CAUSE_BULK_FULL, lost, .. }) => {
+                    *full += lost
+                }
                 EventKind::Gap(Gap { stage: STAGE, cause: CAUSE_REJECTED, lost, .. }) => *rejected += lost,
                 _ => {}
             }
@@ -176,7 +205,11 @@ impl<S: Sink> Shipper<S> {
     /// Tells what was refused before, behind all that waits.
     fn tell(&mut self) {
         let Untold { rejected, full, last } = std::mem::take(&mut self.untold);
-        for (cause, lost) in [(CAUSE_FULL, full), (CAUSE_REJECTED, rejected)] {
+        let cause_full = match self.queue.lane() {
+            Lane::First => CAUSE_FULL,
+            Lane::Bulk => CAUSE_BULK_FULL,
+        };
+        for (cause, lost) in [(cause_full, full), (CAUSE_REJECTED, rejected)] {
             if lost > 0 {
                 self.queue.tell(cause, lost, last);
             }
@@ -257,8 +290,9 @@ impl<S: Sink> Shipper<S> {
 
     /// Says the first of a row of failures; the others are counted.
     fn troubled(&mut self, why: &str) {
-        if self.trouble.is_none() {
-            self.trouble = Some(Instant::now());
+        let mut since = self.trouble.since();
+        if since.is_none() {
+            *since = Some(Instant::now());
             warn!(
                 collector = self.sink.target(),
                 "not delivered: {why}; events wait, and delivery is tried again"
@@ -267,15 +301,14 @@ impl<S: Sink> Shipper<S> {
     }
 
     fn recovered(&mut self) {
-        if let Some(since) = self.trouble.take() {
+        if let Some(since) = self.trouble.since().take() {
             let seconds = since.elapsed().as_secs();
             info!(collector = self.sink.target(), "delivering again after {seconds} s of trouble");
         }
     }
 
     fn say_refused(&mut self, batch: &Encoded, why: &str) {
-        if !self.refusal_said {
-            self.refusal_said = true;
+        if !self.trouble.refusal_said.swap(true, Ordering::Relaxed) {
             let Encoded { first, last, .. } = batch;
             error!(
                 collector = self.sink.target(),

@@ -13,7 +13,7 @@ use super::counters::Counters;
 use super::queue::Limits;
 use super::sink::{Delivery, Encoded, Sink};
 use super::wire::{decode, examples};
-use super::{Pace, Shipping};
+use super::{Lane, Offered, Pace, Shipping};
 use crate::model::event::Event;
 
 /// What a sink does with a batch.
@@ -37,10 +37,12 @@ struct Tried {
     at: Instant,
     first: u64,
     last: u64,
+    epoch: u64,
     /// Losses that it tells of, by cause.
     gaps: Vec<(String, u64)>,
 }
 
+#[derive(Clone)]
 struct Scripted {
     script: Arc<Mutex<VecDeque<Answer>>>,
     tried: mpsc::UnboundedSender<Tried>,
@@ -52,7 +54,8 @@ impl Sink for Scripted {
         assert_eq!((read.first_seq, read.last_seq()), (batch.first, batch.last));
         let gaps = read.events.iter().filter_map(|event| event.gap.as_ref());
         let gaps = gaps.map(|gap| (gap.cause.to_string(), gap.lost)).collect();
-        let _ = self.tried.send(Tried { at: Instant::now(), first: batch.first, last: batch.last, gaps });
+        let (at, epoch) = (Instant::now(), read.epoch);
+        let _ = self.tried.send(Tried { at, first: batch.first, last: batch.last, epoch, gaps });
         let answer = self.script.lock().unwrap().pop_front();
         match answer {
             Some(Answer::Give(delivery)) => delivery,
@@ -77,7 +80,7 @@ fn event() -> Event {
 }
 
 fn offer(shipping: &Shipping, events: usize) {
-    (0..events).for_each(|_| assert_ne!(shipping.offer(super::Lane::First, event()), super::Offered::Full));
+    (0..events).for_each(|_| assert_ne!(shipping.offer(Lane::First, event()), Offered::Full));
 }
 
 /// The first and the last number of a batch, and the losses that it tells of.
@@ -204,6 +207,43 @@ async fn a_refused_tale_of_a_loss_is_told_again_with_its_own() {
     assert_eq!(all(&mut tries), [(6, 6, vec![]), (7, 7, vec![("rejected".to_owned(), 3)])]);
 }
 
+/// What may wait has its own numbers, and what does not never waits for it: not in the queue, not at the collector.
+#[tokio::test(start_paused = true)]
+async fn the_first_lane_does_not_wait_for_the_bulk_lane() {
+    let pace = Pace { events: 2, ..Pace::default() };
+    let (shipping, mut tries) = start(pace, [Answer::Hang]);
+    for _ in 0..10 {
+        assert_ne!(shipping.offer(Lane::Bulk, event()), Offered::Full);
+    }
+    let hangs = tries.recv().await.unwrap();
+    assert_eq!((hangs.first, hangs.last, hangs.epoch), (1, 2, examples::origin().epoch + 1));
+    let begun = Instant::now();
+    offer(&shipping, 1);
+    let told = tries.recv().await.unwrap();
+    assert_eq!((told.first, told.last, told.epoch), (1, 1, examples::origin().epoch));
+    assert!(told.at - begun <= pace.age, "{:?}", told.at - begun);
+    assert_eq!(fates(&shipping.stop(Duration::from_secs(1)).await), [1, 0, 10, 0]);
+}
+
+/// A gap event of the bulk lane that was refused is told again with its own cause, in its own numbers.
+#[tokio::test(start_paused = true)]
+async fn a_refused_tale_of_the_bulk_lane_stays_its_own() {
+    let (tried, mut tries) = mpsc::unbounded_channel();
+    let script = Arc::new(Mutex::new(VecDeque::from([refuse(), acknowledge()])));
+    let limits = Limits { events: 4, bytes: 1 << 20 };
+    let pace = Pace { events: 3, ..Pace::default() };
+    let sink = Scripted { script, tried };
+    let shipping = Shipping::start(examples::origin(), limits, pace, examples::clock, sink);
+    let full = (0..7).filter(|_| shipping.offer(Lane::Bulk, event()) == Offered::Full).count();
+    assert_eq!(full, 5);
+    let refused = tries.recv().await.unwrap();
+    assert_eq!(refused.gaps, [("bulk_full".to_owned(), 5)]);
+    assert_ne!(shipping.offer(Lane::Bulk, event()), Offered::Full);
+    assert_eq!(fates(&shipping.stop(Duration::from_secs(1)).await), [3, 3, 0, 0]);
+    let told: Vec<_> = all(&mut tries).into_iter().flat_map(|(_, _, gaps)| gaps).collect();
+    assert_eq!(told, [("bulk_full".to_owned(), 5), ("rejected".to_owned(), 3)]);
+}
+
 /// Else each tale of a loss would be the next loss, as fast as the network carries it.
 #[tokio::test(start_paused = true)]
 async fn a_collector_that_refuses_everything_is_told_nothing_more() {
@@ -257,8 +297,7 @@ async fn an_outage_costs_only_what_the_queue_cannot_hold() {
     let shipping = Shipping::start(examples::origin(), limits, pace, examples::clock, sink);
     offer(&shipping, 4);
     tries.recv().await.unwrap();
-    let offered =
-        (0..100).filter(|_| shipping.offer(super::Lane::First, event()) == super::Offered::Full).count();
+    let offered = (0..100).filter(|_| shipping.offer(Lane::First, event()) == Offered::Full).count();
     assert_eq!(offered, 90);
     let counters = shipping.stop(Duration::from_secs(600)).await;
     assert_eq!(fates(&counters)[..3], [15, 0, 0]);

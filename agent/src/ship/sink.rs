@@ -37,8 +37,9 @@ pub struct Encoded {
     pub last: u64,
 }
 
-/// Delivers batches, one at a time. A batch may be delivered more than once; its ids make that harmless.
-pub trait Sink: Send + 'static {
+/// Delivers batches, one at a time; each clone delivers the batches of one lane. A batch may be delivered more than once;
+/// its ids make that harmless.
+pub trait Sink: Clone + Send + 'static {
     /// Tries once, within its own time limit. Dropping the future gives the try up.
     fn deliver(&mut self, batch: &Encoded) -> impl Future<Output = Delivery> + Send;
 

@@ -1,5 +1,6 @@
 //! An agent that ships to a collector, and the way to know that all was seen.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
@@ -11,6 +12,9 @@ use super::ledger::equal;
 use super::servers::on_own_port;
 use super::setting::{Rung, Setting};
 use crate::outcome::{During, Outcome, Verdict, ensure};
+
+/// Numberings of one agent: of what is told at once, and of what may wait.
+const STREAMS_OF_AN_AGENT: usize = 2;
 
 /// A running pair.
 #[derive(Debug)]
@@ -109,14 +113,18 @@ impl Told {
             let number = self.status.get(key).and_then(serde_json::Value::as_u64);
             ensure(number == Some(0), || format!("the collector's {key} is {number:?}: {}", self.status))?;
         }
-        for (expected, event) in (1..).zip(&self.collected) {
+        let mut next_of_epoch = BTreeMap::new();
+        for event in &self.collected {
+            let expected = next_of_epoch.entry(event.number("epoch")).or_insert(1);
             let seq = event.number("seq");
-            ensure(seq == Some(expected), || {
+            ensure(seq == Some(*expected), || {
                 format!("number {seq:?} where {expected} should be: {}", event.line)
             })?;
+            *expected += 1;
         }
-        let ids =
-            |events: &[Event]| events.iter().map(|event| event.text("id").to_owned()).collect::<Vec<_>>();
+        ensure(next_of_epoch.len() <= STREAMS_OF_AN_AGENT, || {
+            format!("an agent of {STREAMS_OF_AN_AGENT} streams sent those: {next_of_epoch:?}")
+        })?;
         let turned_away = self.turned_away()?;
         if turned_away > 0 {
             // They are printed and have no number; the queue's gap events have one and are not printed.
@@ -128,6 +136,14 @@ impl Told {
                 self.collected.len() as u64 + turned_away,
             );
         }
+        // Each stream is in order; neither waits for the other.
+        let ids = |events: &[Event]| {
+            let mut ids: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            for event in events {
+                ids.entry(event.number("epoch")).or_default().push(event.text("id").to_owned());
+            }
+            ids.into_values().flatten().collect::<Vec<_>>()
+        };
         let (printed, collected) = (ids(&self.printed), ids(&self.collected));
         ensure(printed == collected, || {
             let missing = printed.iter().filter(|id| !collected.contains(id)).count();
