@@ -9,13 +9,14 @@ use std::time::Duration;
 use agent_common::rings::Ring;
 
 use crate::app::lock::{InstanceLock, LockError};
-use crate::attribute::Attributor;
 use crate::attribute::users::{PasswdFile, Users};
+use crate::attribute::{AgentRoles, Attributor};
 use crate::capture::decode;
 use crate::capture::ledger::Ledger;
 use crate::capture::merge::Turn;
 use crate::capture::record::RecordError;
 use crate::capture::sequence;
+use crate::catalogue::agents::AgentCatalogue;
 use crate::catalogue::enumerate::{KnownFiles, enumerate, homes};
 use crate::catalogue::file::CatalogueError;
 use crate::catalogue::mounts::Mounts;
@@ -195,6 +196,7 @@ impl From<&Finding> for StartError {
 pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Started, StartError> {
     let catalogue = Arc::new(Catalogue::load(OPERATOR_DIRECTORY.as_ref(), &options.catalogue)?);
     let markers = markers::shipped()?;
+    let agents = Arc::new(AgentCatalogue::shipped()?);
     let probe = HostProbe::inspect();
     if let Some(finding) = probe.blocking().next() {
         return Err(finding.into());
@@ -256,7 +258,8 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
     let mut pipeline = Pipeline::new(Parts {
         start: sequence::Start::AtZero,
         ledger: ledger.clone(),
-        table: ProcessTable::new(redact_argv, inventory::tick_ns()),
+        table: ProcessTable::new(redact_argv, inventory::tick_ns())
+            .with_roles(Box::new(AgentRoles::new(agents, host_root.namespaces()))),
         attributor: Attributor::new(host_root.namespaces(), users.clone()),
         catalogue: catalogue.clone(),
         known,

@@ -10,7 +10,7 @@ use super::{Finding, Resolver, Standing, Subject, precedence};
 use crate::model::act::Actor;
 use crate::model::bytes::RawBytes;
 use crate::model::identity::{Attribution, Confidence, Identity};
-use crate::model::process::{Cgroup, Process};
+use crate::model::process::{AgentRole, Cgroup, Process};
 use crate::process::inventory::HostNamespaces;
 
 /// Attributions of one generation. Two are kept, so that what is in use survives when the first is full; 10,000
@@ -41,6 +41,7 @@ struct Key {
     session_id: Option<u32>,
     mount: u32,
     user: u32,
+    role: Option<Arc<AgentRole>>,
 }
 
 /// Gives acts their identity. No call blocks: all it needs is in memory.
@@ -92,6 +93,7 @@ impl Attributor {
             session_id: actor.ids.session_id,
             mount: actor.namespaces.mount,
             user: actor.namespaces.user,
+            role: process.role.clone(),
         };
         if let Some(known) = self.young.get(&key) {
             self.counters.remembered += 1;
@@ -119,7 +121,8 @@ impl Attributor {
         let place = Place::parse(cgroup.path.as_bytes());
         let (users, host) = (&self.users, self.host);
         let subject = Subject { process, actor, cgroup, place: &place, users, host };
-        assemble(self.resolvers.iter().map(|resolver| resolver.resolve(&subject)).collect(), actor.ids.uid)
+        let findings = self.resolvers.iter().map(|resolver| resolver.resolve(&subject)).collect();
+        Attribution { role: process.role.clone(), ..assemble(findings, actor.ids.uid) }
     }
 }
 
@@ -144,5 +147,5 @@ fn assemble(mut findings: Vec<Finding>, uid: u32) -> Attribution {
     evidence.sort_by_key(|evidence| Reverse(evidence.confidence));
     let human =
         std::iter::once(&identity).chain(&blended).find(|it| matches!(it, Identity::Human { .. })).cloned();
-    Attribution { identity, evidence, confidence, human, blended }
+    Attribution { identity, evidence, confidence, human, blended, role: None }
 }

@@ -7,6 +7,7 @@
 //!
 //! Whatever rests on claims alone is never the key: [`Attributor`] sees to it, not the resolvers.
 
+mod agent;
 mod attributor;
 mod container;
 mod executable;
@@ -16,8 +17,11 @@ mod unit;
 pub mod users;
 
 #[cfg(test)]
+mod agent_tests;
+#[cfg(test)]
 mod tests;
 
+pub use agent::AgentRoles;
 pub use attributor::{AttributionCounters, Attributor};
 
 use std::sync::Arc;
@@ -74,6 +78,8 @@ pub trait Resolver: Send + Sync {
 ///
 /// | | is the key | is blended |
 /// |---|---|---|
+/// | MCP server | an agent started it, or what it is a tool of | |
+/// | AI agent | its program is one's, or it was started by one | by its MCP servers |
 /// | container | its cgroup is named by a host's engine | |
 /// | system unit | its cgroup is one of the system's service manager, and its name is stable | |
 /// | user unit | never: a user names these cgroups | always |
@@ -85,6 +91,8 @@ pub trait Resolver: Send + Sync {
 /// could otherwise borrow another unit's habits.
 pub fn precedence() -> Vec<Arc<dyn Resolver>> {
     vec![
+        Arc::new(agent::McpServer),
+        Arc::new(agent::Agent),
         Arc::new(container::Container),
         Arc::new(unit::SystemUnit),
         Arc::new(unit::UserUnit),

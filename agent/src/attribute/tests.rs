@@ -65,6 +65,7 @@ impl Who {
             origin: Origin::Observed,
             since: key.start,
             exec_count: 1,
+            role: None,
         };
         let namespaces = self.namespaces;
         let actor = Actor { process: key, tid: 42, ids, cgroup_id: 7, namespaces, comm: RawBytes::default() };

@@ -118,8 +118,20 @@ pub(super) fn decode_judgement(bytes: &[u8]) -> Result<Judgement, rmp_serde::dec
 
 /// Encodes a process.
 pub(super) fn encode_process(process: &Process) -> Result<Vec<u8>, rmp_serde::encode::Error> {
-    let Process { key, parent, namespaced_pid, image, ids, cgroup, namespaces, origin, since, exec_count } =
-        process;
+    // The role follows from the rest.
+    let Process {
+        key,
+        parent,
+        namespaced_pid,
+        image,
+        ids,
+        cgroup,
+        namespaces,
+        origin,
+        since,
+        exec_count,
+        role: _,
+    } = process;
     rmp_serde::to_vec(&Wire {
         key: (key.pid, key.start.ns),
         parent: parent.map(|parent| (parent.pid, parent.start.ns)),
@@ -172,6 +184,7 @@ pub(super) fn decode_process(bytes: &[u8]) -> Result<Process, rmp_serde::decode:
         },
         since: BootTime::from_ns(since),
         exec_count,
+        role: None,
     })
 }
 

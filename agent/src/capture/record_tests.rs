@@ -125,6 +125,7 @@ fn process() -> Process {
         origin: Origin::Inventoried,
         since: BootTime::from_ns(10),
         exec_count: 2,
+        role: None,
     }
 }
 

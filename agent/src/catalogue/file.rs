@@ -99,6 +99,9 @@ pub enum Problem {
     /// Not an environment marker.
     #[error("{0}")]
     Marker(super::markers::MarkerProblem),
+    /// Not an agent's signature.
+    #[error("{0}")]
+    Agent(super::agents::AgentProblem),
 }
 
 #[derive(Deserialize)]

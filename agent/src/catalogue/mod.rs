@@ -11,6 +11,7 @@ use agent_common::keys::{InodeKey, RuleName};
 use globset::GlobSet;
 use sha2::{Digest, Sha256};
 
+pub mod agents;
 pub mod enumerate;
 pub mod file;
 pub mod markers;

@@ -32,7 +32,7 @@ fn at_60_columns() {
 03:04:05 human/alice  curl[4321]   tcp   [2001:…:8080 failed
 03:04:05 human/alice  curl[4321]   tcp   192.0…0:443 unknown
 03:04:05 human/alice  curl[4321]   udp   192.0.2.53:53
-03:04:05 human/alice  pytho…[4322] read  …e/.aws/credentials
+03:04:05 agent/…alice pytho…[4322] read  …e/.aws/credentials
 03:04:05 human/alice  cat[4323]    rw    …ice/caf\xe9/id_rsa
 03:04:06 192.0.2.53:53 again, 12 times (socket 8194)
 03:04:06 LOST 17 connection records in kernel: dropped_ring…
@@ -65,7 +65,7 @@ fn at_100_columns() {
 03:04:05 human/alice      curl[4321] root   tcp   [2001:db8::1]:8080 failed   … › claude › bash
 03:04:05 human/alice      curl[4321] alice  tcp   192.0.2.10:443 unknown      … › claude › bash
 03:04:05 human/alice      curl[4321] alice  udp   192.0.2.53:53               … › claude › bash
-03:04:05 human/alice      python3.11[4322]  read  …ome/alice/.aws/credentials … › claude › bash
+03:04:05 agent/cl…n/alice python3.11[4322]  read  …ome/alice/.aws/credentials … › claude › bash
 03:04:05 human/alice      cat[4323] alice   rw    …e/caf\xe9/id_rsa truncated … › claude › bash
 03:04:06 192.0.2.53:53 again, 12 times (socket 8194)
 03:04:06 LOST 17 connection records in kernel: dropped_ring_full
@@ -98,7 +98,7 @@ fn at_200_columns() {
 03:04:05.000  human/alice                     curl[4321] root               tcp   [2001:db8::1]:8080 ECONNREFUSED 0.4 ms                  sshd › bash › claude › bash
 03:04:05.000  human/alice                     curl[4321] alice              tcp   192.0.2.10:443 unknown: timed_out                       … › sshd › bash › claude › bash
 03:04:05.000  human/alice                     curl[4321] alice              udp   192.0.2.53:53                                           sshd › bash › claude › bash
-03:04:05.041  human/alice                     python3.11[4322] alice        read  /home/alice/.aws/credentials aws-credentials            sshd › bash › claude › bash
+03:04:05.041  agent/claude-code@human/alice   python3.11[4322] alice        read  /home/alice/.aws/credentials aws-credentials            sshd › bash › claude › bash
 03:04:05.042  human/alice                     cat[4323] alice               rw    /home/alice/caf\xe9/id_rsa truncated ssh-private-key    sshd › bash › claude › bash
 03:04:06.000  192.0.2.53:53 again, 12 times (socket 8194)
 03:04:06.000  LOST 17 connection records in kernel: dropped_ring_full
@@ -131,7 +131,7 @@ fn without_a_terminal() {
 03:04:05.000  human/alice               curl[4321] root         tcp   [2001:db8::1]:8080 ECONNREFUSED 0.4 ms          sshd › bash › claude › bash
 03:04:05.000  human/alice               curl[4321] alice        tcp   192.0.2.10:443 unknown: timed_out               … › sshd › bash › claude › bash
 03:04:05.000  human/alice               curl[4321] alice        udp   192.0.2.53:53                                   sshd › bash › claude › bash
-03:04:05.041  human/alice               python3.11[4322] alice  read  /home/alice/.aws/credentials aws-credentials    sshd › bash › claude › bash
+03:04:05.041  agent/claude-code@human/alice  python3.11[4322] alice  read  /home/alice/.aws/credentials aws-credentials    sshd › bash › claude › bash
 03:04:05.042  human/alice               cat[4323] alice         rw    /home/alice/caf\xe9/id_rsa truncated ssh-private-key  sshd › bash › claude › bash
 03:04:06.000  192.0.2.53:53 again, 12 times (socket 8194)
 03:04:06.000  LOST 17 connection records in kernel: dropped_ring_full

@@ -8,11 +8,12 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::app::facts::RecordedFacts;
-use crate::attribute::Attributor;
+use crate::attribute::{AgentRoles, Attributor};
 use crate::capture::ledger::Ledger;
 use crate::capture::replay::{Item, Replay, ReplayError};
 use crate::capture::sequence::Start;
 use crate::capture::tally::Tally;
+use crate::catalogue::agents::AgentCatalogue;
 use crate::catalogue::file::CatalogueError;
 use crate::catalogue::{Catalogue, OPERATOR_DIRECTORY};
 use crate::cli::print::{Format, Printer};
@@ -77,11 +78,12 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
     if recorded.catalogue != catalogue.digest() {
         tracing::warn!("the catalogue is not the one of the recording: other opens may be credentials now");
     }
+    let roles = AgentRoles::new(Arc::new(AgentCatalogue::shipped()?), facts.host_namespaces());
     let ledger = Arc::new(Ledger::new());
     let mut pipeline = Pipeline::new(Parts {
         start: if recorded.numbers_from_zero { Start::AtZero } else { Start::Anywhere },
         ledger: ledger.clone(),
-        table: ProcessTable::new(redact_argv, facts.tick_ns()),
+        table: ProcessTable::new(redact_argv, facts.tick_ns()).with_roles(Box::new(roles)),
         attributor: Attributor::new(facts.host_namespaces(), facts.users()),
         catalogue: catalogue.clone(),
         known: facts.known_files(&catalogue),

@@ -4,9 +4,12 @@
 //! identity   = "human/" segment
 //!            | "svc/" segment
 //!            | "user-svc/" segment "/" segment
+//!            | "agent/" segment "@" runner
+//!            | "mcp/" segment "/of/agent/" segment "@" runner
 //!            | "container/" segment "/" segment
 //!            | "exe" path "@uid:" number
 //!            | "exe-ns/" segment
+//! runner     = "uid:" number | identity of another kind than "agent/" and "mcp/"
 //! segment    = any bytes, percent-encoded outside [A-Za-z0-9._-] (upper-case hex); may be empty
 //! path       = ( "/" segment )*
 //! ```
@@ -21,7 +24,7 @@ use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-use super::identity::Identity;
+use super::identity::{Identity, Runner};
 
 /// What a segment encodes: all but letters, digits, `.`, `_` and `-`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
@@ -34,7 +37,8 @@ const UID_MARK: &str = "@uid:";
 pub enum ParseIdentityError {
     /// The part before the first `/` names no kind.
     #[error(
-        "`{0}` is not a kind of identity: write human/…, svc/…, user-svc/…, container/…, exe/… or exe-ns/… \
+        "`{0}` is not a kind of identity: write human/…, svc/…, user-svc/…, agent/…, mcp/…, container/…, \
+         exe/… or exe-ns/… \
          (`telltale who` lists those that were seen)"
     )]
     UnknownKind(String),
@@ -62,6 +66,10 @@ impl fmt::Display for Identity {
             Self::Human { user } => write!(f, "human/{}", segment(user)),
             Self::SystemUnit { unit } => write!(f, "svc/{}", segment(unit)),
             Self::UserUnit { user, unit } => write!(f, "user-svc/{}/{}", segment(user), segment(unit)),
+            Self::Agent { product, runner } => write!(f, "agent/{}@{runner}", segment(product)),
+            Self::McpServer { server, product, runner } => {
+                write!(f, "mcp/{}/of/agent/{}@{runner}", segment(server), segment(product))
+            }
             Self::Container { engine, id } => write!(f, "container/{}/{}", segment(engine), segment(id)),
             Self::Executable { path, uid } => {
                 f.write_str("exe")?;
@@ -69,6 +77,15 @@ impl fmt::Display for Identity {
                 write!(f, "{UID_MARK}{uid}")
             }
             Self::NamespacedExecutable { hash } => write!(f, "exe-ns/{}", segment(hash.as_bytes())),
+        }
+    }
+}
+
+impl fmt::Display for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Identity(identity) => identity.fmt(f),
+            Self::Uid(uid) => write!(f, "uid:{uid}"),
         }
     }
 }
@@ -90,6 +107,8 @@ impl Identity {
             Self::Human { .. } => "human",
             Self::SystemUnit { .. } => "svc",
             Self::UserUnit { .. } => "user-svc",
+            Self::Agent { .. } => "agent",
+            Self::McpServer { .. } => "mcp",
             Self::Container { .. } => "container",
             Self::Executable { .. } => "exe",
             Self::NamespacedExecutable { .. } => "exe-ns",
@@ -127,6 +146,11 @@ fn parse(text: &str) -> Result<Identity, ParseIdentityError> {
         ("svc", _) => Err(ParseIdentityError::Shape { kind: "svc", form: "svc/UNIT" }),
         ("user-svc", [user, unit]) => Ok(Identity::UserUnit { user: user.clone(), unit: unit.clone() }),
         ("user-svc", _) => Err(ParseIdentityError::Shape { kind: "user-svc", form: "user-svc/USER/UNIT" }),
+        ("agent", _) => parse_agent(rest)
+            .map(|(product, runner)| Identity::Agent { product, runner })
+            .ok_or(ParseIdentityError::Shape { kind: "agent", form: "agent/PRODUCT@RUNNER" }),
+        ("mcp", _) => parse_mcp(rest)
+            .ok_or(ParseIdentityError::Shape { kind: "mcp", form: "mcp/SERVER/of/agent/PRODUCT@RUNNER" }),
         ("container", [engine, id]) => Ok(Identity::Container { engine: engine.clone(), id: id.clone() }),
         ("container", _) => Err(ParseIdentityError::Shape { kind: "container", form: "container/ENGINE/ID" }),
         ("exe", _) => parse_executable(rest)
@@ -137,6 +161,30 @@ fn parse(text: &str) -> Result<Identity, ParseIdentityError> {
         ("exe-ns", _) => Err(ParseIdentityError::Shape { kind: "exe-ns", form: "exe-ns/HASH" }),
         (other, _) => Err(ParseIdentityError::UnknownKind(other.escape_debug().to_string())),
     }
+}
+
+/// Of what comes after `agent`.
+fn parse_agent(rest: &str) -> Option<(Arc<[u8]>, Runner)> {
+    let (product, runner) = rest.strip_prefix('/')?.split_once('@')?;
+    if product.contains('/') {
+        return None;
+    }
+    let runner = match runner.strip_prefix("uid:") {
+        Some(uid) => Runner::Uid(uid.parse().ok()?),
+        None => match parse(runner).ok()? {
+            // An agent that an agent started is run by who runs the first.
+            Identity::Agent { .. } | Identity::McpServer { .. } => return None,
+            identity => Runner::Identity(Arc::new(identity)),
+        },
+    };
+    Some((decode(product), runner))
+}
+
+/// Of what comes after `mcp`.
+fn parse_mcp(rest: &str) -> Option<Identity> {
+    let (server, of) = rest.strip_prefix('/')?.split_once('/')?;
+    let (product, runner) = parse_agent(of.strip_prefix("of/agent")?)?;
+    Some(Identity::McpServer { server: decode(server), product, runner })
 }
 
 fn parse_executable(rest: &str) -> Option<Identity> {
@@ -174,7 +222,24 @@ mod tests {
 
     #[test]
     fn each_kind_is_written_as_documented() {
-        let table: [(Identity, &str); 16] = [
+        let agent = |runner: Runner| Identity::Agent { product: bytes(b"claude-code"), runner };
+        let alice = Runner::Identity(Arc::new(Identity::Human { user: bytes(b"alice") }));
+        let table: [(Identity, &str); 21] = [
+            (agent(alice.clone()), "agent/claude-code@human/alice"),
+            (agent(Runner::Uid(1000)), "agent/claude-code@uid:1000"),
+            (agent(Runner::Identity(Arc::new(exe(b"/a@b", 7)))), "agent/claude-code@exe/a%40b@uid:7"),
+            (
+                Identity::McpServer {
+                    server: bytes(b"@modelcontextprotocol/server-git"),
+                    product: bytes(b"codex"),
+                    runner: alice,
+                },
+                "mcp/%40modelcontextprotocol%2Fserver-git/of/agent/codex@human/alice",
+            ),
+            (
+                Identity::McpServer { server: bytes(b"of"), product: bytes(b""), runner: Runner::Uid(0) },
+                "mcp/of/of/agent/@uid:0",
+            ),
             (Identity::Human { user: bytes(b"alice") }, "human/alice"),
             (Identity::Human { user: bytes(b"uid:1000") }, "human/uid%3A1000"),
             (Identity::Human { user: bytes(b"") }, "human/"),
@@ -218,7 +283,7 @@ mod tests {
 
     #[test]
     fn what_is_no_identity_is_refused_with_its_form() {
-        for text in ["", "root", "agent/claude", "exec/x@uid:1"] {
+        for text in ["", "root", "agents/claude", "exec/x@uid:1"] {
             let error = text.parse::<Identity>().unwrap_err();
             assert!(matches!(error, ParseIdentityError::UnknownKind(_)), "{text}: {error}");
         }
@@ -231,6 +296,14 @@ mod tests {
             "exe/bin/x",
             "exe/x@uid:-1",
             "exe-ns/%FF",
+            "agent/claude",
+            "agent/a/b@uid:1",
+            "agent/a@uid:-1",
+            "agent/a@nobody",
+            "agent/a@agent/b@uid:1",
+            "mcp/x",
+            "mcp/x/of/human/alice",
+            "mcp/x/of/agent/a@mcp/y/of/agent/a@uid:1",
         ] {
             let error = text.parse::<Identity>().unwrap_err();
             assert!(matches!(error, ParseIdentityError::Shape { .. }), "{text}: {error}");
@@ -246,6 +319,19 @@ mod tests {
     }
 
     fn any_identity() -> impl Strategy<Value = Identity> {
+        let runner = prop_oneof![
+            any_workload().prop_map(|identity| Runner::Identity(Arc::new(identity))),
+            any::<u32>().prop_map(Runner::Uid),
+        ];
+        prop_oneof![
+            4 => any_workload(),
+            1 => (any_bytes(), runner.clone()).prop_map(|(product, runner)| Identity::Agent { product, runner }),
+            1 => (any_bytes(), any_bytes(), runner)
+                .prop_map(|(server, product, runner)| Identity::McpServer { server, product, runner }),
+        ]
+    }
+
+    fn any_workload() -> impl Strategy<Value = Identity> {
         prop_oneof![
             any_bytes().prop_map(|user| Identity::Human { user }),
             any_bytes().prop_map(|unit| Identity::SystemUnit { unit }),
@@ -272,7 +358,7 @@ mod tests {
 
         #[test]
         fn any_text_is_an_identity_in_canonical_form_or_an_error(
-            text in prop_oneof![".*", "(human|svc|user-svc|container|exe|exe-ns)[/a%@:.0-9F]{0,16}(@uid:[0-9]{1,3})?"]
+            text in prop_oneof![".*", "(human|svc|user-svc|container|exe|exe-ns|agent|mcp)[/a%@:.0-9F]{0,16}(/of/agent/a)?(@uid:[0-9]{1,3})?"]
         ) {
             if let Ok(identity) = text.parse::<Identity>() {
                 prop_assert_eq!(identity.to_string(), text);

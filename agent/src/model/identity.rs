@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::process::AgentRole;
+
 /// How far a piece of evidence may be relied upon, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Confidence {
@@ -39,6 +41,8 @@ pub struct Attribution {
     pub human: Option<Identity>,
     /// All other identities that apply, most specific first.
     pub blended: Vec<Identity>,
+    /// What it is in an AI agent's session.
+    pub role: Option<Arc<AgentRole>>,
 }
 
 /// An identity: one stable name for who acts. Its `Display` is its canonical string and
@@ -63,6 +67,23 @@ pub enum Identity {
         /// Unit name, as in [`Identity::SystemUnit`].
         unit: Arc<[u8]>,
     },
+    /// `agent/claude-code@human/alice`: an AI agent, and what it runs.
+    Agent {
+        /// Which agent.
+        product: Arc<[u8]>,
+        /// Who runs it.
+        runner: Runner,
+    },
+    /// `mcp/%40modelcontextprotocol%2Fserver-git/of/agent/claude-code@human/alice`: a server that speaks MCP to an
+    /// agent, and what it runs.
+    McpServer {
+        /// Its package, or its program's name.
+        server: Arc<[u8]>,
+        /// Which agent.
+        product: Arc<[u8]>,
+        /// Who runs the agent.
+        runner: Runner,
+    },
     /// `container/docker/<id>`: by engine and id, until an engine tells the image. An image's repository never
     /// begins with a bare engine name: its first segment is a registry host.
     Container {
@@ -83,4 +104,13 @@ pub enum Identity {
         /// Digest of what tells it apart, in hex.
         hash: Arc<str>,
     },
+}
+
+/// Who runs an AI agent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Runner {
+    /// A human, a unit or a container; never an agent.
+    Identity(Arc<Identity>),
+    /// `uid:1000`: nobody logged in, and it runs in no unit and no container.
+    Uid(u32),
 }

@@ -140,6 +140,57 @@ pub struct Cgroup {
     pub path: RawBytes,
 }
 
+/// One run of an AI agent, from the process that began it: it ends with the last process that it started.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AgentSession {
+    /// Which agent (`claude-code`).
+    pub product: Arc<str>,
+    /// The process that began it.
+    pub root: ProcessKey,
+    /// The executable or the script by which the agent was known.
+    pub program: RawBytes,
+    /// Arguments by which it no longer asks before it acts.
+    pub bypass: Vec<Arc<str>>,
+    /// The agent that started this one.
+    pub within: Option<Arc<AgentSession>>,
+}
+
+impl AgentSession {
+    /// `PID.START`, the start in hundredths of a second since boot: /proc tells no more, so that the name stays the same
+    /// where a session was seen to begin and where it was found running.
+    pub fn id(&self) -> String {
+        format!("{}.{}", self.root.pid, self.root.start.ns / 10_000_000)
+    }
+}
+
+/// What a process is in an agent's session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AgentPart {
+    /// The agent itself.
+    Agent,
+    /// Something that it runs.
+    Tool,
+    /// A server that speaks MCP to it.
+    McpServer {
+        /// Which: a package, or a program's name.
+        server: Arc<str>,
+    },
+    /// Something that such a server runs.
+    McpTool {
+        /// Which server.
+        server: Arc<str>,
+    },
+}
+
+/// What an agent's session makes of a process. It is inherited over fork and exec, whoever its parent is by then.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AgentRole {
+    /// Whose session.
+    pub session: Arc<AgentSession>,
+    /// What it is there.
+    pub part: AgentPart,
+}
+
 /// One life of a process between two execs: immutable, shared by the events that name it.
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -164,4 +215,6 @@ pub struct Process {
     pub since: BootTime,
     /// How often it has called exec.
     pub exec_count: u32,
+    /// What it is to an AI agent.
+    pub role: Option<Arc<AgentRole>>,
 }

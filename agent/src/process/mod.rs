@@ -9,6 +9,7 @@ pub mod counters;
 mod entries;
 mod image;
 pub mod inventory;
+pub mod program;
 pub mod redact;
 pub mod table;
 mod versions;
@@ -22,7 +23,27 @@ pub use counters::ProcessCounters;
 pub use entries::Limits;
 pub use table::ProcessTable;
 
+use std::fmt::Debug;
+use std::sync::Arc;
+
 use crate::model::bytes::RawBytes;
+use crate::model::process::{AgentRole, Process};
 
 /// Replaces secrets in a command line. It returns as many arguments as it is given.
 pub type Redactor = fn(&[RawBytes]) -> Vec<RawBytes>;
+
+/// Says what a process is to an AI agent.
+pub trait Roles: Debug + Send {
+    /// What `process` is from an exec on, which was `before` until then. Pure.
+    fn at_exec(&self, process: &Process, before: Option<&Arc<AgentRole>>) -> Option<Arc<AgentRole>>;
+}
+
+/// There are no agents.
+#[derive(Debug)]
+struct NoRoles;
+
+impl Roles for NoRoles {
+    fn at_exec(&self, _: &Process, _: Option<&Arc<AgentRole>>) -> Option<Arc<AgentRole>> {
+        None
+    }
+}

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::cgroups::CgroupNames;
 use super::entries::{Entries, Entry, Limits};
 use super::inventory::Inventory;
-use super::{ProcessCounters, Redactor, image};
+use super::{NoRoles, ProcessCounters, Redactor, Roles, image};
 use crate::model::act::{Act, Actor, Deed, Exec, Exit, Fork};
 use crate::model::process::{Cgroup, ExecImage, Origin, Process, ProcessKey};
 use crate::model::time::BootTime;
@@ -27,6 +27,7 @@ pub struct ProcessTable {
     entries: Entries,
     cgroups: CgroupNames,
     redact: Redactor,
+    roles: Box<dyn Roles>,
     /// The image of a process whose start was lost.
     unknown: Arc<ExecImage>,
     /// Length of a clock tick: the precision of starts in /proc.
@@ -46,10 +47,17 @@ impl ProcessTable {
             entries: Entries::new(limits),
             cgroups: CgroupNames::default(),
             redact,
+            roles: Box::new(NoRoles),
             unknown: Arc::default(),
             tick_ns: tick_ns.max(1),
             counters: ProcessCounters::default(),
         }
+    }
+
+    /// The same, with AI agents that are known by these.
+    #[must_use]
+    pub fn with_roles(self, roles: Box<dyn Roles>) -> Self {
+        Self { roles, ..self }
     }
 
     /// What it did and could not keep.
@@ -151,12 +159,19 @@ impl ProcessTable {
             self.counters.seeded += 1;
             seeded.push((key, found.parent_pid));
         }
+        // Makers first: what they are to an agent is inherited.
+        seeded.sort_unstable_by_key(|(key, _)| key.start);
         for (key, parent_pid) in seeded {
             let parent = self.entries.newest(parent_pid).map(|entry| entry.versions.current().clone());
             // A parent that is younger took the pid while /proc was being read.
             let tick = |key: ProcessKey| key.start.ns / self.tick_ns;
-            if let Some(parent) = parent.filter(|parent| parent.key != key && tick(parent.key) <= tick(key)) {
+            let parent = parent.filter(|parent| parent.key != key && tick(parent.key) <= tick(key));
+            let inherited = parent.as_ref().and_then(|parent| parent.role.clone());
+            if let Some(parent) = parent {
                 self.entries.set_parent(key, parent);
+            }
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.versions.update_roles(|process| self.roles.at_exec(process, inherited.as_ref()));
             }
         }
     }
@@ -189,6 +204,7 @@ impl ProcessTable {
             origin: Origin::Observed,
             since: time,
             exec_count: 0,
+            role: maker.role.clone(),
         };
         let Some(entry) = self.entries.get_mut(fork.child) else {
             let entry = Entry::new(child.clone(), Some(maker));
@@ -211,6 +227,14 @@ impl ProcessTable {
         }
         entry.versions.insert(child.clone());
         entry.versions.retain(|process| process.origin == Origin::Observed || process.since > time);
+        // What it called exec for since was taken for a stranger's.
+        let mut before = child.role.clone();
+        entry.versions.update_roles(|process| {
+            if process.exec_count > 0 || process.origin != Origin::Observed {
+                before = self.roles.at_exec(process, before.as_ref());
+            }
+            before.clone()
+        });
         self.entries.set_parent(fork.child, maker);
         child
     }
@@ -223,7 +247,7 @@ impl ProcessTable {
             return before;
         }
         self.settle(parent);
-        let process = Arc::new(Process {
+        let mut process = Process {
             key: actor.process,
             parent: before.parent.or((parent.pid != 0).then_some(parent)),
             namespaced_pid,
@@ -234,7 +258,10 @@ impl ProcessTable {
             origin: Origin::Observed,
             since: time,
             exec_count: before.exec_count + 1,
-        });
+            role: None,
+        };
+        process.role = self.roles.at_exec(&process, before.role.as_ref());
+        let process = Arc::new(process);
         let made_by = self.entries.get(parent).map(|entry| entry.versions.at(time).clone());
         let unknown = self.unknown.clone();
         let Some(entry) = self.entries.get_mut(actor.process) else { return process };
@@ -294,6 +321,7 @@ impl ProcessTable {
             origin: Origin::Inferred,
             since: actor.process.start,
             exec_count: 0,
+            role: None,
         }
     }
 

@@ -49,6 +49,7 @@ fn seed(key: ProcessKey, parent_pid: u32, exe: &str) -> Found {
         origin: Origin::Inventoried,
         since: key.start,
         exec_count: 0,
+        role: None,
     };
     Found { process, parent_pid, read_at: BootTime::from_ns(10 * TICK_NS) }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::process::{Origin, Process};
+use crate::model::process::{AgentRole, Origin, Process};
 use crate::model::time::BootTime;
 
 /// Images of one process kept at once: fork, a wrapper or two that exec on, and what they end in.
@@ -64,6 +64,16 @@ impl Versions {
     pub(super) fn update(&mut self, change: impl Fn(&mut Process)) {
         for process in std::iter::once(&mut self.current).chain(&mut self.earlier) {
             change(Arc::make_mut(process));
+        }
+    }
+
+    /// Says what each is to an agent, oldest first.
+    pub(super) fn update_roles(&mut self, mut role: impl FnMut(&Process) -> Option<Arc<AgentRole>>) {
+        for process in self.earlier.iter_mut().rev().chain(std::iter::once(&mut self.current)) {
+            let role = role(process);
+            if process.role != role {
+                Arc::make_mut(process).role = role;
+            }
         }
     }
 

@@ -114,6 +114,7 @@ fn read_once(
         origin: Origin::Inventoried,
         since: start,
         exec_count: 0,
+        role: None,
     };
     let parent_pid = u32::try_from(stat.ppid).unwrap_or_default();
     Some(ReadProcess { found: Found { process, parent_pid, read_at: (reader.now)() }, unreadable })

@@ -34,6 +34,7 @@ fn found(life: &Life, parent: Option<&Life>, now: u64) -> Found {
         origin: Origin::Inventoried,
         since: key.start,
         exec_count: 0,
+        role: None,
     };
     Found { process, parent_pid: parent.map_or(0, |parent| parent.key.pid), read_at: at(now) }
 }

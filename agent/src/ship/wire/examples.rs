@@ -13,10 +13,11 @@ use crate::model::event::{
     ExpectedRead, Folded, Gap, KeyAccess, MemoryAccess, NamedConnection, Party, Relation, Repeat, Traffic,
     What, Why,
 };
-use crate::model::identity::{Attribution, Confidence, Evidence, Identity};
+use crate::model::identity::{Attribution, Confidence, Evidence, Identity, Runner};
 use crate::model::name::{Claim, Names, Source};
 use crate::model::process::{
-    Cgroup, CredentialIds, ExecImage, FileRef, Marker, Origin as Known, Process, ProcessKey, Stdio, StdioKind,
+    AgentPart, AgentRole, AgentSession, Cgroup, CredentialIds, ExecImage, FileRef, Marker, Origin as Known,
+    Process, ProcessKey, Stdio, StdioKind,
 };
 use crate::model::time::{BootTime, ClockPair, WallTime};
 
@@ -105,11 +106,16 @@ pub(crate) fn process(pid: u32, exe: &str, argv: &[&str]) -> Process {
         origin: Known::Observed,
         since: start,
         exec_count: 1,
+        role: None,
     }
 }
 
 pub(crate) fn lineage() -> Vec<Arc<Process>> {
-    let mut agent = process(4242, "/usr/bin/node", &["node", "/usr/local/bin/claude"]);
+    let mut agent = process(
+        4242,
+        "/usr/bin/node",
+        &["node", "/usr/local/bin/claude"],
+    );
     let mut image = (*agent.image).clone();
     image.filename = "/usr/local/bin/claude".into();
     image.script = true;
@@ -134,6 +140,34 @@ pub(crate) fn alice() -> Arc<Attribution> {
         confidence: Confidence::Observed,
         human: Some(Identity::Human { user: b"alice"[..].into() }),
         blended: vec![Identity::Executable { path: b"/usr/bin/curl"[..].into(), uid: 1000 }],
+        role: None,
+    })
+}
+
+/// A tool of Claude Code, which alice runs.
+pub(crate) fn tool() -> Arc<Attribution> {
+    let alice = alice();
+    let observed =
+        |kind, detail: &str| Evidence { kind, detail: detail.to_owned(), confidence: Confidence::Observed };
+    let root = ProcessKey { pid: 4242, start: BootTime::from_ns(START) };
+    let program = "/usr/local/lib/node_modules/@anthropic-ai/claude-code/cli.js";
+    let session = AgentSession {
+        product: "claude-code".into(),
+        root,
+        program: program.into(),
+        bypass: Vec::new(),
+        within: None,
+    };
+    let evidence = vec![observed("agent_program", program), observed("agent_session", &session.id())];
+    Arc::new(Attribution {
+        identity: Identity::Agent {
+            product: b"claude-code"[..].into(),
+            runner: Runner::Identity(Arc::new(alice.identity.clone())),
+        },
+        evidence: evidence.into_iter().chain(alice.evidence.iter().cloned()).collect(),
+        blended: std::iter::once(&alice.identity).chain(&alice.blended).cloned().collect(),
+        role: Some(Arc::new(AgentRole { session: Arc::new(session), part: AgentPart::Tool })),
+        ..Attribution::clone(&alice)
     })
 }
 
@@ -258,7 +292,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
     let mut python = process(4322, "/usr/bin/python3.11", &["python3", "sync.py"]);
     python.origin = Known::Inventoried;
     let read = What::CredentialAccess(credential("/home/alice/.aws/credentials".into()));
-    let read = activity(python, "lsm/file_open", read);
+    let read = Activity { attribution: tool(), ..activity(python, "lsm/file_open", read) };
 
     let mut odd = process(4323, "/usr/bin/cat", &["cat"]);
     let mut image = (*odd.image).clone();
@@ -335,6 +369,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         confidence: Confidence::Observed,
         human: None,
         blended: Vec::new(),
+        role: None,
     });
     let target_party = Party { attribution: whose, process: daemon };
     let memory = |way, refused| {

@@ -4,7 +4,7 @@ use crate::model::act::{Access, MemoryWay, Outcome, Protocol, UnknownOutcome};
 use crate::model::event::Relation;
 use crate::model::identity::{Confidence, Identity};
 use crate::model::name::Source;
-use crate::model::process::{Origin, StdioKind};
+use crate::model::process::{AgentPart, Origin, StdioKind};
 
 use super::Text;
 
@@ -27,9 +27,19 @@ pub(super) const fn identity_kind(identity: &Identity) -> &'static str {
         Identity::Human { .. } => "human",
         Identity::SystemUnit { .. } => "system_unit",
         Identity::UserUnit { .. } => "user_unit",
+        Identity::Agent { .. } => "ai_agent",
+        Identity::McpServer { .. } => "mcp_server",
         Identity::Container { .. } => "container",
         Identity::Executable { .. } => "executable",
         Identity::NamespacedExecutable { .. } => "namespaced_executable",
+    }
+}
+
+pub(super) const fn agent_part(part: &AgentPart) -> &'static str {
+    match part {
+        AgentPart::Agent => "agent",
+        AgentPart::McpServer { .. } => "mcp_server",
+        AgentPart::Tool | AgentPart::McpTool { .. } => "tool",
     }
 }
 

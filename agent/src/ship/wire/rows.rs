@@ -31,6 +31,12 @@ pub struct Attribution {
         deserialize_with = "bounded::<_, _, MAX_EVIDENCE>"
     )]
     pub blended: Vec<Text>,
+    /// What it is in an AI agent's session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Text>,
+    /// That session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_session: Option<Text>,
 }
 
 /// A reason to believe an identity.

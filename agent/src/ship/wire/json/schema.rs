@@ -45,6 +45,10 @@ pub(super) struct Activity<'a> {
     pub(super) human: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) blended: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) role: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) agent_session: Option<&'a str>,
     #[serde(flatten)]
     pub(super) process: Process<'a>,
     #[serde(flatten)]

@@ -1,0 +1,156 @@
+//! AI agents, their MCP servers and their tools.
+//!
+//! An agent is known by what it runs: the executable, the script or the module that a signature names
+//! ([`crate::catalogue::agents`]). From there on its session is inherited by whatever it starts, over fork, exec, a change
+//! of user, a double fork: what a tool calls itself and what its environment says change nothing.
+//!
+//! What makes `agent/claude-code@human/alice` stable: the product, and who runs it. A new version and a new session keep
+//! it. Who may write where an agent of theirs is installed can be taken for that agent, never for another user's.
+
+use std::sync::Arc;
+
+use crate::catalogue::agents::AgentCatalogue;
+use crate::model::identity::{Confidence, Evidence, Identity, Runner};
+use crate::model::process::{AgentPart, AgentRole, AgentSession, Process};
+use crate::process::Roles;
+use crate::process::inventory::HostNamespaces;
+use crate::process::program::{Program, program_of};
+
+use super::container::Container;
+use super::human::Human;
+use super::unit::SystemUnit;
+use super::{Finding, Resolver, Standing, Subject};
+
+/// How many sessions are told that began in one another.
+const NESTED: usize = 8;
+
+/// Knows agents by their signatures.
+#[derive(Debug)]
+pub struct AgentRoles {
+    catalogue: Arc<AgentCatalogue>,
+    host: HostNamespaces,
+}
+
+impl AgentRoles {
+    /// With these signatures.
+    pub fn new(catalogue: Arc<AgentCatalogue>, host: HostNamespaces) -> Self {
+        Self { catalogue, host }
+    }
+
+    fn begins(&self, process: &Process, program: &Program, before: Option<&AgentRole>) -> Option<AgentRole> {
+        // Whoever makes a user namespace decides what is mounted where in it: a path says nothing.
+        if process.namespaces.user != self.host.user {
+            return None;
+        }
+        let image = &process.image;
+        let agent = self.catalogue.agent(image, program)?;
+        let bypass = agent.bypass(&image.argv);
+        if let Some(AgentRole { session, part: AgentPart::Agent }) = before
+            && session.product == agent.product
+        {
+            // It started itself again: a wrapper its binary, a session its helper.
+            let more: Vec<_> = bypass.into_iter().filter(|flag| !session.bypass.contains(flag)).collect();
+            if more.is_empty() {
+                return Some(AgentRole { session: session.clone(), part: AgentPart::Agent });
+            }
+            let bypass = session.bypass.iter().cloned().chain(more).collect();
+            let session = Arc::new(AgentSession { bypass, ..AgentSession::clone(session) });
+            return Some(AgentRole { session, part: AgentPart::Agent });
+        }
+        let program = match program {
+            Program::Script(path) | Program::Module(path) => path.clone(),
+            Program::Executable | Program::Inline => image.exe.clone(),
+        };
+        let within = before.map(|role| role.session.clone()).filter(|session| depth(session) < NESTED);
+        let (product, root) = (agent.product.clone(), process.key);
+        let session = Arc::new(AgentSession { product, root, program, bypass, within });
+        Some(AgentRole { session, part: AgentPart::Agent })
+    }
+}
+
+fn depth(session: &AgentSession) -> usize {
+    std::iter::successors(Some(session), |session| session.within.as_deref()).count()
+}
+
+impl Roles for AgentRoles {
+    fn at_exec(&self, process: &Process, before: Option<&Arc<AgentRole>>) -> Option<Arc<AgentRole>> {
+        let program = program_of(&process.image);
+        if let Some(begun) = self.begins(process, &program, before.map(|role| &**role)) {
+            return Some(Arc::new(begun));
+        }
+        let before = before?;
+        let server = self.catalogue.mcp_server(&process.image, &program);
+        let part = match (&before.part, server) {
+            (_, Some(server)) => AgentPart::McpServer { server },
+            (AgentPart::McpServer { server } | AgentPart::McpTool { server }, None) => {
+                AgentPart::McpTool { server: server.clone() }
+            }
+            (AgentPart::Agent | AgentPart::Tool, None) => AgentPart::Tool,
+        };
+        if part == before.part {
+            return Some(before.clone());
+        }
+        Some(Arc::new(AgentRole { session: before.session.clone(), part }))
+    }
+}
+
+/// MCP servers, by the agent's session that they serve.
+#[derive(Debug)]
+pub(super) struct McpServer;
+
+impl Resolver for McpServer {
+    fn resolve(&self, subject: &Subject<'_>) -> Finding {
+        let Some(role) = &subject.process.role else { return Finding::default() };
+        let (AgentPart::McpServer { server } | AgentPart::McpTool { server }) = &role.part else {
+            return Finding::default();
+        };
+        let identity = Identity::McpServer {
+            server: server.as_bytes().into(),
+            product: role.session.product.as_bytes().into(),
+            runner: runner(subject),
+        };
+        let evidence = vec![observed("mcp_server", server.escape_debug().to_string())];
+        Finding { identity: Some((identity, Standing::Key)), evidence }
+    }
+}
+
+/// Agents, by their session.
+#[derive(Debug)]
+pub(super) struct Agent;
+
+impl Resolver for Agent {
+    fn resolve(&self, subject: &Subject<'_>) -> Finding {
+        let Some(role) = &subject.process.role else { return Finding::default() };
+        let session = &role.session;
+        let standing = match role.part {
+            AgentPart::Agent | AgentPart::Tool => Standing::Key,
+            AgentPart::McpServer { .. } | AgentPart::McpTool { .. } => Standing::Blended,
+        };
+        let identity =
+            Identity::Agent { product: session.product.as_bytes().into(), runner: runner(subject) };
+        let mut evidence = vec![
+            observed("agent_program", session.program.to_string()),
+            observed("agent_session", session.id()),
+        ];
+        evidence.extend(session.bypass.iter().map(|flag| observed("agent_bypass", flag.to_string())));
+        let outer = std::iter::successors(session.within.as_deref(), |session| session.within.as_deref());
+        evidence.extend(
+            outer.map(|session| observed("agent_within", format!("{} {}", session.product, session.id()))),
+        );
+        Finding { identity: Some((identity, standing)), evidence }
+    }
+}
+
+/// Who runs the agent: the container or the unit that it is in, or else the human who logged in.
+fn runner(subject: &Subject<'_>) -> Runner {
+    let resolvers: [&dyn Resolver; 3] = [&Container, &SystemUnit, &Human];
+    let identities = resolvers.into_iter().filter_map(|resolver| resolver.resolve(subject).identity);
+    identities
+        .map(|(identity, _standing)| Runner::Identity(Arc::new(identity)))
+        .next()
+        .unwrap_or(Runner::Uid(subject.actor.ids.uid))
+}
+
+fn observed(kind: &'static str, detail: String) -> Evidence {
+    Evidence { kind, detail, confidence: Confidence::Observed }
+}

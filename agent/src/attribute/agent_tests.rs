@@ -1,0 +1,267 @@
+//! Agents, their servers and their tools, from records of process life to the identity.
+
+use std::sync::Arc;
+
+use super::users::Users;
+use super::{AgentRoles, Attributor};
+use crate::catalogue::agents::AgentCatalogue;
+use crate::model::act::{Act, Actor, Deed, Exec, Exit, Fork, Namespaces};
+use crate::model::bytes::RawBytes;
+use crate::model::identity::Attribution;
+use crate::model::process::{AgentPart, CredentialIds, ExecImage, ProcessKey};
+use crate::model::time::BootTime;
+use crate::process::ProcessTable;
+use crate::process::inventory::HostNamespaces;
+
+const HOST: HostNamespaces = HostNamespaces { mount: 1, user: 2 };
+const SESSION: &str = "/user.slice/user-1000.slice/session-3.scope";
+const CLAUDE: &str = "/usr/lib/node_modules/@anthropic-ai/claude-code/bin/claude.exe";
+const CODEX: &str = "/usr/lib/node_modules/@openai/codex/bin/codex.js";
+const CODEX_BINARY: &str = "/usr/lib/node_modules/@openai/codex/node_modules/@openai/codex-linux-x64/vendor/\
+    x86_64-unknown-linux-musl/codex/codex";
+const SERVER: &str =
+    "/home/alice/.npm/_npx/1/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js";
+
+struct Host {
+    table: ProcessTable,
+    attributor: Attributor,
+    now: u64,
+    last_pid: u32,
+}
+
+#[derive(Clone)]
+struct Task {
+    key: ProcessKey,
+    uid: u32,
+    login: Option<u32>,
+    cgroup: &'static str,
+    user_namespace: u32,
+}
+
+impl Host {
+    fn new() -> Self {
+        let roles = AgentRoles::new(Arc::new(AgentCatalogue::shipped().unwrap()), HOST);
+        let table = ProcessTable::new(|argv| argv.to_vec(), 10_000_000).with_roles(Box::new(roles));
+        let users = Users::parse(b"root:x:0:0::/root:/bin/bash\nalice:x:1000:1000::/home/alice:/bin/bash\n");
+        Self { table, attributor: Attributor::new(HOST, users), now: 1_000_000_000, last_pid: 100 }
+    }
+
+    /// alice's shell over SSH.
+    fn shell(&mut self) -> Task {
+        let shell = self.login(Some(1000), SESSION);
+        self.exec(&shell, "/usr/bin/bash", &["-bash"]);
+        shell
+    }
+
+    fn login(&mut self, login: Option<u32>, cgroup: &'static str) -> Task {
+        let key = ProcessKey { pid: 7, start: BootTime::from_ns(7) };
+        let init = Task { key, uid: 1000, login, cgroup, user_namespace: HOST.user };
+        self.fork(&init)
+    }
+
+    fn actor(task: &Task) -> Actor {
+        let ids = CredentialIds { uid: task.uid, login_uid: task.login, ..CredentialIds::default() };
+        let namespaces = Namespaces { mount: HOST.mount, user: task.user_namespace, ..Namespaces::default() };
+        let cgroup_id = task.cgroup.len() as u64;
+        Actor { process: task.key, tid: task.key.pid, ids, cgroup_id, namespaces, comm: RawBytes::default() }
+    }
+
+    fn tell(&mut self, deed: Deed) {
+        self.now += 1_000;
+        self.table.observe(Act { time: BootTime::from_ns(self.now), hook: "test", deed });
+    }
+
+    fn fork(&mut self, maker: &Task) -> Task {
+        self.last_pid += 1;
+        let child = ProcessKey { pid: self.last_pid, start: BootTime::from_ns(self.now + 1_000) };
+        let (actor, namespaced_pid) = (Self::actor(maker), child.pid);
+        self.tell(Deed::Fork(Fork { actor, child, parent: maker.key, namespaced_pid }));
+        Task { key: child, ..maker.clone() }
+    }
+
+    fn exec(&mut self, task: &Task, exe: &str, argv: &[&str]) {
+        let image = ExecImage {
+            exe: exe.into(),
+            filename: exe.into(),
+            cwd: "/home/alice/project".into(),
+            argv: argv.iter().map(|argument| (*argument).into()).collect(),
+            ..ExecImage::default()
+        };
+        let parent = ProcessKey { pid: 1, start: BootTime::from_ns(1) };
+        let exec = Exec {
+            actor: Self::actor(task),
+            parent,
+            namespaced_pid: task.key.pid,
+            image,
+            cgroup_path: task.cgroup.into(),
+        };
+        self.tell(Deed::Exec(Box::new(exec)));
+    }
+
+    fn start(&mut self, maker: &Task, exe: &str, argv: &[&str]) -> Task {
+        let task = self.fork(maker);
+        self.exec(&task, exe, argv);
+        task
+    }
+
+    fn exit(&mut self, task: &Task) {
+        self.tell(Deed::Exit(Exit { actor: Self::actor(task), wait_status: 0 }));
+    }
+
+    fn who(&mut self, task: &Task) -> Arc<Attribution> {
+        let actor = Self::actor(task);
+        let process = self.table.process_of(&actor, BootTime::from_ns(self.now));
+        let cgroup = self.table.cgroup_of(&actor, &process);
+        self.attributor.attribute(&process, &actor, &cgroup)
+    }
+
+    fn identity(&mut self, task: &Task) -> String {
+        self.who(task).identity.to_string()
+    }
+
+    fn session(&mut self, task: &Task) -> Option<String> {
+        self.who(task).role.as_ref().map(|role| role.session.id())
+    }
+
+    fn part(&mut self, task: &Task) -> Option<AgentPart> {
+        self.who(task).role.as_ref().map(|role| role.part.clone())
+    }
+}
+
+#[test]
+fn an_agent_its_server_and_its_tools_are_three_things() {
+    let mut host = Host::new();
+    let shell = host.shell();
+    assert_eq!(host.identity(&shell), "human/alice");
+    let claude = host.start(&shell, CLAUDE, &["claude", "--dangerously-skip-permissions"]);
+    let agent = host.who(&claude);
+    assert_eq!(agent.identity.to_string(), "agent/claude-code@human/alice");
+    assert_eq!(agent.blended.first().map(ToString::to_string).as_deref(), Some("human/alice"));
+    assert_eq!(agent.human.as_ref().map(ToString::to_string).as_deref(), Some("human/alice"));
+    let kinds: Vec<_> = agent.evidence.iter().map(|evidence| evidence.kind).collect();
+    assert!(kinds.starts_with(&["agent_program", "agent_session", "agent_bypass"]), "{kinds:?}");
+
+    let sh = host.start(&claude, "/bin/sh", &["sh", "-c", "cat ~/.aws/credentials"]);
+    let cat = host.start(&sh, "/usr/bin/cat", &["cat", "/home/alice/.aws/credentials"]);
+    assert_eq!(host.identity(&cat), "agent/claude-code@human/alice");
+    assert_eq!(host.part(&cat), Some(AgentPart::Tool));
+
+    let npx = host.start(
+        &claude,
+        "/usr/bin/node",
+        &["node", "/usr/bin/npx", "-y", "@modelcontextprotocol/server-filesystem"],
+    );
+    assert_eq!(host.part(&npx), Some(AgentPart::Tool), "it fetches the server, and is none");
+    let server = host.start(&npx, "/usr/bin/node", &["node", SERVER, "/"]);
+    let mcp = "mcp/%40modelcontextprotocol%2Fserver-filesystem/of/agent/claude-code@human/alice";
+    assert_eq!(host.identity(&server), mcp);
+    let blended: Vec<_> = host.who(&server).blended.iter().map(ToString::to_string).collect();
+    assert_eq!(blended, ["agent/claude-code@human/alice", "human/alice", "exe/usr/bin/node@uid:1000"]);
+    let git = host.start(&server, "/usr/bin/git", &["git", "log"]);
+    assert_eq!(host.identity(&git), mcp);
+    assert!(matches!(host.part(&git), Some(AgentPart::McpTool { .. })));
+    for task in [&cat, &npx, &server, &git] {
+        assert_eq!(host.session(task), host.session(&claude));
+    }
+}
+
+#[test]
+fn a_tool_cannot_leave_its_session() {
+    let mut host = Host::new();
+    let shell = host.shell();
+    let claude = host.start(&shell, CLAUDE, &["claude"]);
+    // sudo, a change of user, and more generations than a lineage tells, each of whose makers has ended.
+    let mut at = host.start(&claude, "/usr/bin/sudo", &["sudo", "-u", "bob", "sh"]);
+    at.uid = 1001;
+    for _ in 0..100 {
+        let next = host.start(&at, "/bin/sh", &["sh", "-c", "x"]);
+        host.exit(&at);
+        at = next;
+    }
+    host.exit(&claude);
+    assert_eq!(host.identity(&at), "agent/claude-code@human/alice");
+    // What runs nothing new is the tool that it was.
+    let forked = host.fork(&at);
+    assert_eq!(host.part(&forked), Some(AgentPart::Tool));
+    // Nor does a namespace help in which it decides what is where.
+    let hidden = Task { user_namespace: 99, ..host.fork(&at) };
+    host.exec(&hidden, "/usr/bin/vim", &["vim"]);
+    assert_eq!(host.identity(&hidden), "agent/claude-code@human/alice");
+}
+
+#[test]
+fn sessions_are_told_apart_and_nest() {
+    let mut host = Host::new();
+    let shell = host.shell();
+    let one = host.start(&shell, CLAUDE, &["claude"]);
+    let other = host.start(&shell, CLAUDE, &["claude"]);
+    assert_eq!(host.identity(&one), host.identity(&other));
+    assert_ne!(host.session(&one), host.session(&other));
+    // A helper that it forks from itself, with or without exec, is the agent in the same session.
+    let helper = host.start(&one, CLAUDE, &["claude", "--helper"]);
+    assert_eq!((host.session(&helper), host.part(&helper)), (host.session(&one), Some(AgentPart::Agent)));
+    // Another agent that its tool starts is another, and says where it comes from.
+    let sh = host.start(&one, "/bin/sh", &["sh", "-c", "codex"]);
+    let codex = host.start(&sh, "/usr/bin/node", &["node", CODEX, "exec"]);
+    assert_eq!(host.identity(&codex), "agent/codex@human/alice");
+    assert_ne!(host.session(&codex), host.session(&one));
+    let within =
+        host.who(&codex).evidence.iter().find(|it| it.kind == "agent_within").map(|it| it.detail.clone());
+    assert_eq!(within, host.session(&one).map(|session| format!("claude-code {session}")));
+    // Its wrapper starts its binary: one session, begun by the wrapper.
+    let binary = host.start(&codex, CODEX_BINARY, &["codex", "exec", "--yolo"]);
+    assert_eq!((host.session(&binary), host.part(&binary)), (host.session(&codex), Some(AgentPart::Agent)));
+    let bypass = |attribution: &Attribution| attribution.evidence.iter().any(|it| it.kind == "agent_bypass");
+    assert!(bypass(&host.who(&binary)) && !bypass(&host.who(&codex)));
+    // The same agent by way of a tool is a new session.
+    let again = host.start(&sh, CLAUDE, &["claude", "-p", "x"]);
+    assert_eq!(host.part(&again), Some(AgentPart::Agent));
+    assert_ne!(host.session(&again), host.session(&one));
+}
+
+#[test]
+fn who_runs_it_is_a_unit_a_container_a_human_or_a_uid() {
+    let id = "4fa6e0f0c6786287e131c3852c58a2e01cc697a68231826813597e4994f1d6e2";
+    let docker: &'static str = format!("/system.slice/docker-{id}.scope").leak();
+    for (login, cgroup, runner) in [
+        (None, "/system.slice/ci.service", "svc/ci".to_owned()),
+        (None, docker, format!("container/docker/{id}")),
+        (None, "/", "uid:1000".to_owned()),
+        (
+            Some(1000),
+            "/user.slice/user-1000.slice/user@1000.service/app.slice/term.scope",
+            "human/alice".to_owned(),
+        ),
+    ] {
+        let mut host = Host::new();
+        let shell = host.login(login, cgroup);
+        let claude = host.start(&shell, CLAUDE, &["claude"]);
+        let cat = host.start(&claude, "/usr/bin/cat", &["cat"]);
+        assert_eq!(host.identity(&claude), format!("agent/claude-code@{runner}"));
+        assert_eq!(host.identity(&cat), format!("agent/claude-code@{runner}"));
+    }
+}
+
+/// Names, arguments, an environment and a namespace of one's own change nothing.
+#[test]
+fn what_only_looks_like_an_agent_is_none() {
+    let mut host = Host::new();
+    let shell = host.shell();
+    for (exe, argv) in [
+        ("/home/alice/claude", &["claude"][..]),
+        ("/usr/bin/node", &["claude", "/home/alice/claude"]),
+        ("/usr/bin/cat", &["cat", CODEX]),
+        ("/usr/bin/node", &["node", "-e", "1", CODEX]),
+        ("/usr/bin/python3", &["python3", "/home/alice/aider"]),
+    ] {
+        let task = host.start(&shell, exe, argv);
+        assert_eq!(host.identity(&task), "human/alice", "{exe} {argv:?}");
+        assert_eq!(host.part(&task), None);
+    }
+    let hidden = Task { user_namespace: 99, ..host.fork(&shell) };
+    host.exec(&hidden, CLAUDE, &["claude"]);
+    assert_eq!(host.part(&hidden), None);
+    // A server of nobody's is a program.
+    let server = host.start(&shell, "/usr/bin/node", &["node", SERVER]);
+    assert_eq!(host.identity(&server), "human/alice");
+}
