@@ -23,6 +23,7 @@ use crate::capture::record::{RecordError, Recorder};
 use crate::capture::sequence::Series;
 use crate::capture::tally::Tally;
 use crate::cli::print::Format;
+use crate::host::scripts::ScriptLookup;
 use crate::kernel::impaired::{self, Impairment};
 use crate::kernel::ladder::Chosen;
 use crate::kernel::sensor::InheritedMark;
@@ -84,6 +85,8 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
     if let Err(error) = privileges::drop_unneeded() {
         tracing::warn!(%error, "capabilities that are no longer needed cannot be given up");
     }
+    // Behind the above: a thread has the privileges of who starts it.
+    let scripts = ScriptLookup::start(started.host_root.clone()).map_err(StartError::Loop)?;
     runtime.block_on(async {
         let shipping = sink
             .map(|sink| Shipping::start(origin.clone(), Limits::default(), Pace::default(), clocks, sink));
@@ -101,6 +104,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
             started,
             output,
             recording,
+            scripts,
             ticks: 0,
             walk_ticks,
             record: Vec::new(),
@@ -162,6 +166,7 @@ struct Agent {
     started: Started,
     output: Output,
     recording: Option<Recording>,
+    scripts: ScriptLookup,
     ticks: u32,
     /// Ticks between walks over connections; `None`: there are none.
     walk_ticks: Option<u32>,
@@ -205,6 +210,7 @@ impl Agent {
             self.take(ring, &record);
             self.started.sensor.done(mark);
         }
+        self.ask_for_scripts();
         self.output.flush();
         self.is_behind = self.started.sensor.give_back();
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -220,6 +226,12 @@ impl Agent {
                     break;
                 }
                 _ = tick.tick() => self.tick(),
+                found = self.scripts.found() => {
+                    if let Some(recording) = &mut self.recording {
+                        recording.script(&found);
+                    }
+                    self.started.pipeline.processes().learn_script(found);
+                }
                 // What a turn has left is for the next.
                 () = std::future::ready(()), if self.is_behind => {
                     self.turn();
@@ -269,6 +281,7 @@ impl Agent {
         }
         self.is_behind = taken >= RECORDS_A_TURN;
         self.record = record;
+        self.ask_for_scripts();
         for file in self.started.pipeline.take_mistaken() {
             // Where its last name is gone, the kernel has forgotten it by itself.
             if let Err(error) = self.started.sensor.remove_credential_file(file) {
@@ -276,6 +289,15 @@ impl Agent {
             }
         }
         taken
+    }
+
+    fn ask_for_scripts(&mut self) {
+        let processes = self.started.pipeline.processes();
+        for script in processes.take_wanted_scripts() {
+            if !self.scripts.ask(script) {
+                processes.script_not_asked();
+            }
+        }
     }
 
     fn ask(&mut self, ask: Option<Ask>) {

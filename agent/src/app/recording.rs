@@ -10,6 +10,7 @@ use crate::capture::tally::Tally;
 use crate::cli::summary::Summary;
 use crate::host::installed::Judgement;
 use crate::model::time::BootTime;
+use crate::process::scripts::ScriptTarget;
 
 /// A recording, and why it stopped.
 pub(super) struct Recording {
@@ -38,6 +39,12 @@ impl Recording {
     /// Adds what was found of an executable.
     pub(super) fn executable(&mut self, judgement: &Judgement) {
         let written = self.recorder.executable(judgement);
+        self.took(written);
+    }
+
+    /// Adds where a script's path leads.
+    pub(super) fn script(&mut self, found: &ScriptTarget) {
+        let written = self.recorder.script(found);
         self.took(written);
     }
 

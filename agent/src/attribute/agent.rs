@@ -14,7 +14,7 @@ use crate::model::identity::{Confidence, Evidence, Identity, Runner};
 use crate::model::process::{AgentPart, AgentRole, AgentSession, Process};
 use crate::process::Roles;
 use crate::process::inventory::HostNamespaces;
-use crate::process::program::{Program, program_of};
+use crate::process::program::Program;
 
 use super::container::Container;
 use super::human::Human;
@@ -73,13 +73,17 @@ fn depth(session: &AgentSession) -> usize {
 }
 
 impl Roles for AgentRoles {
-    fn at_exec(&self, process: &Process, before: Option<&Arc<AgentRole>>) -> Option<Arc<AgentRole>> {
-        let program = program_of(&process.image);
-        if let Some(begun) = self.begins(process, &program, before.map(|role| &**role)) {
+    fn at_exec(
+        &self,
+        process: &Process,
+        program: &Program,
+        before: Option<&Arc<AgentRole>>,
+    ) -> Option<Arc<AgentRole>> {
+        if let Some(begun) = self.begins(process, program, before.map(|role| &**role)) {
             return Some(Arc::new(begun));
         }
         let before = before?;
-        let server = self.catalogue.mcp_server(&process.image, &program);
+        let server = self.catalogue.mcp_server(&process.image, program);
         let part = match (&before.part, server) {
             (_, Some(server)) => AgentPart::McpServer { server },
             (AgentPart::McpServer { server } | AgentPart::McpTool { server }, None) => {

@@ -12,6 +12,7 @@ use crate::model::process::{AgentPart, CredentialIds, ExecImage, ProcessKey};
 use crate::model::time::BootTime;
 use crate::process::ProcessTable;
 use crate::process::inventory::HostNamespaces;
+use crate::process::scripts::{ScriptPath, ScriptTarget};
 
 const HOST: HostNamespaces = HostNamespaces { mount: 1, user: 2 };
 const SESSION: &str = "/user.slice/user-1000.slice/session-3.scope";
@@ -264,4 +265,49 @@ fn what_only_looks_like_an_agent_is_none() {
     // A server of nobody's is a program.
     let server = host.start(&shell, "/usr/bin/node", &["node", SERVER]);
     assert_eq!(host.identity(&server), "human/alice");
+}
+
+/// npm, pip and installers start scripts by a link; where that leads is told a little later.
+#[test]
+fn an_agent_behind_a_link_is_known_once_the_link_is() {
+    const LINK: &str = "/usr/local/bin/gemini";
+    const GEMINI: &str = "/usr/local/lib/node_modules/@google/gemini-cli/bundle/gemini.js";
+    let mut host = Host::new();
+    let shell = host.shell();
+    let gemini = host.start(&shell, "/usr/bin/node", &["node", LINK]);
+    // Before it is told it has started a tool, which has another, and ended.
+    let sh = host.start(&gemini, "/bin/sh", &["sh", "-c", "cat x"]);
+    let cat = host.start(&sh, "/usr/bin/cat", &["cat", "x"]);
+    host.exit(&sh);
+    assert_eq!(host.identity(&cat), "human/alice");
+    let wanted = host.table.take_wanted_scripts();
+    let script = ScriptPath { mount: HOST.mount, path: LINK.into() };
+    assert_eq!(wanted, [script.clone()]);
+    host.table.learn_script(ScriptTarget { script, target: Some(GEMINI.into()) });
+    for (task, part) in [(&gemini, AgentPart::Agent), (&sh, AgentPart::Tool), (&cat, AgentPart::Tool)] {
+        assert_eq!(host.identity(task), "agent/gemini-cli@human/alice");
+        assert_eq!(host.part(task), Some(part));
+        assert_eq!(host.session(task), host.session(&gemini));
+    }
+    assert_eq!(host.identity(&shell), "human/alice");
+    // The next one is known at once, and so is its server.
+    let next = host.start(&shell, "/usr/bin/node", &["node", LINK]);
+    assert_eq!(host.part(&next), Some(AgentPart::Agent));
+    assert_eq!(host.table.take_wanted_scripts(), []);
+}
+
+/// What a process was to an agent is kept where what it ran then is forgotten.
+#[test]
+fn a_tool_that_became_one_long_ago_stays_one() {
+    let mut host = Host::new();
+    let shell = host.shell();
+    let task = host.start(&shell, CLAUDE, &["claude"]);
+    // Not a child: the agent's own process becomes its tool.
+    host.exec(&task, "/usr/bin/node", &["node", "/tmp/link.js"]);
+    host.now += 60_000_000_000;
+    assert_eq!(host.part(&task), Some(AgentPart::Tool));
+    for script in host.table.take_wanted_scripts() {
+        host.table.learn_script(ScriptTarget { script, target: Some("/tmp/real.js".into()) });
+    }
+    assert_eq!(host.part(&task), Some(AgentPart::Tool));
 }

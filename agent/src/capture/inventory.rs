@@ -16,6 +16,7 @@ use crate::model::process::{
     Cgroup, CredentialIds, ExecImage, FileRef, Marker, Origin, Process, ProcessKey, Stdio, StdioKind,
 };
 use crate::model::time::{BootTime, ClockPair, WallTime};
+use crate::process::scripts::{ScriptPath, ScriptTarget};
 
 /// What a replay must know of the host that was recorded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,6 +115,22 @@ pub(super) fn decode_judgement(bytes: &[u8]) -> Result<Judgement, rmp_serde::dec
     let (path, (device, inode, changed, links, mode), installed): WireJudgement =
         rmp_serde::from_slice(bytes)?;
     Ok(Judgement { path: raw(path), file: FileRef { device, inode, changed, links, mode }, installed })
+}
+
+/// Mount namespace, path, and where it leads.
+type WireScript = (u32, ByteBuf, Option<ByteBuf>);
+
+/// Encodes where a script's path leads.
+pub(super) fn encode_script(found: &ScriptTarget) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+    let ScriptTarget { script: ScriptPath { mount, path }, target } = found;
+    let wire: WireScript = (*mount, buffer(path), target.as_ref().map(buffer));
+    rmp_serde::to_vec(&wire)
+}
+
+/// Decodes where a script's path leads.
+pub(super) fn decode_script(bytes: &[u8]) -> Result<ScriptTarget, rmp_serde::decode::Error> {
+    let (mount, path, target): WireScript = rmp_serde::from_slice(bytes)?;
+    Ok(ScriptTarget { script: ScriptPath { mount, path: raw(path) }, target: target.map(raw) })
 }
 
 /// Encodes a process.

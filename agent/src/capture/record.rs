@@ -17,13 +17,14 @@ use agent_common::records::{Header, kind as record_kind};
 use super::decode;
 use super::exec;
 use super::frame::{self, kind};
-use super::inventory::{Host, encode_host, encode_judgement, encode_process};
+use super::inventory::{Host, encode_host, encode_judgement, encode_process, encode_script};
 use super::ledger::KernelCounters;
 use super::sequence::Series;
 use crate::host::installed::Judgement;
 use crate::model::bytes::RawBytes;
 use crate::model::process::Process;
 use crate::model::time::BootTime;
+use crate::process::scripts::ScriptTarget;
 
 /// Takes the secrets out of an argv.
 pub type Redactor = Box<dyn Fn(&[RawBytes]) -> Vec<RawBytes> + Send>;
@@ -235,6 +236,14 @@ impl<W: RecordFile> Recorder<W> {
     pub fn executable(&mut self, judgement: &Judgement) -> Result<(), RecordError> {
         match encode_judgement(judgement) {
             Ok(payload) => self.add(kind::EXECUTABLE, &payload, Content::Other),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Adds where a script's path leads, as the agent learnt it now. What does not fit a frame is left out.
+    pub fn script(&mut self, found: &ScriptTarget) -> Result<(), RecordError> {
+        match encode_script(found) {
+            Ok(payload) => self.add(kind::SCRIPT, &payload, Content::Other),
             Err(_) => Ok(()),
         }
     }

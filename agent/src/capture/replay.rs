@@ -8,12 +8,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Damage, Frames, PROLOGUE, PrologueError, kind};
-use super::inventory::{Host, decode_host, decode_judgement, decode_process};
+use super::inventory::{Host, decode_host, decode_judgement, decode_process, decode_script};
 use super::ledger::KernelCounters;
 use super::sequence::Series;
 use crate::host::installed::Judgement;
 use crate::model::process::Process;
 use crate::model::time::BootTime;
+use crate::process::scripts::ScriptTarget;
 
 /// Why a recording cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,8 @@ pub enum Item {
     Withheld(Vec<u8>),
     /// What was found of an executable.
     Executable(Judgement),
+    /// Where a script's path leads.
+    Script(ScriptTarget),
     /// The kernel's counters.
     Counters(Box<CounterSnapshot>),
 }
@@ -134,6 +137,7 @@ impl<R: Read> Replay<R> {
                     decode_process(&payload).ok().map(|process| Item::Process(Box::new(process)))
                 }
                 kind::EXECUTABLE => decode_judgement(&payload).ok().map(Item::Executable),
+                kind::SCRIPT => decode_script(&payload).ok().map(Item::Script),
                 kind::COUNTERS => counters(&payload).map(|snapshot| Item::Counters(Box::new(snapshot))),
                 kind::END => {
                     let mut said = numbers(&payload);

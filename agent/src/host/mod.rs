@@ -17,6 +17,7 @@ pub mod directory;
 pub mod installed;
 pub(crate) mod mountinfo;
 pub mod resolvers;
+pub mod scripts;
 
 use crate::process::inventory::HostNamespaces;
 use directory::{Directory, Opened};

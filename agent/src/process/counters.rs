@@ -23,11 +23,13 @@ pub struct ProcessCounters {
     pub images_cut: u64,
     /// cgroup names dropped because there were too many.
     pub evicted_cgroups: u64,
+    /// Scripts whose links were not followed because too many were to be: who runs one may be an agent that is not known.
+    pub scripts_not_asked: u64,
 }
 
 impl ProcessCounters {
     /// All counters with their stable names, for heartbeats and metrics.
-    pub fn by_name(&self) -> [(&'static str, u64); 10] {
+    pub fn by_name(&self) -> [(&'static str, u64); 11] {
         let Self {
             seeded,
             upgraded,
@@ -39,6 +41,7 @@ impl ProcessCounters {
             evicted_ancestors,
             images_cut,
             evicted_cgroups,
+            scripts_not_asked,
         } = *self;
         [
             ("process_seeded", seeded),
@@ -51,6 +54,7 @@ impl ProcessCounters {
             ("process_evicted_ancestors", evicted_ancestors),
             ("process_images_cut", images_cut),
             ("process_evicted_cgroups", evicted_cgroups),
+            ("process_scripts_not_asked", scripts_not_asked),
         ]
     }
 }

@@ -74,7 +74,7 @@ impl Entry {
         }
     }
 
-    fn key(&self) -> ProcessKey {
+    pub(super) fn key(&self) -> ProcessKey {
         self.versions.current().key
     }
 }
@@ -128,6 +128,11 @@ impl Entries {
     /// Entries of processes that have not ended.
     pub(super) fn running(&self) -> impl Iterator<Item = &Entry> {
         self.by_key.values().filter(|entry| entry.ended.is_none())
+    }
+
+    /// Entries of all processes.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.by_key.values()
     }
 
     pub(super) fn live(&self) -> usize {

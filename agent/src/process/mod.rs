@@ -11,6 +11,7 @@ mod image;
 pub mod inventory;
 pub mod program;
 pub mod redact;
+pub mod scripts;
 pub mod table;
 mod versions;
 
@@ -28,14 +29,20 @@ use std::sync::Arc;
 
 use crate::model::bytes::RawBytes;
 use crate::model::process::{AgentRole, Process};
+use program::Program;
 
 /// Replaces secrets in a command line. It returns as many arguments as it is given.
 pub type Redactor = fn(&[RawBytes]) -> Vec<RawBytes>;
 
 /// Says what a process is to an AI agent.
 pub trait Roles: Debug + Send {
-    /// What `process` is from an exec on, which was `before` until then. Pure.
-    fn at_exec(&self, process: &Process, before: Option<&Arc<AgentRole>>) -> Option<Arc<AgentRole>>;
+    /// What `process` is from an exec on, by which it runs `program`, and which was `before` until then. Pure.
+    fn at_exec(
+        &self,
+        process: &Process,
+        program: &Program,
+        before: Option<&Arc<AgentRole>>,
+    ) -> Option<Arc<AgentRole>>;
 }
 
 /// There are no agents.
@@ -43,7 +50,7 @@ pub trait Roles: Debug + Send {
 struct NoRoles;
 
 impl Roles for NoRoles {
-    fn at_exec(&self, _: &Process, _: Option<&Arc<AgentRole>>) -> Option<Arc<AgentRole>> {
+    fn at_exec(&self, _: &Process, _: &Program, _: Option<&Arc<AgentRole>>) -> Option<Arc<AgentRole>> {
         None
     }
 }

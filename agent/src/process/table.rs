@@ -11,11 +11,14 @@
 //! One order is taken as given: a process's fork of a child comes after its own exec (the kernel's process ring has
 //! them in this order, and a child copies what its maker is known to run).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::cgroups::CgroupNames;
 use super::entries::{Entries, Entry, Limits};
 use super::inventory::Inventory;
+use super::program::{Program, program_of};
+use super::scripts::{ScriptPath, ScriptTarget, Scripts};
 use super::{NoRoles, ProcessCounters, Redactor, Roles, image};
 use crate::model::act::{Act, Actor, Deed, Exec, Exit, Fork};
 use crate::model::process::{Cgroup, ExecImage, Origin, Process, ProcessKey};
@@ -28,6 +31,7 @@ pub struct ProcessTable {
     cgroups: CgroupNames,
     redact: Redactor,
     roles: Box<dyn Roles>,
+    scripts: Scripts,
     /// The image of a process whose start was lost.
     unknown: Arc<ExecImage>,
     /// Length of a clock tick: the precision of starts in /proc.
@@ -48,6 +52,7 @@ impl ProcessTable {
             cgroups: CgroupNames::default(),
             redact,
             roles: Box::new(NoRoles),
+            scripts: Scripts::default(),
             unknown: Arc::default(),
             tick_ns: tick_ns.max(1),
             counters: ProcessCounters::default(),
@@ -62,7 +67,11 @@ impl ProcessTable {
 
     /// What it did and could not keep.
     pub fn counters(&self) -> ProcessCounters {
-        ProcessCounters { evicted_cgroups: self.cgroups.evicted(), ..self.counters }
+        ProcessCounters {
+            evicted_cgroups: self.cgroups.evicted(),
+            scripts_not_asked: self.scripts.not_asked(),
+            ..self.counters
+        }
     }
 
     /// Running processes that are known.
@@ -144,6 +153,8 @@ impl ProcessTable {
         let mut seeded = Vec::with_capacity(inventory.processes.len());
         for found in inventory.processes {
             let mut process = found.process;
+            // For it to be asked.
+            self.program(&process, found.read_at);
             let known = self.entries.newest(process.key.pid).map(|entry| entry.versions.current().key);
             if known.is_some_and(|known| self.same_tick(known, process.key)) {
                 continue;
@@ -165,14 +176,10 @@ impl ProcessTable {
             let parent = self.entries.newest(parent_pid).map(|entry| entry.versions.current().clone());
             // A parent that is younger took the pid while /proc was being read.
             let tick = |key: ProcessKey| key.start.ns / self.tick_ns;
-            let parent = parent.filter(|parent| parent.key != key && tick(parent.key) <= tick(key));
-            let inherited = parent.as_ref().and_then(|parent| parent.role.clone());
-            if let Some(parent) = parent {
+            if let Some(parent) = parent.filter(|parent| parent.key != key && tick(parent.key) <= tick(key)) {
                 self.entries.set_parent(key, parent);
             }
-            if let Some(entry) = self.entries.get_mut(key) {
-                entry.versions.update_roles(|process| self.roles.at_exec(process, inherited.as_ref()));
-            }
+            self.renew_roles(key);
         }
     }
 
@@ -227,15 +234,9 @@ impl ProcessTable {
         }
         entry.versions.insert(child.clone());
         entry.versions.retain(|process| process.origin == Origin::Observed || process.since > time);
-        // What it called exec for since was taken for a stranger's.
-        let mut before = child.role.clone();
-        entry.versions.update_roles(|process| {
-            if process.exec_count > 0 || process.origin != Origin::Observed {
-                before = self.roles.at_exec(process, before.as_ref());
-            }
-            before.clone()
-        });
         self.entries.set_parent(fork.child, maker);
+        // What it called exec for since was taken for a stranger's.
+        self.renew_roles(fork.child);
         child
     }
 
@@ -260,7 +261,8 @@ impl ProcessTable {
             exec_count: before.exec_count + 1,
             role: None,
         };
-        process.role = self.roles.at_exec(&process, before.role.as_ref());
+        let program = self.program(&process, time);
+        process.role = self.roles.at_exec(&process, &program, before.role.as_ref());
         let process = Arc::new(process);
         let made_by = self.entries.get(parent).map(|entry| entry.versions.at(time).clone());
         let unknown = self.unknown.clone();
@@ -278,6 +280,85 @@ impl ProcessTable {
             self.entries.set_parent(actor.process, made_by);
         }
         process
+    }
+
+    /// What a process runs, with links followed as far as is known.
+    fn program(&mut self, process: &Process, now: BootTime) -> Program {
+        match program_of(&process.image) {
+            Program::Script(path) => {
+                Program::Script(self.scripts.target(process.namespaces.mount, path, now))
+            }
+            other => other,
+        }
+    }
+
+    /// Scripts whose paths may lead elsewhere, to be told by [`Self::learn_script`].
+    pub fn take_wanted_scripts(&mut self) -> Vec<ScriptPath> {
+        self.scripts.take_wanted()
+    }
+
+    /// Says that a wanted script will not be told.
+    pub const fn script_not_asked(&mut self) {
+        self.scripts.count_not_asked();
+    }
+
+    /// Takes where a script's path leads. Who runs it may be an agent after all, and so what it has started since.
+    pub fn learn_script(&mut self, found: ScriptTarget) {
+        let script = found.script.clone();
+        if !self.scripts.learn(found) {
+            return;
+        }
+        let runs = |process: &Arc<Process>| {
+            process.namespaces.mount == script.mount
+                && matches!(program_of(&process.image), Program::Script(path) if path == script.path)
+        };
+        let run_it = self.entries.all().filter(|entry| entry.versions.iter().any(runs)).map(Entry::key);
+        let mut to_renew: Vec<ProcessKey> = run_it.collect();
+        to_renew.sort_unstable_by_key(|key| key.start);
+        let mut children: HashMap<ProcessKey, Vec<ProcessKey>> = HashMap::new();
+        let mut next = 0;
+        while let Some(&key) = to_renew.get(next) {
+            next += 1;
+            if !self.renew_roles(key) {
+                continue;
+            }
+            if children.is_empty() {
+                for entry in self.entries.all() {
+                    if let Some(parent) = entry.versions.current().parent {
+                        children.entry(self.entries.exact(parent)).or_default().push(entry.key());
+                    }
+                }
+            }
+            // Each is a child of one: none is renewed for ever.
+            to_renew.extend(children.remove(&key).unwrap_or_default());
+        }
+    }
+
+    /// Says anew what a process is to an agent, from what its maker is; whether that changed.
+    fn renew_roles(&mut self, key: ProcessKey) -> bool {
+        let Some(entry) = self.entries.get(key) else { return false };
+        let oldest = entry.versions.iter().last().map(|process| process.since).unwrap_or_default();
+        let made_by = entry.parent.as_ref();
+        let maker = made_by.and_then(|maker| self.entries.get(maker.key));
+        let maker = maker.map(|maker| maker.versions.at(oldest)).or(made_by);
+        let mut before = maker.and_then(|maker| maker.role.clone());
+        let (roles, scripts) = (&self.roles, &self.scripts);
+        let mut is_oldest = true;
+        let Some(entry) = self.entries.get_mut(key) else { return false };
+        entry.versions.update_roles(|process| {
+            let forked = process.exec_count == 0 && process.origin == Origin::Observed;
+            if !forked {
+                let program = match program_of(&process.image) {
+                    Program::Script(path) => Program::Script(scripts.known(process.namespaces.mount, path)),
+                    other => other,
+                };
+                let role = roles.at_exec(process, &program, before.as_ref());
+                // What it ran before the oldest that is kept is forgotten, and what it was then is in its role.
+                before = if is_oldest { role.or_else(|| process.role.clone()) } else { role };
+            }
+            is_oldest = false;
+            before.clone()
+        })
     }
 
     fn exit(&mut self, time: BootTime, exit: &Exit) {

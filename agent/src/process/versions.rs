@@ -67,14 +67,17 @@ impl Versions {
         }
     }
 
-    /// Says what each is to an agent, oldest first.
-    pub(super) fn update_roles(&mut self, mut role: impl FnMut(&Process) -> Option<Arc<AgentRole>>) {
+    /// Says what each is to an agent, oldest first; whether that changed.
+    pub(super) fn update_roles(&mut self, mut role: impl FnMut(&Process) -> Option<Arc<AgentRole>>) -> bool {
+        let mut changed = false;
         for process in self.earlier.iter_mut().rev().chain(std::iter::once(&mut self.current)) {
             let role = role(process);
             if process.role != role {
                 Arc::make_mut(process).role = role;
+                changed = true;
             }
         }
+        changed
     }
 
     /// Forgets what no act that is told now can mean.

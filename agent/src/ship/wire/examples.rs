@@ -111,11 +111,7 @@ pub(crate) fn process(pid: u32, exe: &str, argv: &[&str]) -> Process {
 }
 
 pub(crate) fn lineage() -> Vec<Arc<Process>> {
-    let mut agent = process(
-        4242,
-        "/usr/bin/node",
-        &["node", "/usr/local/bin/claude"],
-    );
+    let mut agent = process(4242, "/usr/bin/node", &["node", "/usr/local/bin/claude"]);
     let mut image = (*agent.image).clone();
     image.filename = "/usr/local/bin/claude".into();
     image.script = true;

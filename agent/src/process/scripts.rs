@@ -1,0 +1,165 @@
+//! Where the paths of scripts lead: an agent is often started by a symbolic link to its script.
+//!
+//! Looking there may block, so it is done elsewhere: the table says what it wants to know ([`Scripts::take_wanted`]), and
+//! is told later. Until then a script is taken for what its path says.
+
+use std::collections::HashMap;
+
+use crate::model::bytes::RawBytes;
+use crate::model::time::BootTime;
+
+/// A script, as an interpreter was told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ScriptPath {
+    /// The mount namespace that the path is of.
+    pub mount: u32,
+    /// The path; absolute.
+    pub path: RawBytes,
+}
+
+/// Where a script's path leads: kept by recordings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptTarget {
+    /// The script.
+    pub script: ScriptPath,
+    /// The path without symbolic links; `None` where nothing is there.
+    pub target: Option<RawBytes>,
+}
+
+/// Scripts of one generation; two are kept. A build runs hundreds, under many names.
+const GENERATION: usize = 2_048;
+/// Scripts that are asked for at once; those beyond it are asked for when they run again.
+const WANTED: usize = 512;
+/// After this, a script that runs again is asked for again: an upgrade has links lead elsewhere.
+const FRESH_NS: u64 = 10_000_000_000;
+
+#[derive(Debug)]
+struct Known {
+    /// `None`: to the path itself, as far as is known.
+    target: Option<RawBytes>,
+    asked_at: BootTime,
+}
+
+/// All that is known of scripts.
+#[derive(Debug, Default)]
+pub(super) struct Scripts {
+    young: HashMap<ScriptPath, Known>,
+    old: HashMap<ScriptPath, Known>,
+    wanted: Vec<ScriptPath>,
+    not_asked: u64,
+}
+
+impl Scripts {
+    /// Where a script leads, as far as is known. It is wanted where that was not asked lately.
+    pub(super) fn target(&mut self, mount: u32, path: RawBytes, now: BootTime) -> RawBytes {
+        let script = ScriptPath { mount, path };
+        if let Some(known) = self.old.remove(&script) {
+            self.keep(script.clone(), known);
+        }
+        let known = self.young.get(&script);
+        let target = known.and_then(|known| known.target.clone()).unwrap_or_else(|| script.path.clone());
+        if known.is_none_or(|known| now.since_ns(known.asked_at) > FRESH_NS) {
+            self.ask(script, now);
+        }
+        target
+    }
+
+    /// As [`Scripts::target`], and nothing is asked.
+    pub(super) fn known(&self, mount: u32, path: RawBytes) -> RawBytes {
+        let script = ScriptPath { mount, path };
+        let known = self.young.get(&script).or_else(|| self.old.get(&script));
+        known.and_then(|known| known.target.clone()).unwrap_or(script.path)
+    }
+
+    fn ask(&mut self, script: ScriptPath, now: BootTime) {
+        if self.wanted.len() >= WANTED {
+            self.not_asked += 1;
+            return;
+        }
+        match self.young.get_mut(&script) {
+            Some(known) => known.asked_at = now,
+            None => self.keep(script.clone(), Known { target: None, asked_at: now }),
+        }
+        self.wanted.push(script);
+    }
+
+    fn keep(&mut self, script: ScriptPath, known: Known) {
+        if self.young.len() >= GENERATION {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(script, known);
+    }
+
+    /// Takes where a script leads; whether that is elsewhere than was thought.
+    pub(super) fn learn(&mut self, found: ScriptTarget) -> bool {
+        let ScriptTarget { script, target } = found;
+        let target = target.filter(|target| *target != script.path);
+        if let Some(known) = self.old.remove(&script) {
+            self.keep(script.clone(), known);
+        }
+        match self.young.get_mut(&script) {
+            Some(known) => std::mem::replace(&mut known.target, target.clone()) != target,
+            None => {
+                let changes = target.is_some();
+                self.keep(script, Known { target, asked_at: BootTime::default() });
+                changes
+            }
+        }
+    }
+
+    /// What is to be looked at.
+    pub(super) fn take_wanted(&mut self) -> Vec<ScriptPath> {
+        std::mem::take(&mut self.wanted)
+    }
+
+    /// Counts one that was wanted and will not be looked at.
+    pub(super) const fn count_not_asked(&mut self) {
+        self.not_asked += 1;
+    }
+
+    /// How many scripts were not asked for, because too many were.
+    pub(super) fn not_asked(&self) -> u64 {
+        self.not_asked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> BootTime {
+        BootTime::from_ns(seconds * 1_000_000_000)
+    }
+
+    fn script(path: &str) -> ScriptPath {
+        ScriptPath { mount: 1, path: path.into() }
+    }
+
+    #[test]
+    fn a_script_is_asked_for_once_and_again_when_it_is_old() {
+        let mut scripts = Scripts::default();
+        assert_eq!(scripts.target(1, "/bin/a".into(), at(1)), "/bin/a".into());
+        assert_eq!(scripts.take_wanted(), [script("/bin/a")]);
+        assert!(scripts.learn(ScriptTarget { script: script("/bin/a"), target: Some("/lib/a.js".into()) }));
+        assert_eq!(scripts.target(1, "/bin/a".into(), at(2)), "/lib/a.js".into());
+        assert_eq!(scripts.target(2, "/bin/a".into(), at(2)), "/bin/a".into(), "another mount namespace");
+        assert_eq!(scripts.take_wanted().len(), 1);
+        assert_eq!(scripts.target(1, "/bin/a".into(), at(20)), "/lib/a.js".into());
+        assert_eq!(scripts.take_wanted(), [script("/bin/a")]);
+        assert!(!scripts.learn(ScriptTarget { script: script("/bin/a"), target: Some("/lib/a.js".into()) }));
+        assert!(scripts.learn(ScriptTarget { script: script("/bin/a"), target: None }));
+        assert_eq!(scripts.known(1, "/bin/a".into()), "/bin/a".into());
+    }
+
+    #[test]
+    fn any_number_of_scripts_is_bounded() {
+        let mut scripts = Scripts::default();
+        for number in 0..10 * GENERATION {
+            scripts.target(1, format!("/x/{number}").as_str().into(), at(1));
+            scripts.target(1, "/in/use".into(), at(1));
+            assert!(scripts.young.len() + scripts.old.len() <= 2 * GENERATION);
+        }
+        assert_eq!(scripts.take_wanted().len(), WANTED);
+        assert_eq!(scripts.not_asked() as usize, 10 * GENERATION + 1 - WANTED);
+    }
+}
