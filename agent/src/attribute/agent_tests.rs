@@ -282,7 +282,7 @@ fn an_agent_behind_a_link_is_known_once_the_link_is() {
     assert_eq!(host.identity(&cat), "human/alice");
     let wanted = host.table.take_wanted_scripts();
     let script = ScriptPath { mount: HOST.mount, path: LINK.into() };
-    assert_eq!(wanted, [script.clone()]);
+    assert_eq!(wanted, std::slice::from_ref(&script));
     host.table.learn_script(ScriptTarget { script, target: Some(GEMINI.into()) });
     for (task, part) in [(&gemini, AgentPart::Agent), (&sh, AgentPart::Tool), (&cat, AgentPart::Tool)] {
         assert_eq!(host.identity(task), "agent/gemini-cli@human/alice");

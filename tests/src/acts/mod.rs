@@ -21,6 +21,7 @@ mod open;
 mod race;
 mod reach;
 mod reuse;
+mod start;
 mod talk;
 mod uring;
 
@@ -80,6 +81,8 @@ pub(crate) enum Act {
     Crowd(crowd::CrowdArgs),
     /// Do what the agent could make dearer, and time it.
     Measure(measure::MeasureArgs),
+    /// Start a program that does something.
+    Start(start::StartArgs),
     /// Start very many processes, and print what became of their numbers.
     Reuse(reuse::ReuseArgs),
     /// Open one file whose name is a number, as one of many.
@@ -107,6 +110,7 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Load(args) => load::perform(args),
         Act::Crowd(args) => crowd::perform(args),
         Act::Measure(args) => measure::perform(args),
+        Act::Start(args) => start::perform(args),
         Act::Reuse(args) => reuse::perform(args),
         Act::Touch(args) => reuse::touch(args),
     };

@@ -1,5 +1,6 @@
 //! The tests: one file a behaviour.
 
+mod agents;
 mod alterations;
 mod attempts;
 mod bad_input;
@@ -70,6 +71,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(programs::cases());
     all.extend(lineage::cases());
     all.extend(identities::cases());
+    all.extend(agents::cases());
     all.extend(rungs::cases());
     all.extend(ledger::cases());
     all.extend(floods::cases());

@@ -73,6 +73,11 @@ impl Expected {
         }
     }
 
+    /// Who does it.
+    pub(crate) const fn who(&self) -> &Who {
+        &self.deed.who
+    }
+
     /// The value that a key is to have.
     pub(crate) fn fact(&self, key: &str) -> Option<&Value> {
         self.keys.get(key)

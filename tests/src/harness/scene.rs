@@ -163,6 +163,12 @@ impl<'a> Scene<'a> {
         self.told_by(&finished)
     }
 
+    /// Waits for the first event of that kind of a process.
+    pub(crate) fn told(&self, pid: u32, kind: &str) -> Outcome<Event> {
+        let is_it = |event: &Event| (event.pid() == Some(pid) && event.kind() == kind).then(|| event.clone());
+        self.session.collector.events.wait(kind, 0, self.setting.limit, is_it)
+    }
+
     /// Has this program do something, and expects what it says it did.
     pub(crate) fn act_and_expect(&mut self, args: &[&str]) -> Outcome {
         let expected = self.act(args)?;
