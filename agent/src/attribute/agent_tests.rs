@@ -280,7 +280,7 @@ fn an_agent_behind_a_link_is_known_once_the_link_is() {
     let cat = host.start(&sh, "/usr/bin/cat", &["cat", "x"]);
     host.exit(&sh);
     assert_eq!(host.identity(&cat), "human/alice");
-    let wanted = host.table.take_wanted_scripts();
+    let wanted: Vec<_> = host.table.take_wanted_scripts().into_iter().map(|wanted| wanted.script).collect();
     let script = ScriptPath { mount: HOST.mount, path: LINK.into() };
     assert_eq!(wanted, std::slice::from_ref(&script));
     host.table.learn_script(ScriptTarget { script, target: Some(GEMINI.into()) });
@@ -306,8 +306,8 @@ fn a_tool_that_became_one_long_ago_stays_one() {
     host.exec(&task, "/usr/bin/node", &["node", "/tmp/link.js"]);
     host.now += 60_000_000_000;
     assert_eq!(host.part(&task), Some(AgentPart::Tool));
-    for script in host.table.take_wanted_scripts() {
-        host.table.learn_script(ScriptTarget { script, target: Some("/tmp/real.js".into()) });
+    for wanted in host.table.take_wanted_scripts() {
+        host.table.learn_script(ScriptTarget { script: wanted.script, target: Some("/tmp/real.js".into()) });
     }
     assert_eq!(host.part(&task), Some(AgentPart::Tool));
 }

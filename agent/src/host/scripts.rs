@@ -8,12 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use rustix::fs::{CWD, OFlags, readlinkat};
+use rustix::fs::{AtFlags, CWD, OFlags, StatxFlags, readlinkat, statx};
 use tokio::sync::mpsc;
 
 use super::HostRoot;
+use crate::catalogue::mounts::device;
 use crate::model::bytes::RawBytes;
-use crate::process::scripts::{ScriptPath, ScriptTarget};
+use crate::model::process::FileRef;
+use crate::process::scripts::{ScriptTarget, WantedScript};
 
 /// Scripts that wait to be looked up; what comes while as many wait is not.
 const WAITING: usize = 1_024;
@@ -21,9 +23,8 @@ const WAITING: usize = 1_024;
 /// Looks scripts up, in a thread of its own.
 #[derive(Debug)]
 pub struct ScriptLookup {
-    ask: SyncSender<ScriptPath>,
+    ask: SyncSender<WantedScript>,
     found: mpsc::Receiver<ScriptTarget>,
-    mount: u32,
 }
 
 impl ScriptLookup {
@@ -34,15 +35,13 @@ impl ScriptLookup {
     pub fn start(host: Arc<HostRoot>) -> io::Result<Self> {
         let (ask, asked) = sync_channel(WAITING);
         let (tell, found) = mpsc::channel(WAITING);
-        let mount = host.namespaces().mount;
         std::thread::Builder::new().name("scripts".to_owned()).spawn(move || serve(&host, &asked, &tell))?;
-        Ok(Self { ask, found, mount })
+        Ok(Self { ask, found })
     }
 
-    /// Asks for a script; `false` where too many wait. Paths of other mount namespaces than the host's say nothing here
-    /// and are not looked up.
-    pub fn ask(&self, script: ScriptPath) -> bool {
-        script.mount != self.mount || self.ask.try_send(script).is_ok()
+    /// Asks for a script; `false` where too many wait.
+    pub fn ask(&self, wanted: WantedScript) -> bool {
+        self.ask.try_send(wanted).is_ok()
     }
 
     /// The next that was looked up. Nothing is lost where this is dropped half-way.
@@ -55,8 +54,12 @@ impl ScriptLookup {
     }
 }
 
-fn serve(host: &HostRoot, asked: &Receiver<ScriptPath>, tell: &mpsc::Sender<ScriptTarget>) {
-    while let Ok(script) = asked.recv() {
+fn serve(host: &HostRoot, asked: &Receiver<WantedScript>, tell: &mpsc::Sender<ScriptTarget>) {
+    while let Ok(wanted) = asked.recv() {
+        if !is_reached(host, &wanted) {
+            continue;
+        }
+        let script = wanted.script;
         let target = look(host, &script.path).ok();
         if tell.blocking_send(ScriptTarget { script, target }).is_err() {
             return;
@@ -64,8 +67,22 @@ fn serve(host: &HostRoot, asked: &Receiver<ScriptPath>, tell: &mpsc::Sender<Scri
     }
 }
 
+/// Whether the process's paths mean the same from the host's root: it has the host's mounts, or a copy of them, where its
+/// interpreter is the same file by the same path.
+fn is_reached(host: &HostRoot, wanted: &WantedScript) -> bool {
+    if wanted.script.mount == host.namespaces().mount {
+        return true;
+    }
+    let found = host
+        .open(path(&wanted.exe), OFlags::PATH)
+        .map(|opened| statx(&opened.file, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS));
+    let Ok(Ok(found)) = found else { return false };
+    let FileRef { device: of, inode, .. } = wanted.exe_file;
+    (device(found.stx_dev_major, found.stx_dev_minor), found.stx_ino) == (of, inode)
+}
+
 fn look(host: &HostRoot, path: &RawBytes) -> io::Result<RawBytes> {
-    let opened = host.open(Path::new(OsStr::from_bytes(path.as_bytes())), OFlags::PATH)?;
+    let opened = host.open(self::path(path), OFlags::PATH)?;
     if opened.link_owners.is_empty() {
         return Ok(path.clone());
     }
@@ -73,12 +90,25 @@ fn look(host: &HostRoot, path: &RawBytes) -> io::Result<RawBytes> {
     Ok(RawBytes::from(link.as_bytes()))
 }
 
+fn path(bytes: &RawBytes) -> &Path {
+    Path::new(OsStr::from_bytes(bytes.as_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
 
     use super::*;
+    use crate::process::scripts::ScriptPath;
+
+    fn wanted(mount: u32, path: RawBytes) -> WantedScript {
+        WantedScript {
+            script: ScriptPath { mount, path },
+            exe: RawBytes::default(),
+            exe_file: FileRef::default(),
+        }
+    }
 
     #[tokio::test]
     async fn a_link_leads_to_its_script() {
@@ -102,20 +132,37 @@ mod tests {
             ("bin/z", None),
             ("no", None),
         ] {
-            let asked = ScriptPath { mount, path: path(asked) };
+            let asked = wanted(mount, path(asked));
             assert!(lookup.ask(asked.clone()));
-            assert_eq!(lookup.found().await, ScriptTarget { script: asked, target: expected.map(path) });
+            assert_eq!(
+                lookup.found().await,
+                ScriptTarget { script: asked.script, target: expected.map(path) }
+            );
         }
-        assert!(lookup.ask(ScriptPath { mount: mount + 1, path: path("bin/x") }));
+        // In another mount namespace only where the interpreter is the same file by the same path.
+        let other = wanted(mount + 1, path("bin/x"));
+        let file = fs::metadata(at.join(script)).unwrap();
+        let exe_file = FileRef {
+            device: device(rustix::fs::major(file.dev()), rustix::fs::minor(file.dev())),
+            inode: file.ino(),
+            ..FileRef::default()
+        };
+        let alike = WantedScript { exe: path(script), exe_file, ..other.clone() };
+        let unlike =
+            WantedScript { exe_file: FileRef { inode: file.ino() + 1, ..exe_file }, ..alike.clone() };
+        for asked in [other, unlike, alike.clone()] {
+            assert!(lookup.ask(asked));
+        }
+        // Of these one is answered.
+        assert_eq!(lookup.found().await, ScriptTarget { script: alike.script, target: Some(path(script)) });
         assert!(lookup.found.try_recv().is_err());
     }
 
     #[test]
     fn too_many_at_once_are_refused() {
         let (ask, _asked) = sync_channel(1);
-        let lookup = ScriptLookup { ask, found: mpsc::channel(1).1, mount: 1 };
-        let script = ScriptPath { mount: 1, path: "/x".into() };
-        assert!(lookup.ask(script.clone()));
-        assert!(!lookup.ask(script));
+        let lookup = ScriptLookup { ask, found: mpsc::channel(1).1 };
+        assert!(lookup.ask(wanted(1, "/x".into())));
+        assert!(!lookup.ask(wanted(1, "/x".into())));
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use crate::model::bytes::RawBytes;
+use crate::model::process::{FileRef, Process};
 use crate::model::time::BootTime;
 
 /// A script, as an interpreter was told of it.
@@ -15,6 +16,17 @@ pub struct ScriptPath {
     pub mount: u32,
     /// The path; absolute.
     pub path: RawBytes,
+}
+
+/// A script that is to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedScript {
+    /// Which.
+    pub script: ScriptPath,
+    /// Path of the interpreter, from the root of the process.
+    pub exe: RawBytes,
+    /// The interpreter's file: where it is at that path in another mount namespace too, paths mean the same there.
+    pub exe_file: FileRef,
 }
 
 /// Where a script's path leads: kept by recordings.
@@ -45,21 +57,21 @@ struct Known {
 pub(super) struct Scripts {
     young: HashMap<ScriptPath, Known>,
     old: HashMap<ScriptPath, Known>,
-    wanted: Vec<ScriptPath>,
+    wanted: Vec<WantedScript>,
     not_asked: u64,
 }
 
 impl Scripts {
     /// Where a script leads, as far as is known. It is wanted where that was not asked lately.
-    pub(super) fn target(&mut self, mount: u32, path: RawBytes, now: BootTime) -> RawBytes {
-        let script = ScriptPath { mount, path };
+    pub(super) fn target(&mut self, process: &Process, path: RawBytes, now: BootTime) -> RawBytes {
+        let script = ScriptPath { mount: process.namespaces.mount, path };
         if let Some(known) = self.old.remove(&script) {
             self.keep(script.clone(), known);
         }
         let known = self.young.get(&script);
         let target = known.and_then(|known| known.target.clone()).unwrap_or_else(|| script.path.clone());
         if known.is_none_or(|known| now.since_ns(known.asked_at) > FRESH_NS) {
-            self.ask(script, now);
+            self.ask(process, script, now);
         }
         target
     }
@@ -71,7 +83,7 @@ impl Scripts {
         known.and_then(|known| known.target.clone()).unwrap_or(script.path)
     }
 
-    fn ask(&mut self, script: ScriptPath, now: BootTime) {
+    fn ask(&mut self, process: &Process, script: ScriptPath, now: BootTime) {
         if self.wanted.len() >= WANTED {
             self.not_asked += 1;
             return;
@@ -80,7 +92,8 @@ impl Scripts {
             Some(known) => known.asked_at = now,
             None => self.keep(script.clone(), Known { target: None, asked_at: now }),
         }
-        self.wanted.push(script);
+        let (exe, exe_file) = (process.image.exe.clone(), process.image.exe_file);
+        self.wanted.push(WantedScript { script, exe, exe_file });
     }
 
     fn keep(&mut self, script: ScriptPath, known: Known) {
@@ -108,7 +121,7 @@ impl Scripts {
     }
 
     /// What is to be looked at.
-    pub(super) fn take_wanted(&mut self) -> Vec<ScriptPath> {
+    pub(super) fn take_wanted(&mut self) -> Vec<WantedScript> {
         std::mem::take(&mut self.wanted)
     }
 
@@ -135,17 +148,32 @@ mod tests {
         ScriptPath { mount: 1, path: path.into() }
     }
 
+    fn process(mount: u32) -> Process {
+        let mut process = crate::ship::wire::examples::process(7, "/usr/bin/node", &["node"]);
+        process.namespaces.mount = mount;
+        process
+    }
+
+    fn wanted(scripts: &mut Scripts) -> Vec<ScriptPath> {
+        scripts.take_wanted().into_iter().map(|wanted| wanted.script).collect()
+    }
+
     #[test]
     fn a_script_is_asked_for_once_and_again_when_it_is_old() {
         let mut scripts = Scripts::default();
-        assert_eq!(scripts.target(1, "/bin/a".into(), at(1)), "/bin/a".into());
-        assert_eq!(scripts.take_wanted(), [script("/bin/a")]);
+        let (one, other) = (process(1), process(2));
+        assert_eq!(scripts.target(&one, "/bin/a".into(), at(1)), "/bin/a".into());
+        assert_eq!(wanted(&mut scripts), [script("/bin/a")]);
         assert!(scripts.learn(ScriptTarget { script: script("/bin/a"), target: Some("/lib/a.js".into()) }));
-        assert_eq!(scripts.target(1, "/bin/a".into(), at(2)), "/lib/a.js".into());
-        assert_eq!(scripts.target(2, "/bin/a".into(), at(2)), "/bin/a".into(), "another mount namespace");
+        assert_eq!(scripts.target(&one, "/bin/a".into(), at(2)), "/lib/a.js".into());
+        assert_eq!(
+            scripts.target(&other, "/bin/a".into(), at(2)),
+            "/bin/a".into(),
+            "another mount namespace"
+        );
         assert_eq!(scripts.take_wanted().len(), 1);
-        assert_eq!(scripts.target(1, "/bin/a".into(), at(20)), "/lib/a.js".into());
-        assert_eq!(scripts.take_wanted(), [script("/bin/a")]);
+        assert_eq!(scripts.target(&one, "/bin/a".into(), at(20)), "/lib/a.js".into());
+        assert_eq!(wanted(&mut scripts), [script("/bin/a")]);
         assert!(!scripts.learn(ScriptTarget { script: script("/bin/a"), target: Some("/lib/a.js".into()) }));
         assert!(scripts.learn(ScriptTarget { script: script("/bin/a"), target: None }));
         assert_eq!(scripts.known(1, "/bin/a".into()), "/bin/a".into());
@@ -154,9 +182,10 @@ mod tests {
     #[test]
     fn any_number_of_scripts_is_bounded() {
         let mut scripts = Scripts::default();
+        let one = process(1);
         for number in 0..10 * GENERATION {
-            scripts.target(1, format!("/x/{number}").as_str().into(), at(1));
-            scripts.target(1, "/in/use".into(), at(1));
+            scripts.target(&one, format!("/x/{number}").as_str().into(), at(1));
+            scripts.target(&one, "/in/use".into(), at(1));
             assert!(scripts.young.len() + scripts.old.len() <= 2 * GENERATION);
         }
         assert_eq!(scripts.take_wanted().len(), WANTED);

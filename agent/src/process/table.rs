@@ -18,7 +18,7 @@ use super::cgroups::CgroupNames;
 use super::entries::{Entries, Entry, Limits};
 use super::inventory::Inventory;
 use super::program::{Program, program_of};
-use super::scripts::{ScriptPath, ScriptTarget, Scripts};
+use super::scripts::{ScriptTarget, Scripts, WantedScript};
 use super::{NoRoles, ProcessCounters, Redactor, Roles, image};
 use crate::model::act::{Act, Actor, Deed, Exec, Exit, Fork};
 use crate::model::process::{Cgroup, ExecImage, Origin, Process, ProcessKey};
@@ -285,15 +285,13 @@ impl ProcessTable {
     /// What a process runs, with links followed as far as is known.
     fn program(&mut self, process: &Process, now: BootTime) -> Program {
         match program_of(&process.image) {
-            Program::Script(path) => {
-                Program::Script(self.scripts.target(process.namespaces.mount, path, now))
-            }
+            Program::Script(path) => Program::Script(self.scripts.target(process, path, now)),
             other => other,
         }
     }
 
     /// Scripts whose paths may lead elsewhere, to be told by [`Self::learn_script`].
-    pub fn take_wanted_scripts(&mut self) -> Vec<ScriptPath> {
+    pub fn take_wanted_scripts(&mut self) -> Vec<WantedScript> {
         self.scripts.take_wanted()
     }
 

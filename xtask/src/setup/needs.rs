@@ -144,6 +144,7 @@ pub(super) const NEEDS: &[Need] = &[
     tool("xz", "xz-utils", "unpacks kernel modules"),
     tool("curl", "curl", "connects, in tests"),
     tool("python3", "python3", "opens and connects, in tests"),
+    tool("npm", "npm", "fetches AI agents, for tests"),
     tool("ip", "iproute2", "makes network namespaces, in tests"),
     tool("systemd-nspawn", "systemd-container", "starts the packaged unit in a container"),
     tool("debootstrap", "debootstrap", "makes the system that the packages are tried in"),

@@ -7,7 +7,7 @@
 mod counts;
 mod docs;
 mod failures;
-mod packaging;
+mod proof;
 mod stages;
 
 use std::{
@@ -166,10 +166,10 @@ fn side_by_side<T: Copy + Sync, R: Send>(items: Vec<T>, perform: impl Fn(T) -> R
 
 fn skipped(stage: Stage, args: &TestArgs) -> Option<Outcome> {
     let reason = match stage {
-        Stage::Host | Stage::Docs | Stage::Packaging(_) if args.quick => Reason::Asked("--quick"),
+        Stage::Host | Stage::Docs | Stage::Proof(_) if args.quick => Reason::Asked("--quick"),
         Stage::Vm { .. } | Stage::Instructions if args.quick => Reason::Asked("--quick"),
         _ if stage.is_machine() && args.no_vm => Reason::Asked("--no-vm"),
-        Stage::Packaging(proof) if proof.needs_agent() && cfg!(not(target_arch = "x86_64")) => {
+        Stage::Proof(proof) if proof.needs_agent() && cfg!(not(target_arch = "x86_64")) => {
             Reason::OtherArchitecture
         }
         Stage::Vm { .. } | Stage::Instructions if cfg!(not(target_arch = "x86_64")) => {

@@ -4,7 +4,7 @@ use std::{env, fmt, fs, path::Path, process::Command, time::Duration};
 
 use clap::ValueEnum;
 
-use super::{Counts, Extent, Outcome, Reason, TestArgs, docs, failures, packaging::Proof};
+use super::{Counts, Extent, Outcome, Reason, TestArgs, docs, failures, proof::Proof};
 use crate::{
     bench::insn,
     setup::{self, deny},
@@ -48,8 +48,8 @@ pub(super) enum Stage {
     Docs,
     /// The kernel tests, here.
     Host,
-    /// What packaging/ promises.
-    Packaging(Proof),
+    /// A script's proof.
+    Proof(Proof),
     /// The kernel tests in a virtual machine.
     Vm {
         /// With which kernel.
@@ -74,7 +74,7 @@ impl Stage {
                 .collect(),
         };
         all.extend(machines.into_iter().map(|(series, bpf_lsm)| Self::Vm { series, bpf_lsm }));
-        all.extend(Proof::ALL.map(Self::Packaging));
+        all.extend(Proof::ALL.map(Self::Proof));
         all.push(Self::Instructions);
         all
     }
@@ -83,7 +83,7 @@ impl Stage {
     pub(super) fn is_machine(self) -> bool {
         match self {
             Self::Vm { .. } | Self::Instructions => true,
-            Self::Packaging(proof) => proof.is_machine(),
+            Self::Proof(proof) => proof.is_machine(),
             _ => false,
         }
     }
@@ -106,7 +106,7 @@ impl Stage {
             Self::Docs => docs::run(workspace),
             Self::Host => host(workspace, filters),
             Self::Vm { series, bpf_lsm } => in_vm(series, bpf_lsm, &machine_runs(series, bpf_lsm, args)),
-            Self::Packaging(proof) => proof.run(workspace),
+            Self::Proof(proof) => proof.run(workspace),
             Self::Instructions => instructions(workspace),
         };
         outcome.unwrap_or_else(Outcome::from)
@@ -124,7 +124,7 @@ impl fmt::Display for Stage {
             Self::Unit => f.write_str("unit tests"),
             Self::Docs => f.write_str("documentation"),
             Self::Host => f.write_str("this machine's kernel"),
-            Self::Packaging(proof) => write!(f, "packaging: {proof}"),
+            Self::Proof(proof) => proof.fmt(f),
             Self::Instructions => f.write_str("instruction counts"),
             Self::Vm { series, bpf_lsm } => {
                 write!(f, "kernel {series} {}", if *bpf_lsm { "with bpf LSM" } else { "without bpf LSM" })

@@ -1,4 +1,5 @@
-//! What packaging/ promises, by the scripts of packaging/tests: each can be run by hand too, and says what it needs.
+//! What packaging/ promises, and who real AI agents are told to be, by scripts: each can be run by hand too, and says what
+//! it needs.
 
 use std::{fmt, process::Command};
 
@@ -16,6 +17,8 @@ const CANNOT: i32 = 77;
 pub(super) enum Proof {
     /// The manifest is valid, and asks for no more than it must.
     Manifest,
+    /// Real AI agents, and a real MCP server.
+    Agents,
     /// The unit is refused in a container that has process ids of its own.
     Nspawn,
     /// The unit in a real systemd, in a virtual machine.
@@ -26,7 +29,7 @@ pub(super) enum Proof {
 
 impl Proof {
     /// All of them.
-    pub(super) const ALL: [Self; 4] = [Self::Manifest, Self::Nspawn, Self::Systemd, Self::Pod];
+    pub(super) const ALL: [Self; 5] = [Self::Manifest, Self::Agents, Self::Nspawn, Self::Systemd, Self::Pod];
 
     /// Whether it boots a virtual machine.
     pub(super) fn is_machine(self) -> bool {
@@ -38,9 +41,16 @@ impl Proof {
         self != Self::Manifest
     }
 
+    /// Its script, from the root of the checkout.
+    fn script(self) -> String {
+        let directory = if self == Self::Agents { "tests/agents" } else { "packaging/tests" };
+        format!("{directory}/{}.sh", self.name())
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Manifest => "manifest",
+            Self::Agents => "agents",
             Self::Nspawn => "nspawn",
             Self::Systemd => "systemd",
             Self::Pod => "pod",
@@ -49,9 +59,8 @@ impl Proof {
 
     /// Runs it to its end.
     pub(super) fn run(self, workspace: &Workspace) -> Ran {
-        let name = self.name();
         let mut script = Command::new("bash");
-        script.arg(workspace.root.join("packaging/tests").join(format!("{name}.sh")));
+        script.arg(workspace.root.join(self.script()));
         script.current_dir(&workspace.root).env("CARGO_TARGET_DIR", &workspace.target);
         if self.needs_agent() {
             if !rustix::process::geteuid().is_root() {
@@ -63,8 +72,8 @@ impl Proof {
                 Err(error) => return Ok(Outcome::Failed(Counts::ONE_FAILED, error.to_string())),
             };
         }
-        let log = workspace.log(&format!("packaging-{name}"));
-        let ended = step::attempt(&format!("packaging/tests/{name}.sh"), &mut script, &log)?;
+        let log = workspace.log(&format!("proof-{}", self.name()));
+        let ended = step::attempt(&self.script(), &mut script, &log)?;
         let output = ended.output();
         if ended.status.code() == Some(CANNOT) {
             let why = output.lines().last().unwrap_or("the script does not say why");
@@ -77,10 +86,11 @@ impl Proof {
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Manifest => "manifest",
-            Self::Nspawn => "unit in a container",
-            Self::Systemd => "unit in a systemd",
-            Self::Pod => "pod on a node",
+            Self::Manifest => "packaging: manifest",
+            Self::Agents => "real AI agents",
+            Self::Nspawn => "packaging: unit in a container",
+            Self::Systemd => "packaging: unit in a systemd",
+            Self::Pod => "packaging: pod on a node",
         })
     }
 }
@@ -93,7 +103,7 @@ mod tests {
     fn each_proof_has_its_script() {
         let here = Workspace::find();
         for proof in Proof::ALL {
-            let script = here.root.join("packaging/tests").join(format!("{}.sh", proof.name()));
+            let script = here.root.join(proof.script());
             assert!(script.is_file(), "{}", script.display());
         }
     }

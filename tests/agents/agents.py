@@ -1,0 +1,172 @@
+"""Real AI agents and a real MCP server, without a network: what is told of each is who it is.
+
+A model API on loopback (fake_model.py) has each agent read a credential by its shell tool, and Claude Code by an MCP server
+too.
+
+usage: agents.py TELLTALE PACKAGES SCRATCH    the agent, where npm has put the packages, a directory of the test's own
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+
+TELLTALE, PACKAGES, SCRATCH = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+HERE = pathlib.Path(__file__).parent
+MODULES = f"{PACKAGES}/lib/node_modules"
+SPACE = f"telltale-{os.getpid()}"
+PORT = 8123
+MODEL = f"http://127.0.0.1:{PORT}"
+# An agent that waits for a model, or for a person, is given up.
+LIMIT_S = 120
+
+results = {"passed": 0, "failed": 0}
+
+
+def check(what, holds, otherwise=""):
+    results["passed" if holds else "failed"] += 1
+    print(f"{'ok' if holds else 'FAILED':8} {what}{'' if holds else f': {otherwise}'}", flush=True)
+
+
+class Events:
+    """What the agent tells, as it comes."""
+
+    def __init__(self):
+        environment = dict(os.environ, RUNTIME_DIRECTORY=str(SCRATCH / "run"))
+        (SCRATCH / "run").mkdir()
+        self.log = open(SCRATCH / "telltale.log", "w")
+        self.process = subprocess.Popen([TELLTALE, "run", "--json", "--pins", "none"], stdout=subprocess.PIPE,
+                                        stderr=self.log, env=environment, text=True)
+        self.all, self.more = [], threading.Condition()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            with self.more:
+                self.all.append(json.loads(line))
+                self.more.notify_all()
+        with self.more:
+            self.all.append({"event": "end"})
+            self.more.notify_all()
+
+    def wait(self, what):
+        is_it = lambda event: what(event) or event["event"] == "end"
+        with self.more:
+            if not self.more.wait_for(lambda: any(map(is_it, self.all)), LIMIT_S):
+                sys.exit(f"the agent did not tell it within {LIMIT_S} s")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(LIMIT_S)
+        self.reader.join(LIMIT_S)
+        return self.all
+
+
+def in_space(command, home, variables):
+    environment = {"PATH": f"{PACKAGES}/bin:{os.environ['PATH']}", "HOME": str(home), "TERM": "dumb", **variables}
+    return subprocess.run(["ip", "netns", "exec", SPACE, *command], cwd=home, env=environment, timeout=LIMIT_S,
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+
+def agents(home):
+    """Each agent's command and variables. All variables that keep one from calling home are set; there is no route either."""
+    server = {"mcpServers": {"files": {"command": "mcp-server-filesystem", "args": [str(home)]}}}
+    provider = f'model_providers.x={{name="x",base_url="{MODEL}/v1",wire_api="responses"}}'
+    return {
+        "claude-code": (
+            ["claude", "-p", "look", "--allowedTools", "Bash,mcp__files__read_text_file", "--mcp-config", json.dumps(server)],
+            {"ANTHROPIC_BASE_URL": MODEL, "ANTHROPIC_API_KEY": "none", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"},
+        ),
+        "codex": (
+            ["codex", "exec", "--dangerously-bypass-approvals-and-sandbox", "--skip-git-repo-check", "-c", "model_provider=x",
+             "-c", provider, "look"],
+            {"OPENAI_API_KEY": "none"},
+        ),
+        "gemini-cli": (
+            ["gemini", "--yolo", "--skip-trust", "-m", "gemini-2.5-flash", "-p", "look"],
+            {"GOOGLE_GEMINI_BASE_URL": MODEL, "GEMINI_API_KEY": "none", "GEMINI_TELEMETRY_ENABLED": "false"},
+        ),
+    }
+
+
+def run_all(home, events):
+    (home / ".gemini").mkdir()
+    settings = {"security": {"auth": {"selectedType": "gemini-api-key"}}, "privacy": {"usageStatisticsEnabled": False}}
+    (home / ".gemini/settings.json").write_text(json.dumps(settings))
+    credential = home / ".aws/credentials"
+    credential.parent.mkdir()
+    credential.write_text("[default]\n")
+    command = f"cat {credential}"
+    model = subprocess.Popen(["ip", "netns", "exec", SPACE, sys.executable, HERE / "fake_model.py", str(PORT), command,
+                              str(credential)], stdout=subprocess.PIPE, text=True)
+    try:
+        model.stdout.readline()
+        for product, (line, variables) in agents(home).items():
+            ended = in_space(line, home, variables)
+            said = (ended.stdout + ended.stderr).strip()[-400:]
+            check(f"{product}: runs to its end", ended.returncode == 0, f"{ended.returncode}: {said}")
+    finally:
+        model.kill()
+        model.wait()
+    # Everything before it has been told when this is.
+    in_space(["cat", str(credential)], home, {})
+    is_mark = lambda event: (event["event"], event.get("path"), event.get("role")) == ("credential_access", str(credential), None)
+    events.wait(lambda event: is_mark(event) and event.get("argv", [""])[0] == "cat")
+    return str(credential)
+
+
+def judge(told, credential):
+    of_agents = [event for event in told if event.get("role")]
+    runners = {event["identity"].split("@", 1)[1] for event in of_agents if event["identity_kind"] == "ai_agent"}
+    check("one runner", len(runners) == 1, runners)
+    runner = runners.pop() if runners else "?"
+    sessions = {}
+    for product in ["claude-code", "codex", "gemini-cli"]:
+        identity = f"agent/{product}@{runner}"
+        own = [event for event in of_agents if event["identity"] == identity]
+        calls = [event for event in own if event["event"] == "connection" and event["remote_port"] == PORT]
+        check(f"{product}: it asks its model", calls and all(call["role"] == "agent" for call in calls), own[:3])
+        sessions[product] = {event["agent_session"] for event in own}
+        check(f"{product}: one session", len(sessions[product]) == 1, sessions[product])
+        reads = [event for event in own if event["event"] == "credential_access" and event["path"] == credential
+                 and event["exe"].endswith("/cat")]
+        check(f"{product}: its tool reads the credential", [event["role"] for event in reads] == ["tool"], reads)
+        stray = [event for event in told if event.get("remote_port") == PORT and event["event"] == "connection"
+                 and not event.get("role")]
+        check(f"{product}: nobody else asks a model", not stray, stray[:1])
+    flags = [piece["detail"] for event in of_agents if event["identity"].startswith("agent/codex@")
+             for piece in event["evidence"] if piece["kind"] == "agent_bypass"]
+    check("codex: its bypass is told", "--dangerously-bypass-approvals-and-sandbox" in flags, flags)
+    server = f"mcp/%40modelcontextprotocol%2Fserver-filesystem/of/agent/claude-code@{runner}"
+    reads = [event for event in of_agents if event["identity"] == server and event["event"] == "credential_access"]
+    check("MCP server: it reads the credential", {event["role"] for event in reads} == {"mcp_server"}, reads)
+    check("MCP server: in its agent's session", {event["agent_session"] for event in reads} == sessions["claude-code"], reads)
+    check("MCP server: its agent is blended in", all(f"agent/claude-code@{runner}" in event["blended"] for event in reads))
+
+
+def main():
+    home = SCRATCH / "home"
+    home.mkdir()
+    subprocess.run(["ip", "netns", "add", SPACE], check=True)
+    try:
+        subprocess.run(["ip", "-n", SPACE, "link", "set", "lo", "up"], check=True)
+        events = Events()
+        try:
+            events.wait(lambda event: event.get("phase") == "start")
+            credential = run_all(home, events)
+        finally:
+            told = events.stop()
+    finally:
+        subprocess.run(["ip", "netns", "del", SPACE], check=False)
+        shutil.rmtree(home)
+    judge(told, credential)
+    print(f"{results['passed']} passed, {results['failed']} failed")
+    sys.exit(1 if results["failed"] else 0)
+
+
+main()
