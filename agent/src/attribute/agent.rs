@@ -21,7 +21,7 @@ use super::human::Human;
 use super::unit::SystemUnit;
 use super::{Finding, Resolver, Standing, Subject};
 
-/// How many sessions are told that began in one another.
+/// Sessions that may begin in one another. Beyond it an agent is a tool of the innermost.
 const NESTED: usize = 8;
 
 /// Knows agents by their signatures.
@@ -61,7 +61,10 @@ impl AgentRoles {
             Program::Script(path) | Program::Module(path) => path.clone(),
             Program::Executable | Program::Inline => image.exe.clone(),
         };
-        let within = before.map(|role| role.session.clone()).filter(|session| depth(session) < NESTED);
+        let within = before.map(|role| role.session.clone());
+        if within.as_deref().is_some_and(|session| depth(session) >= NESTED) {
+            return None;
+        }
         let (product, root) = (agent.product.clone(), process.key);
         let session = Arc::new(AgentSession { product, root, program, bypass, within });
         Some(AgentRole { session, part: AgentPart::Agent })
@@ -111,7 +114,7 @@ impl Resolver for McpServer {
         let identity = Identity::McpServer {
             server: server.as_bytes().into(),
             product: role.session.product.as_bytes().into(),
-            runner: runner(subject),
+            runner: runner(&role.session, subject),
         };
         let evidence = vec![observed("mcp_server", server.escape_debug().to_string())];
         Finding { identity: Some((identity, Standing::Key)), evidence }
@@ -131,7 +134,7 @@ impl Resolver for Agent {
             AgentPart::McpServer { .. } | AgentPart::McpTool { .. } => Standing::Blended,
         };
         let identity =
-            Identity::Agent { product: session.product.as_bytes().into(), runner: runner(subject) };
+            Identity::Agent { product: session.product.as_bytes().into(), runner: runner(session, subject) };
         let mut evidence = vec![
             observed("agent_program", session.program.to_string()),
             observed("agent_session", session.id()),
@@ -145,8 +148,13 @@ impl Resolver for Agent {
     }
 }
 
-/// Who runs the agent: the container or the unit that it is in, or else the human who logged in.
-fn runner(subject: &Subject<'_>) -> Runner {
+/// Who runs the agent: the agent that started it; or the container or the unit that it is in, or else the human who logged
+/// in. What an agent starts is so never taken for what its human starts: a tool could lay out any agent's files.
+fn runner(session: &AgentSession, subject: &Subject<'_>) -> Runner {
+    if let Some(outer) = &session.within {
+        let (product, runner) = (outer.product.as_bytes().into(), runner(outer, subject));
+        return Runner::Identity(Arc::new(Identity::Agent { product, runner }));
+    }
     let resolvers: [&dyn Resolver; 3] = [&Container, &SystemUnit, &Human];
     let identities = resolvers.into_iter().filter_map(|resolver| resolver.resolve(subject).identity);
     identities

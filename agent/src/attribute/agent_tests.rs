@@ -7,7 +7,7 @@ use super::{AgentRoles, Attributor};
 use crate::catalogue::agents::AgentCatalogue;
 use crate::model::act::{Act, Actor, Deed, Exec, Exit, Fork, Namespaces};
 use crate::model::bytes::RawBytes;
-use crate::model::identity::Attribution;
+use crate::model::identity::{Attribution, Identity};
 use crate::model::process::{AgentPart, CredentialIds, ExecImage, ProcessKey};
 use crate::model::time::BootTime;
 use crate::process::ProcessTable;
@@ -204,7 +204,7 @@ fn sessions_are_told_apart_and_nest() {
     // Another agent that its tool starts is another, and says where it comes from.
     let sh = host.start(&one, "/bin/sh", &["sh", "-c", "codex"]);
     let codex = host.start(&sh, "/usr/bin/node", &["node", CODEX, "exec"]);
-    assert_eq!(host.identity(&codex), "agent/codex@human/alice");
+    assert_eq!(host.identity(&codex), "agent/codex@agent/claude-code@human/alice");
     assert_ne!(host.session(&codex), host.session(&one));
     let within =
         host.who(&codex).evidence.iter().find(|it| it.kind == "agent_within").map(|it| it.detail.clone());
@@ -218,6 +218,23 @@ fn sessions_are_told_apart_and_nest() {
     let again = host.start(&sh, CLAUDE, &["claude", "-p", "x"]);
     assert_eq!(host.part(&again), Some(AgentPart::Agent));
     assert_ne!(host.session(&again), host.session(&one));
+    assert_eq!(host.identity(&again), "agent/claude-code@agent/claude-code@human/alice");
+}
+
+/// Else a tool would lay out another agent's files, and go on as what its human runs.
+#[test]
+fn no_number_of_sessions_leads_back_to_the_human() {
+    let mut host = Host::new();
+    let shell = host.shell();
+    let mut at = host.start(&shell, CLAUDE, &["claude"]);
+    for _ in 0..20 {
+        let sh = host.start(&at, "/bin/sh", &["sh", "-c", "codex"]);
+        at = host.start(&sh, "/usr/bin/node", &["node", CODEX]);
+        assert!(host.identity(&at).ends_with("@agent/claude-code@human/alice"), "{}", host.identity(&at));
+        let parsed: Identity = host.identity(&at).parse().unwrap();
+        assert_eq!(parsed, host.who(&at).identity);
+    }
+    assert_eq!(host.part(&at), Some(AgentPart::Tool), "of the innermost that was let begin");
 }
 
 #[test]

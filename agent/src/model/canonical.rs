@@ -9,7 +9,7 @@
 //!            | "container/" segment "/" segment
 //!            | "exe" path "@uid:" number
 //!            | "exe-ns/" segment
-//! runner     = "uid:" number | identity of another kind than "agent/" and "mcp/"
+//! runner     = "uid:" number | identity of another kind than "mcp/"; agents nest 8 deep
 //! segment    = any bytes, percent-encoded outside [A-Za-z0-9._-] (upper-case hex); may be empty
 //! path       = ( "/" segment )*
 //! ```
@@ -31,6 +31,9 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'
 
 /// Between an executable's path and its real uid.
 const UID_MARK: &str = "@uid:";
+
+/// Agents that were started by one another, in one string: so deep do their sessions nest.
+const AGENTS_DEEP: usize = 9;
 
 /// A string that is no identity's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -136,6 +139,10 @@ fn write_path(f: &mut fmt::Formatter<'_>, path: &[u8]) -> fmt::Result {
 
 /// Reads leniently; [`Identity::from_str`] then refuses what is not written canonically.
 fn parse(text: &str) -> Result<Identity, ParseIdentityError> {
+    parse_within(text, AGENTS_DEEP)
+}
+
+fn parse_within(text: &str, agents: usize) -> Result<Identity, ParseIdentityError> {
     let kind = text.split(['/', '@']).next().unwrap_or_default();
     let rest = &text[kind.len()..];
     let parts: Vec<Arc<[u8]>> = rest.split('/').skip(1).map(decode).collect();
@@ -146,10 +153,10 @@ fn parse(text: &str) -> Result<Identity, ParseIdentityError> {
         ("svc", _) => Err(ParseIdentityError::Shape { kind: "svc", form: "svc/UNIT" }),
         ("user-svc", [user, unit]) => Ok(Identity::UserUnit { user: user.clone(), unit: unit.clone() }),
         ("user-svc", _) => Err(ParseIdentityError::Shape { kind: "user-svc", form: "user-svc/USER/UNIT" }),
-        ("agent", _) => parse_agent(rest)
+        ("agent", _) => parse_agent(rest, agents)
             .map(|(product, runner)| Identity::Agent { product, runner })
             .ok_or(ParseIdentityError::Shape { kind: "agent", form: "agent/PRODUCT@RUNNER" }),
-        ("mcp", _) => parse_mcp(rest)
+        ("mcp", _) => parse_mcp(rest, agents)
             .ok_or(ParseIdentityError::Shape { kind: "mcp", form: "mcp/SERVER/of/agent/PRODUCT@RUNNER" }),
         ("container", [engine, id]) => Ok(Identity::Container { engine: engine.clone(), id: id.clone() }),
         ("container", _) => Err(ParseIdentityError::Shape { kind: "container", form: "container/ENGINE/ID" }),
@@ -164,16 +171,15 @@ fn parse(text: &str) -> Result<Identity, ParseIdentityError> {
 }
 
 /// Of what comes after `agent`.
-fn parse_agent(rest: &str) -> Option<(Arc<[u8]>, Runner)> {
+fn parse_agent(rest: &str, agents: usize) -> Option<(Arc<[u8]>, Runner)> {
     let (product, runner) = rest.strip_prefix('/')?.split_once('@')?;
     if product.contains('/') {
         return None;
     }
     let runner = match runner.strip_prefix("uid:") {
         Some(uid) => Runner::Uid(uid.parse().ok()?),
-        None => match parse(runner).ok()? {
-            // An agent that an agent started is run by who runs the first.
-            Identity::Agent { .. } | Identity::McpServer { .. } => return None,
+        None => match parse_within(runner, agents.checked_sub(1)?).ok()? {
+            Identity::McpServer { .. } => return None,
             identity => Runner::Identity(Arc::new(identity)),
         },
     };
@@ -181,9 +187,9 @@ fn parse_agent(rest: &str) -> Option<(Arc<[u8]>, Runner)> {
 }
 
 /// Of what comes after `mcp`.
-fn parse_mcp(rest: &str) -> Option<Identity> {
+fn parse_mcp(rest: &str, agents: usize) -> Option<Identity> {
     let (server, of) = rest.strip_prefix('/')?.split_once('/')?;
-    let (product, runner) = parse_agent(of.strip_prefix("of/agent")?)?;
+    let (product, runner) = parse_agent(of.strip_prefix("of/agent")?, agents)?;
     Some(Identity::McpServer { server: decode(server), product, runner })
 }
 
@@ -224,10 +230,14 @@ mod tests {
     fn each_kind_is_written_as_documented() {
         let agent = |runner: Runner| Identity::Agent { product: bytes(b"claude-code"), runner };
         let alice = Runner::Identity(Arc::new(Identity::Human { user: bytes(b"alice") }));
-        let table: [(Identity, &str); 21] = [
+        let table: [(Identity, &str); 22] = [
             (agent(alice.clone()), "agent/claude-code@human/alice"),
             (agent(Runner::Uid(1000)), "agent/claude-code@uid:1000"),
             (agent(Runner::Identity(Arc::new(exe(b"/a@b", 7)))), "agent/claude-code@exe/a%40b@uid:7"),
+            (
+                agent(Runner::Identity(Arc::new(agent(Runner::Uid(7))))),
+                "agent/claude-code@agent/claude-code@uid:7",
+            ),
             (
                 Identity::McpServer {
                     server: bytes(b"@modelcontextprotocol/server-git"),
@@ -282,6 +292,15 @@ mod tests {
     }
 
     #[test]
+    fn agents_nest_so_deep_and_no_deeper() {
+        let nested = |depth: usize| format!("{}uid:7", "agent/a@".repeat(depth));
+        assert_eq!(nested(AGENTS_DEEP).parse::<Identity>().map(|it| it.to_string()), Ok(nested(AGENTS_DEEP)));
+        for depth in [AGENTS_DEEP + 2, 1_000_000] {
+            assert!(nested(depth).parse::<Identity>().is_err(), "{depth}");
+        }
+    }
+
+    #[test]
     fn what_is_no_identity_is_refused_with_its_form() {
         for text in ["", "root", "agents/claude", "exec/x@uid:1"] {
             let error = text.parse::<Identity>().unwrap_err();
@@ -300,7 +319,7 @@ mod tests {
             "agent/a/b@uid:1",
             "agent/a@uid:-1",
             "agent/a@nobody",
-            "agent/a@agent/b@uid:1",
+            "agent/a@mcp/x/of/agent/b@uid:1",
             "mcp/x",
             "mcp/x/of/human/alice",
             "mcp/x/of/agent/a@mcp/y/of/agent/a@uid:1",

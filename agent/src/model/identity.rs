@@ -109,7 +109,7 @@ pub enum Identity {
 /// Who runs an AI agent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Runner {
-    /// A human, a unit or a container; never an agent.
+    /// A human, a unit or a container, or the agent that started it; never an MCP server.
     Identity(Arc<Identity>),
     /// `uid:1000`: nobody logged in, and it runs in no unit and no container.
     Uid(u32),
