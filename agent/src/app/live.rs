@@ -29,6 +29,7 @@ use crate::kernel::ladder::Chosen;
 use crate::kernel::sensor::InheritedMark;
 use crate::model::time::{BootTime, ClockPair, WallTime};
 use crate::process::redact::redact_argv;
+use crate::process::scripts::ScriptTarget;
 use crate::ship::http::{HttpSink, HttpTimeouts};
 use crate::ship::wire::Origin;
 use crate::ship::{Lane, Limits, Pace, Shipping, host};
@@ -162,6 +163,9 @@ fn print_capabilities(capabilities: &[Chosen], took: Duration) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
+/// Answers about scripts that one turn takes: each can be followed by a look at all processes.
+const SCRIPTS_A_TURN: usize = 4;
+
 struct Agent {
     started: Started,
     output: Output,
@@ -226,12 +230,6 @@ impl Agent {
                     break;
                 }
                 _ = tick.tick() => self.tick(),
-                found = self.scripts.found() => {
-                    if let Some(recording) = &mut self.recording {
-                        recording.script(&found);
-                    }
-                    self.started.pipeline.processes().learn_script(found);
-                }
                 // What a turn has left is for the next.
                 () = std::future::ready(()), if self.is_behind => {
                     self.turn();
@@ -247,6 +245,8 @@ impl Agent {
                     let ask = self.attention.looked(Instant::now(), found);
                     self.ask(ask);
                 }
+                // Last: records come first, and each turn takes a few of these.
+                found = self.scripts.found() => self.learn_script(found),
             }
             self.output.flush();
             let more = self.started.sensor.give_back();
@@ -282,6 +282,10 @@ impl Agent {
         self.is_behind = taken >= RECORDS_A_TURN;
         self.record = record;
         self.ask_for_scripts();
+        for _ in 0..SCRIPTS_A_TURN {
+            let Some(found) = self.scripts.try_found() else { break };
+            self.learn_script(found);
+        }
         for file in self.started.pipeline.take_mistaken() {
             // Where its last name is gone, the kernel has forgotten it by itself.
             if let Err(error) = self.started.sensor.remove_credential_file(file) {
@@ -293,11 +297,19 @@ impl Agent {
 
     fn ask_for_scripts(&mut self) {
         let processes = self.started.pipeline.processes();
-        for script in processes.take_wanted_scripts() {
-            if !self.scripts.ask(script) {
-                processes.script_not_asked();
+        for wanted in processes.take_wanted_scripts() {
+            let script = wanted.script.clone();
+            if !self.scripts.ask(wanted) {
+                processes.script_not_asked(&script);
             }
         }
+    }
+
+    fn learn_script(&mut self, found: ScriptTarget) {
+        if let Some(recording) = &mut self.recording {
+            recording.script(&found);
+        }
+        self.started.pipeline.processes().learn_script(found);
     }
 
     fn ask(&mut self, ask: Option<Ask>) {

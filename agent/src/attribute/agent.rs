@@ -10,14 +10,16 @@
 use std::sync::Arc;
 
 use crate::catalogue::agents::AgentCatalogue;
+use crate::model::act::Actor;
 use crate::model::identity::{Confidence, Evidence, Identity, Runner};
-use crate::model::process::{AgentPart, AgentRole, AgentSession, Process};
+use crate::model::process::{AgentPart, AgentRole, AgentSession, Process, StdioKind};
 use crate::process::Roles;
 use crate::process::inventory::HostNamespaces;
 use crate::process::program::Program;
 
 use super::container::Container;
 use super::human::Human;
+use super::place::Place;
 use super::unit::SystemUnit;
 use super::{Finding, Resolver, Standing, Subject};
 
@@ -66,9 +68,17 @@ impl AgentRoles {
             return None;
         }
         let (product, root) = (agent.product.clone(), process.key);
-        let session = Arc::new(AgentSession { product, root, program, bypass, within });
+        let (ids, cgroup) = (process.ids, process.cgroup.clone());
+        let session = Arc::new(AgentSession { product, root, program, bypass, within, ids, cgroup });
         Some(AgentRole { session, part: AgentPart::Agent })
     }
+}
+
+/// An MCP server reads its client's messages from standard input, and writes its own to standard output. A tool has at most one
+/// of them from its agent, most often.
+fn speaks_by_pipes(process: &Process) -> bool {
+    let [input, output, _] = &process.image.stdio;
+    [input, output].iter().all(|stream| matches!(stream.kind, StdioKind::Pipe | StdioKind::Socket))
 }
 
 fn depth(session: &AgentSession) -> usize {
@@ -86,7 +96,10 @@ impl Roles for AgentRoles {
             return Some(Arc::new(begun));
         }
         let before = before?;
-        let server = self.catalogue.mcp_server(&process.image, program);
+        let server = self
+            .catalogue
+            .mcp_server(&process.image, program)
+            .filter(|_| process.namespaces.user == self.host.user && speaks_by_pipes(process));
         let part = match (&before.part, server) {
             (_, Some(server)) => AgentPart::McpServer { server },
             (AgentPart::McpServer { server } | AgentPart::McpTool { server }, None) => {
@@ -155,12 +168,16 @@ fn runner(session: &AgentSession, subject: &Subject<'_>) -> Runner {
         let (product, runner) = (outer.product.as_bytes().into(), runner(outer, subject));
         return Runner::Identity(Arc::new(Identity::Agent { product, runner }));
     }
+    // As it was when the session began: what a tool does to its user or its cgroup makes nobody else run the agent.
+    let actor = Actor { ids: session.ids, ..subject.actor.clone() };
+    let (cgroup, place) = (&*session.cgroup, &Place::parse(session.cgroup.path.as_bytes()));
+    let begun = Subject { actor: &actor, cgroup, place, ..*subject };
     let resolvers: [&dyn Resolver; 3] = [&Container, &SystemUnit, &Human];
-    let identities = resolvers.into_iter().filter_map(|resolver| resolver.resolve(subject).identity);
+    let identities = resolvers.into_iter().filter_map(|resolver| resolver.resolve(&begun).identity);
     identities
         .map(|(identity, _standing)| Runner::Identity(Arc::new(identity)))
         .next()
-        .unwrap_or(Runner::Uid(subject.actor.ids.uid))
+        .unwrap_or(Runner::Uid(session.ids.uid))
 }
 
 fn observed(kind: &'static str, detail: String) -> Evidence {

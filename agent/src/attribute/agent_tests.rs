@@ -8,7 +8,7 @@ use crate::catalogue::agents::AgentCatalogue;
 use crate::model::act::{Act, Actor, Deed, Exec, Exit, Fork, Namespaces};
 use crate::model::bytes::RawBytes;
 use crate::model::identity::{Attribution, Identity};
-use crate::model::process::{AgentPart, CredentialIds, ExecImage, ProcessKey};
+use crate::model::process::{AgentPart, CredentialIds, ExecImage, ProcessKey, Stdio, StdioKind};
 use crate::model::time::BootTime;
 use crate::process::ProcessTable;
 use crate::process::inventory::HostNamespaces;
@@ -28,6 +28,8 @@ struct Host {
     attributor: Attributor,
     now: u64,
     last_pid: u32,
+    /// Of what is executed.
+    stdin: StdioKind,
 }
 
 #[derive(Clone)]
@@ -44,7 +46,13 @@ impl Host {
         let roles = AgentRoles::new(Arc::new(AgentCatalogue::shipped().unwrap()), HOST);
         let table = ProcessTable::new(|argv| argv.to_vec(), 10_000_000).with_roles(Box::new(roles));
         let users = Users::parse(b"root:x:0:0::/root:/bin/bash\nalice:x:1000:1000::/home/alice:/bin/bash\n");
-        Self { table, attributor: Attributor::new(HOST, users), now: 1_000_000_000, last_pid: 100 }
+        Self {
+            table,
+            attributor: Attributor::new(HOST, users),
+            now: 1_000_000_000,
+            last_pid: 100,
+            stdin: StdioKind::CharacterDevice,
+        }
     }
 
     /// alice's shell over SSH.
@@ -81,14 +89,22 @@ impl Host {
     }
 
     fn exec(&mut self, task: &Task, exe: &str, argv: &[&str]) {
+        self.exec_by(task, ProcessKey { pid: 1, start: BootTime::from_ns(1) }, exe, argv);
+    }
+
+    fn exec_by(&mut self, task: &Task, parent: ProcessKey, exe: &str, argv: &[&str]) {
         let image = ExecImage {
             exe: exe.into(),
             filename: exe.into(),
             cwd: "/home/alice/project".into(),
             argv: argv.iter().map(|argument| (*argument).into()).collect(),
+            stdio: [self.stdin, StdioKind::Pipe, StdioKind::CharacterDevice].map(|kind| Stdio {
+                kind,
+                device: 0,
+                inode: 0,
+            }),
             ..ExecImage::default()
         };
-        let parent = ProcessKey { pid: 1, start: BootTime::from_ns(1) };
         let exec = Exec {
             actor: Self::actor(task),
             parent,
@@ -153,7 +169,11 @@ fn an_agent_its_server_and_its_tools_are_three_things() {
         &["node", "/usr/bin/npx", "-y", "@modelcontextprotocol/server-filesystem"],
     );
     assert_eq!(host.part(&npx), Some(AgentPart::Tool), "it fetches the server, and is none");
+    let by_hand = host.start(&npx, "/usr/bin/node", &["node", SERVER, "/"]);
+    assert_eq!(host.part(&by_hand), Some(AgentPart::Tool), "nobody speaks to it");
+    host.stdin = StdioKind::Pipe;
     let server = host.start(&npx, "/usr/bin/node", &["node", SERVER, "/"]);
+    host.stdin = StdioKind::CharacterDevice;
     let mcp = "mcp/%40modelcontextprotocol%2Fserver-filesystem/of/agent/claude-code@human/alice";
     assert_eq!(host.identity(&server), mcp);
     let blended: Vec<_> = host.who(&server).blended.iter().map(ToString::to_string).collect();
@@ -260,6 +280,31 @@ fn who_runs_it_is_a_unit_a_container_a_human_or_a_uid() {
     }
 }
 
+/// A tool that becomes another user, or goes to another cgroup, is still run by who ran its agent.
+#[test]
+fn who_runs_it_is_as_it_was_when_the_session_began() {
+    let mut host = Host::new();
+    let shell = host.login(None, "/");
+    let claude = host.start(&shell, CLAUDE, &["claude"]);
+    let mut sudo = host.fork(&claude);
+    sudo.uid = 0;
+    sudo.cgroup = "/system.slice/other.service";
+    host.exec(&sudo, "/usr/bin/cat", &["cat", "/etc/shadow"]);
+    assert_eq!(host.identity(&sudo), "agent/claude-code@uid:1000");
+}
+
+/// The record of a tool's fork was lost: its exec says who made it.
+#[test]
+fn a_tool_whose_fork_was_not_told_is_one() {
+    let mut host = Host::new();
+    let shell = host.shell();
+    let claude = host.start(&shell, CLAUDE, &["claude"]);
+    let key = ProcessKey { pid: 4_000, start: BootTime::from_ns(host.now + 1) };
+    let tool = Task { key, ..claude.clone() };
+    host.exec_by(&tool, claude.key, "/usr/bin/cat", &["cat"]);
+    assert_eq!(host.part(&tool), Some(AgentPart::Tool));
+}
+
 /// Names, arguments, an environment and a namespace of one's own change nothing.
 #[test]
 fn what_only_looks_like_an_agent_is_none() {
@@ -327,4 +372,30 @@ fn a_tool_that_became_one_long_ago_stays_one() {
         host.table.learn_script(ScriptTarget { script: wanted.script, target: Some("/tmp/real.js".into()) });
     }
     assert_eq!(host.part(&task), Some(AgentPart::Tool));
+}
+
+/// A link that leads elsewhere later says nothing of who was started by it before.
+#[test]
+fn a_link_that_is_moved_takes_nobody_along() {
+    const LINK: &str = "/home/alice/.npm-global/bin/gemini";
+    const GEMINI: &str = "/home/alice/.npm-global/lib/node_modules/@google/gemini-cli/bundle/gemini.js";
+    let mut host = Host::new();
+    let shell = host.shell();
+    let gemini = host.start(&shell, "/usr/bin/node", &["node", LINK]);
+    let learn = |host: &mut Host, target: Option<&str>| {
+        for wanted in host.table.take_wanted_scripts() {
+            host.table.learn_script(ScriptTarget { script: wanted.script, target: target.map(Into::into) });
+        }
+    };
+    learn(&mut host, Some(GEMINI));
+    let tool = host.start(&gemini, "/bin/sh", &["sh", "-c", "ln -sf x LINK"]);
+    for target in [Some("/tmp/node_modules/@openai/codex/bin/codex.js"), Some("/tmp/x.js"), None] {
+        host.now += 20_000_000_000;
+        let again = host.start(&tool, "/usr/bin/node", &["node", LINK]);
+        learn(&mut host, target);
+        for task in [&gemini, &tool] {
+            assert_eq!(host.identity(task), "agent/gemini-cli@human/alice");
+        }
+        assert!(host.identity(&again).ends_with("agent/gemini-cli@human/alice"));
+    }
 }

@@ -326,12 +326,16 @@ pub(super) const fn key(pid: u32, start_boot_ns: u64) -> ProcessKey {
     ProcessKey { pid, start: BootTime::from_ns(start_boot_ns) }
 }
 
+/// The part of a change time's nanoseconds that is one. Since Linux 6.13 the kernel keeps a mark above it that somebody has
+/// asked for the time (`I_CTIME_QUERIED`): with it a file would be another after the first look at it.
+const NANOSECONDS: u32 = (1 << 30) - 1;
+
 pub(super) const fn file(identity: &FileIdentity) -> FileRef {
     let InodeKey { inode, device, .. } = identity.key;
     FileRef {
         device,
         inode,
-        changed: (identity.ctime_seconds, identity.ctime_nanoseconds),
+        changed: (identity.ctime_seconds, identity.ctime_nanoseconds & NANOSECONDS),
         links: identity.links,
         mode: identity.mode,
     }

@@ -155,6 +155,17 @@ fn a_closed_socket_has_no_ends() {
     assert_eq!((ended.outcome, ended.remote), (Outcome::Failed { errno: 111 }, None));
 }
 
+/// The kernel marks a change time that somebody has asked for: the file is the same one.
+#[test]
+fn a_change_time_that_was_asked_for_is_the_same() {
+    let plain = FileIdentity { ctime_seconds: 7, ctime_nanoseconds: 999_999_999, ..file_identity(1, 2) };
+    for mark in [1 << 30, 1 << 31, 3 << 30] {
+        let marked = FileIdentity { ctime_nanoseconds: plain.ctime_nanoseconds | mark, ..plain };
+        assert_eq!(file(&marked), file(&plain));
+        assert_eq!(file(&marked).changed, (7, 999_999_999));
+    }
+}
+
 #[test]
 fn paths_of_files() {
     let shown = |path: &[u8], flags, links| {

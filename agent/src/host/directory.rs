@@ -16,6 +16,10 @@ use rustix::io::Errno;
 
 /// Symbolic links in one path, as many as the kernel follows.
 const LINKS: usize = 40;
+/// Directories below one another in one path: each is a descriptor while the walk lasts. Source trees have 20.
+const DEPTH: usize = 128;
+/// Components of one path, those of its links included: what a walk may cost.
+const COMPONENTS: usize = 1_024;
 
 /// A directory, with those above it up to the root.
 #[derive(Debug)]
@@ -43,7 +47,7 @@ impl Directory {
     /// Opens what is at `path` below (an absolute one: below the root). Never a link itself.
     ///
     /// # Errors
-    /// As openat(2); `ELOOP` for more links than the kernel follows.
+    /// As openat(2); `ELOOP` for more links than the kernel follows, `ENAMETOOLONG` for a path deeper than 128.
     pub fn open(&self, path: &Path, flags: OFlags) -> io::Result<Opened> {
         let mut walk = Walk::new(self);
         let file = match walk.go_to_last(path)? {
@@ -111,7 +115,12 @@ impl<'a> Walk<'a> {
     fn go_to_last(&mut self, path: &Path) -> io::Result<Option<(Vec<u8>, OwnedFd)>> {
         let mut waiting = Vec::new();
         self.expand(path.as_os_str().as_bytes(), &mut waiting);
+        let mut components = 0;
         while let Some(name) = waiting.pop() {
+            components += 1;
+            if components > COMPONENTS || self.below.len() >= DEPTH {
+                return Err(Errno::NAMETOOLONG.into());
+            }
             match &*name {
                 b"" | b"." => continue,
                 b".." => {
@@ -177,6 +186,19 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+
+    #[test]
+    fn a_deep_path_costs_so_much_and_no_more() {
+        let inside = tempfile::tempdir().unwrap();
+        let root = Directory::root(openat(CWD, inside.path(), DIRECTORY, Mode::empty()).unwrap());
+        let deep = |depth: usize| PathBuf::from("d/".repeat(depth));
+        fs::create_dir_all(inside.path().join(deep(DEPTH + 10))).unwrap();
+        assert!(root.open(&deep(DEPTH - 1), OFlags::PATH).is_ok());
+        let error = root.open(&deep(DEPTH + 5), OFlags::PATH).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::NAMETOOLONG.raw_os_error()));
+        let long = PathBuf::from("d/../".repeat(COMPONENTS));
+        assert_eq!(root.open(&long, OFlags::PATH).unwrap_err().raw_os_error(), error.raw_os_error());
+    }
 
     /// `secret` says whose it is; links of all sorts lead around.
     struct Host {

@@ -13,8 +13,6 @@ use crate::catalogue::mounts::{Mounts, device};
 use crate::model::bytes::RawBytes;
 use crate::model::process::FileRef;
 
-/// The part of a change time's nanoseconds that is one: since Linux 6.13 the kernel keeps a mark above it.
-const NANOSECONDS: u32 = (1 << 30) - 1;
 /// Who may not write: the group and all others.
 const OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
@@ -78,9 +76,8 @@ impl HostInstalled {
         if found.stx_uid != 0 || mode & OTHERS_WRITE != 0 || mode & libc::S_IFMT != libc::S_IFREG {
             return Ok(false);
         }
-        let changed = (found.stx_ctime.tv_sec, found.stx_ctime.tv_nsec & NANOSECONDS);
-        let at_exec = (file.changed.0, file.changed.1 & NANOSECONDS);
-        Ok(found.stx_ino == file.inode && changed == at_exec && self.device(&found) == file.device)
+        let changed = (found.stx_ctime.tv_sec, found.stx_ctime.tv_nsec);
+        Ok(found.stx_ino == file.inode && changed == file.changed && self.device(&found) == file.device)
     }
 
     /// Of what is at a path; none where a symbolic link is on the way: the kernel gave the path without any.

@@ -44,6 +44,11 @@ impl ScriptLookup {
         self.ask.try_send(wanted).is_ok()
     }
 
+    /// The next that was looked up, if there is one.
+    pub fn try_found(&mut self) -> Option<ScriptTarget> {
+        self.found.try_recv().ok()
+    }
+
     /// The next that was looked up. Nothing is lost where this is dropped half-way.
     pub async fn found(&mut self) -> ScriptTarget {
         match self.found.recv().await {
@@ -56,11 +61,9 @@ impl ScriptLookup {
 
 fn serve(host: &HostRoot, asked: &Receiver<WantedScript>, tell: &mpsc::Sender<ScriptTarget>) {
     while let Ok(wanted) = asked.recv() {
-        if !is_reached(host, &wanted) {
-            continue;
-        }
+        let reached = is_reached(host, &wanted);
         let script = wanted.script;
-        let target = look(host, &script.path).ok();
+        let target = reached.then(|| look(host, &script.path).ok()).flatten();
         if tell.blocking_send(ScriptTarget { script, target }).is_err() {
             return;
         }
@@ -150,12 +153,10 @@ mod tests {
         let alike = WantedScript { exe: path(script), exe_file, ..other.clone() };
         let unlike =
             WantedScript { exe_file: FileRef { inode: file.ino() + 1, ..exe_file }, ..alike.clone() };
-        for asked in [other, unlike, alike.clone()] {
-            assert!(lookup.ask(asked));
+        for (asked, target) in [(other, None), (unlike, None), (alike, Some(path(script)))] {
+            assert!(lookup.ask(asked.clone()));
+            assert_eq!(lookup.found().await, ScriptTarget { script: asked.script, target });
         }
-        // Of these one is answered.
-        assert_eq!(lookup.found().await, ScriptTarget { script: alike.script, target: Some(path(script)) });
-        assert!(lookup.found.try_recv().is_err());
     }
 
     #[test]

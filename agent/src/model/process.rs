@@ -16,7 +16,7 @@ pub struct ProcessKey {
 }
 
 /// Users, groups, capabilities and login of a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
 pub struct CredentialIds {
     /// Real user id.
     pub uid: u32,
@@ -153,6 +153,10 @@ pub struct AgentSession {
     pub bypass: Vec<Arc<str>>,
     /// The agent that started this one.
     pub within: Option<Arc<AgentSession>>,
+    /// Users and login of the process that began it, then.
+    pub ids: CredentialIds,
+    /// Its cgroup, then.
+    pub cgroup: Arc<Cgroup>,
 }
 
 impl AgentSession {

@@ -74,6 +74,11 @@ impl Entry {
         }
     }
 
+    /// Whether processes that it made are kept.
+    pub(super) const fn has_children(&self) -> bool {
+        self.children > 0
+    }
+
     pub(super) fn key(&self) -> ProcessKey {
         self.versions.current().key
     }

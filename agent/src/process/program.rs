@@ -54,6 +54,34 @@ const INTERPRETERS: &[Options] = &[
             b"--env-file",
             b"--input-type",
             b"--title",
+            b"--disable-warning",
+            b"--unhandled-rejections",
+            b"--stack-trace-limit",
+            b"--icu-data-dir",
+            b"--openssl-config",
+            b"--redirect-warnings",
+            b"--diagnostic-dir",
+            b"--dns-result-order",
+            b"--inspect-port",
+            b"--debug-port",
+            b"--max-http-header-size",
+            b"--secure-heap",
+            b"--secure-heap-min",
+            b"--snapshot-blob",
+            b"--tls-cipher-list",
+            b"--localstorage-file",
+            b"--env-file-if-exists",
+            b"--experimental-default-type",
+            b"--watch-path",
+            b"--report-dir",
+            b"--report-directory",
+            b"--report-filename",
+            b"--report-signal",
+            b"--trace-event-categories",
+            b"--trace-event-file-pattern",
+            b"--heapsnapshot-signal",
+            b"--cpu-prof-dir",
+            b"--heap-prof-dir",
         ],
         verbs: &[],
         clusters: false,
@@ -123,18 +151,24 @@ pub fn program_of(image: &ExecImage) -> Program {
             }
             [b'-', b'-', ..] => {}
             [b'-' | b'+', letters @ ..] if options.clusters => {
-                let has = |option: &&[u8]| matches!(option, [b'-', letter] if letters.contains(letter));
-                // Of several letters the last takes the argument.
-                if options.inline.iter().any(has) {
-                    return Program::Inline;
-                }
-                let last = letters.last().map(|letter| [b'-', *letter]);
-                let last = last.as_ref().map(|option| &option[..]);
-                if last.is_some_and(|last| options.module.contains(&last)) {
-                    return module(arguments.next());
-                }
-                if last.is_some_and(|last| options.valued.contains(&last)) {
-                    let _ = arguments.next();
+                // From the left: the first that takes a value takes what is left, or the next argument.
+                for (at, letter) in letters.iter().enumerate() {
+                    let option = &[b'-', *letter][..];
+                    let attached = letters.get(at + 1..).filter(|rest| !rest.is_empty());
+                    if options.inline.contains(&option) {
+                        return Program::Inline;
+                    }
+                    if options.module.contains(&option) {
+                        return module(attached.or_else(|| arguments.next()));
+                    }
+                    // The value of a shell's option is never attached: `-eo pipefail`, `-oe pipefail`.
+                    let is_valued = options.valued.contains(&option);
+                    if is_valued && (attached.is_none() || options.module.is_empty()) {
+                        let _ = arguments.next();
+                    }
+                    if is_valued && !options.module.is_empty() {
+                        break;
+                    }
                 }
             }
             [b'-', ..] => {}
@@ -213,7 +247,19 @@ mod tests {
             ("/usr/bin/python3", &["python3", "-u", "-W", "ignore", "app.py"], script("/home/a/p/app.py")),
             ("/usr/bin/python3", &["python3", "-m", "aider", "--yes"], module("aider")),
             ("/usr/bin/python3", &["python3", "-um", "aider"], module("aider")),
+            ("/usr/bin/python3", &["python3", "-maider", "x"], module("aider")),
+            (
+                "/usr/bin/python3",
+                &["python3", "-Wignore::DeprecationWarning", "-Xdev", "x.py"],
+                script("/home/a/p/x.py"),
+            ),
+            ("/usr/bin/python3", &["python3", "-IX", "dev", "x.py"], script("/home/a/p/x.py")),
             ("/usr/bin/python3", &["python3", "-Bc", "pass"], Program::Inline),
+            (
+                "/usr/bin/node",
+                &["node", "--unhandled-rejections", "strict", "x.js"],
+                script("/home/a/p/x.js"),
+            ),
             ("/usr/bin/python3", &["python3", "-"], Program::Inline),
             ("/bin/sh", &["sh", "-c", "cat x"], Program::Inline),
             ("/usr/bin/bash", &["-bash"], Program::Inline),

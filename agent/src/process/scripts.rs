@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::model::bytes::RawBytes;
-use crate::model::process::{FileRef, Process};
+use crate::model::process::{FileRef, Process, ProcessKey};
 use crate::model::time::BootTime;
 
 /// A script, as an interpreter was told of it.
@@ -45,11 +45,17 @@ const WANTED: usize = 512;
 /// After this, a script that runs again is asked for again: an upgrade has links lead elsewhere.
 const FRESH_NS: u64 = 10_000_000_000;
 
+/// Processes that wait for one answer, at most: a link that hundreds run at once is no agent's.
+const WAITING: usize = 64;
+
 #[derive(Debug)]
 struct Known {
     /// `None`: to the path itself, as far as is known.
     target: Option<RawBytes>,
     asked_at: BootTime,
+    /// Who has run it since it was asked for, for the first time: what they are is open.
+    waiting: Vec<ProcessKey>,
+    is_answered: bool,
 }
 
 /// All that is known of scripts.
@@ -70,8 +76,15 @@ impl Scripts {
         }
         let known = self.young.get(&script);
         let target = known.and_then(|known| known.target.clone()).unwrap_or_else(|| script.path.clone());
-        if known.is_none_or(|known| now.since_ns(known.asked_at) > FRESH_NS) {
-            self.ask(process, script, now);
+        let is_stale = known.is_none_or(|known| now.since_ns(known.asked_at) > FRESH_NS);
+        if is_stale {
+            self.ask(process, &script, now);
+        }
+        if let Some(known) = self.young.get_mut(&script)
+            && !known.is_answered
+            && known.waiting.len() < WAITING
+        {
+            known.waiting.push(process.key);
         }
         target
     }
@@ -83,17 +96,20 @@ impl Scripts {
         known.and_then(|known| known.target.clone()).unwrap_or(script.path)
     }
 
-    fn ask(&mut self, process: &Process, script: ScriptPath, now: BootTime) {
+    fn ask(&mut self, process: &Process, script: &ScriptPath, now: BootTime) {
         if self.wanted.len() >= WANTED {
             self.not_asked += 1;
             return;
         }
-        match self.young.get_mut(&script) {
+        match self.young.get_mut(script) {
             Some(known) => known.asked_at = now,
-            None => self.keep(script.clone(), Known { target: None, asked_at: now }),
+            None => {
+                let known = Known { target: None, asked_at: now, waiting: Vec::new(), is_answered: false };
+                self.keep(script.clone(), known);
+            }
         }
         let (exe, exe_file) = (process.image.exe.clone(), process.image.exe_file);
-        self.wanted.push(WantedScript { script, exe, exe_file });
+        self.wanted.push(WantedScript { script: script.clone(), exe, exe_file });
     }
 
     fn keep(&mut self, script: ScriptPath, known: Known) {
@@ -103,31 +119,36 @@ impl Scripts {
         self.young.insert(script, known);
     }
 
-    /// Takes where a script leads; whether that is elsewhere than was thought.
-    pub(super) fn learn(&mut self, found: ScriptTarget) -> bool {
+    /// Takes where a script leads; who waits to hear it, where that is elsewhere than was thought. Who has run it before is
+    /// what he was: an answer speaks of now.
+    pub(super) fn learn(&mut self, found: ScriptTarget) -> Vec<ProcessKey> {
         let ScriptTarget { script, target } = found;
         let target = target.filter(|target| *target != script.path);
         if let Some(known) = self.old.remove(&script) {
             self.keep(script.clone(), known);
         }
-        match self.young.get_mut(&script) {
-            Some(known) => std::mem::replace(&mut known.target, target.clone()) != target,
-            None => {
-                let changes = target.is_some();
-                self.keep(script, Known { target, asked_at: BootTime::default() });
-                changes
-            }
+        let Some(known) = self.young.get_mut(&script) else { return Vec::new() };
+        let waiting = std::mem::take(&mut known.waiting);
+        let is_first = !std::mem::replace(&mut known.is_answered, true);
+        // A link that is gone for a moment, while it is replaced, leads where it did.
+        let changes = target.is_some() && known.target != target;
+        if changes {
+            known.target = target;
+        }
+        if is_first && changes { waiting } else { Vec::new() }
+    }
+
+    /// Says that what was wanted will not be looked at: it is wanted again when it next runs.
+    pub(super) fn refused(&mut self, script: &ScriptPath) {
+        self.not_asked += 1;
+        if let Some(known) = self.young.get_mut(script) {
+            known.asked_at = BootTime::default();
         }
     }
 
     /// What is to be looked at.
     pub(super) fn take_wanted(&mut self) -> Vec<WantedScript> {
         std::mem::take(&mut self.wanted)
-    }
-
-    /// Counts one that was wanted and will not be looked at.
-    pub(super) const fn count_not_asked(&mut self) {
-        self.not_asked += 1;
     }
 
     /// How many scripts were not asked for, because too many were.
@@ -164,7 +185,9 @@ mod tests {
         let (one, other) = (process(1), process(2));
         assert_eq!(scripts.target(&one, "/bin/a".into(), at(1)), "/bin/a".into());
         assert_eq!(wanted(&mut scripts), [script("/bin/a")]);
-        assert!(scripts.learn(ScriptTarget { script: script("/bin/a"), target: Some("/lib/a.js".into()) }));
+        let found =
+            |target: Option<&str>| ScriptTarget { script: script("/bin/a"), target: target.map(Into::into) };
+        assert_eq!(scripts.learn(found(Some("/lib/a.js"))), [one.key]);
         assert_eq!(scripts.target(&one, "/bin/a".into(), at(2)), "/lib/a.js".into());
         assert_eq!(
             scripts.target(&other, "/bin/a".into(), at(2)),
@@ -174,9 +197,14 @@ mod tests {
         assert_eq!(scripts.take_wanted().len(), 1);
         assert_eq!(scripts.target(&one, "/bin/a".into(), at(20)), "/lib/a.js".into());
         assert_eq!(wanted(&mut scripts), [script("/bin/a")]);
-        assert!(!scripts.learn(ScriptTarget { script: script("/bin/a"), target: Some("/lib/a.js".into()) }));
-        assert!(scripts.learn(ScriptTarget { script: script("/bin/a"), target: None }));
-        assert_eq!(scripts.known(1, "/bin/a".into()), "/bin/a".into());
+        // Where it leads now says nothing of who ran it before.
+        assert_eq!(scripts.learn(found(Some("/lib/b.js"))), []);
+        assert_eq!(scripts.known(1, "/bin/a".into()), "/lib/b.js".into());
+        assert_eq!(scripts.learn(found(None)), []);
+        assert_eq!(scripts.known(1, "/bin/a".into()), "/lib/b.js".into(), "gone for a moment");
+        scripts.refused(&script("/bin/a"));
+        scripts.target(&one, "/bin/a".into(), at(21));
+        assert_eq!(wanted(&mut scripts), [script("/bin/a")]);
     }
 
     #[test]

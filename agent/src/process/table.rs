@@ -18,7 +18,7 @@ use super::cgroups::CgroupNames;
 use super::entries::{Entries, Entry, Limits};
 use super::inventory::Inventory;
 use super::program::{Program, program_of};
-use super::scripts::{ScriptTarget, Scripts, WantedScript};
+use super::scripts::{ScriptPath, ScriptTarget, Scripts, WantedScript};
 use super::{NoRoles, ProcessCounters, Redactor, Roles, image};
 use crate::model::act::{Act, Actor, Deed, Exec, Exit, Fork};
 use crate::model::process::{Cgroup, ExecImage, Origin, Process, ProcessKey};
@@ -278,6 +278,8 @@ impl ProcessTable {
             && let Some(made_by) = made_by
         {
             self.entries.set_parent(actor.process, made_by);
+            // Its fork was lost: what it is to an agent comes from who made it all the same.
+            self.renew_roles(actor.process);
         }
         process
     }
@@ -296,52 +298,50 @@ impl ProcessTable {
     }
 
     /// Says that a wanted script will not be told.
-    pub const fn script_not_asked(&mut self) {
-        self.scripts.count_not_asked();
+    pub fn script_not_asked(&mut self, script: &ScriptPath) {
+        self.scripts.refused(script);
     }
 
-    /// Takes where a script's path leads. Who runs it may be an agent after all, and so what it has started since.
+    /// Takes where a script's path leads. Who has just run it may be an agent after all, and so what it has started since.
     pub fn learn_script(&mut self, found: ScriptTarget) {
-        let script = found.script.clone();
-        if !self.scripts.learn(found) {
+        for key in self.scripts.learn(found) {
+            self.renew_roles(key);
+        }
+    }
+
+    /// Says anew what a process is to an agent, and, where that changed, what its descendants are.
+    fn renew_roles(&mut self, key: ProcessKey) {
+        if !self.renew_role(key) || self.entries.get(key).is_none_or(|entry| !entry.has_children()) {
             return;
         }
-        let runs = |process: &Arc<Process>| {
-            process.namespaces.mount == script.mount
-                && matches!(program_of(&process.image), Program::Script(path) if path == script.path)
-        };
-        let run_it = self.entries.all().filter(|entry| entry.versions.iter().any(runs)).map(Entry::key);
-        let mut to_renew: Vec<ProcessKey> = run_it.collect();
-        to_renew.sort_unstable_by_key(|key| key.start);
         let mut children: HashMap<ProcessKey, Vec<ProcessKey>> = HashMap::new();
-        let mut next = 0;
-        while let Some(&key) = to_renew.get(next) {
-            next += 1;
-            if !self.renew_roles(key) {
-                continue;
+        for entry in self.entries.all() {
+            if let Some(parent) = entry.versions.current().parent {
+                children.entry(self.entries.exact(parent)).or_default().push(entry.key());
             }
-            if children.is_empty() {
-                for entry in self.entries.all() {
-                    if let Some(parent) = entry.versions.current().parent {
-                        children.entry(self.entries.exact(parent)).or_default().push(entry.key());
-                    }
-                }
+        }
+        let mut to_renew = children.remove(&self.entries.exact(key)).unwrap_or_default();
+        // Each is a child of one: none is renewed for ever.
+        while let Some(key) = to_renew.pop() {
+            if self.renew_role(key) {
+                to_renew.extend(children.remove(&key).unwrap_or_default());
             }
-            // Each is a child of one: none is renewed for ever.
-            to_renew.extend(children.remove(&key).unwrap_or_default());
         }
     }
 
-    /// Says anew what a process is to an agent, from what its maker is; whether that changed.
-    fn renew_roles(&mut self, key: ProcessKey) -> bool {
+    /// Says anew what a process is to an agent, from what its maker was at its fork; whether that changed. A role that it has
+    /// is never taken back.
+    fn renew_role(&mut self, key: ProcessKey) -> bool {
         let Some(entry) = self.entries.get(key) else { return false };
-        let oldest = entry.versions.iter().last().map(|process| process.since).unwrap_or_default();
         let made_by = entry.parent.as_ref();
-        let maker = made_by.and_then(|maker| self.entries.get(maker.key));
-        let maker = maker.map(|maker| maker.versions.at(oldest)).or(made_by);
-        let mut before = maker.and_then(|maker| maker.role.clone());
+        let maker = made_by.and_then(|made_by| {
+            let is_it = |version: &&Arc<Process>| {
+                version.since == made_by.since && Arc::ptr_eq(&version.image, &made_by.image)
+            };
+            self.entries.get(made_by.key)?.versions.iter().find(is_it)
+        });
+        let mut before = maker.or(made_by).and_then(|maker| maker.role.clone());
         let (roles, scripts) = (&self.roles, &self.scripts);
-        let mut is_oldest = true;
         let Some(entry) = self.entries.get_mut(key) else { return false };
         entry.versions.update_roles(|process| {
             let forked = process.exec_count == 0 && process.origin == Origin::Observed;
@@ -350,11 +350,9 @@ impl ProcessTable {
                     Program::Script(path) => Program::Script(scripts.known(process.namespaces.mount, path)),
                     other => other,
                 };
-                let role = roles.at_exec(process, &program, before.as_ref());
-                // What it ran before the oldest that is kept is forgotten, and what it was then is in its role.
-                before = if is_oldest { role.or_else(|| process.role.clone()) } else { role };
+                before = roles.at_exec(process, &program, before.as_ref());
             }
-            is_oldest = false;
+            before = before.take().or_else(|| process.role.clone());
             before.clone()
         })
     }

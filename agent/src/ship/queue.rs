@@ -11,7 +11,7 @@
 //! what fills the other.
 //!
 //! Bounds: [`Limits`] for events and bytes of both lanes together, plus the gap events that may stand at the end of a
-//! full lane, one of each cause.
+//! full lane, one of each cause, plus what each shipper has in hand: about two batches.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,6 +59,13 @@ pub struct Queued {
     weight: usize,
 }
 
+impl Queued {
+    /// About how many bytes of memory it keeps alive.
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+}
+
 /// The stream that an event goes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
@@ -70,7 +77,7 @@ pub enum Lane {
 }
 
 /// What each lane has one of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct PerLane<T> {
     /// Of [`Lane::First`].
     pub first: T,
@@ -291,13 +298,20 @@ impl QueueOutput {
         }
     }
 
-    /// Moves up to `most` events into `into`, in order.
-    pub fn take(&mut self, into: &mut VecDeque<Queued>, most: usize) {
+    /// Moves up to `most` events of `weights` in all into `into`, in order; one at least. What was taken is beyond the queue's
+    /// bounds.
+    pub fn take(&mut self, into: &mut VecDeque<Queued>, most: usize, weights: usize) {
         let mut state = self.shared.state();
         let Waiting { events, bytes, since, .. } = state.lanes.of_mut(self.lane);
         *since = Instant::now();
-        let taken = most.min(events.len());
-        for queued in events.drain(..taken) {
+        let mut taken = 0;
+        let fits = |queued: &&Queued| {
+            let is_first = taken == 0;
+            taken += queued.weight;
+            is_first || taken <= weights
+        };
+        let count = events.iter().take(most).take_while(fits).count();
+        for queued in events.drain(..count) {
             *bytes = bytes.saturating_sub(queued.weight);
             into.push_back(queued);
         }
@@ -385,7 +399,7 @@ mod tests {
 
     fn drain(output: &mut QueueOutput, most: usize) -> Vec<(u64, Option<u64>)> {
         let mut taken = VecDeque::new();
-        output.take(&mut taken, most);
+        output.take(&mut taken, most, usize::MAX);
         let lost = |event: &Event| match &event.kind {
             EventKind::Gap(gap) => Some(gap.lost),
             _ => None,
@@ -421,6 +435,21 @@ mod tests {
         let (input, _outputs) = queue(Limits { events: 100, bytes: 1 }, Arc::default());
         assert_eq!(input.offer(Lane::First, event(0)), Offered::Accepted(1));
         assert_eq!(input.offer(Lane::First, event(1)), Offered::Full);
+    }
+
+    #[test]
+    fn what_is_taken_is_bounded_by_weight_too() {
+        let (input, mut output, _) = small(100);
+        for ns in 0..10 {
+            let _ = input.offer(Lane::First, event(ns));
+        }
+        let one = weight(&event(0));
+        for (weights, expected) in [(one * 3, 3), (one * 3 + 1, 3), (0, 1), (usize::MAX, 3)] {
+            let mut taken = VecDeque::new();
+            output.take(&mut taken, 3, weights);
+            assert_eq!(taken.len(), expected, "{weights}");
+        }
+        assert_eq!(output.len(), 0);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{error, info, warn};
 
 use super::counters::Counters;
-use super::queue::{CAUSE_BULK_FULL, CAUSE_FULL, CAUSE_REJECTED, Lane, QueueOutput, Queued, STAGE};
+use super::queue::{CAUSE_BULK_FULL, CAUSE_FULL, CAUSE_REJECTED, Lane, PerLane, QueueOutput, Queued, STAGE};
 use super::sink::{Delivery, Encoded, Sink};
 use super::wire::{BatchBuilder, Origin, to_bytes};
 use crate::model::event::{EventKind, Gap};
@@ -93,13 +93,28 @@ pub(super) struct Shipper<S> {
 /// What was said of the collector, by the shipper of whichever lane met it first: one word is enough for both.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
-    since: Mutex<Option<Instant>>,
+    lanes: Mutex<PerLane<Option<Instant>>>,
     refusal_said: AtomicBool,
 }
 
 impl Trouble {
-    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lanes(&self) -> MutexGuard<'_, PerLane<Option<Instant>>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A lane cannot deliver; whether this is the first word of it.
+    fn begins(&self, lane: Lane) -> bool {
+        let mut lanes = self.lanes();
+        let is_first = lanes.first.is_none() && lanes.bulk.is_none();
+        lanes.of_mut(lane).get_or_insert_with(Instant::now);
+        is_first
+    }
+
+    /// A lane has delivered; since when none could, where that is over for both.
+    fn ends(&self, lane: Lane) -> Option<Instant> {
+        let mut lanes = self.lanes();
+        let since = lanes.of_mut(lane).take()?;
+        (lanes.first.is_none() && lanes.bulk.is_none()).then_some(since)
     }
 }
 
@@ -127,7 +142,7 @@ impl<S: Sink> Shipper<S> {
                 break;
             }
         }
-        self.queue.take(&mut self.in_hand, usize::MAX);
+        self.queue.take(&mut self.in_hand, usize::MAX, usize::MAX);
         if !self.in_hand.is_empty() {
             let events = self.in_hand.len();
             Counters::add(&self.counters.abandoned, events as u64);
@@ -155,7 +170,12 @@ impl<S: Sink> Shipper<S> {
             // At the time-out the batch goes as it is. What came while the one before was delivered has waited already.
             let _ = timeout_at(self.queue.since() + self.pace.age, self.queue.ready(missing)).await;
         }
-        self.queue.take(&mut self.in_hand, missing);
+        // About two batches by what they weigh in memory: what a collector that hangs keeps beside the queue.
+        let held: usize = self.in_hand.iter().map(Queued::weight).sum();
+        let room = (2 * self.pace.bytes).saturating_sub(held);
+        if room > 0 {
+            self.queue.take(&mut self.in_hand, missing, room);
+        }
         true
     }
 
@@ -290,9 +310,7 @@ impl<S: Sink> Shipper<S> {
 
     /// Says the first of a row of failures; the others are counted.
     fn troubled(&mut self, why: &str) {
-        let mut since = self.trouble.since();
-        if since.is_none() {
-            *since = Some(Instant::now());
+        if self.trouble.begins(self.queue.lane()) {
             warn!(
                 collector = self.sink.target(),
                 "not delivered: {why}; events wait, and delivery is tried again"
@@ -301,7 +319,7 @@ impl<S: Sink> Shipper<S> {
     }
 
     fn recovered(&mut self) {
-        if let Some(since) = self.trouble.since().take() {
+        if let Some(since) = self.trouble.ends(self.queue.lane()) {
             let seconds = since.elapsed().as_secs();
             info!(collector = self.sink.target(), "delivering again after {seconds} s of trouble");
         }

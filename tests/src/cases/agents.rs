@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use rustix::fs::{Mode, chmod};
@@ -159,12 +159,17 @@ fn mcp_server(scene: &mut Scene<'_>) -> Outcome {
     let to = scene.server(V4)?.to_string();
     let me = me.to_string_lossy();
     let identity = "mcp/%40modelcontextprotocol%2Fserver-filesystem/of/agent/claude-code";
-    let args = ["act", "start", "--", &server, "act", "connect", "--to", &to];
+    let args = ["act", "start", "--piped", "--", &server, "act", "connect", "--to", &to];
     let done = scene.perform(Command::new(&claude).args(args))?;
     expect_all(scene, done, &claude, ("mcp_server", identity, "mcp_server"))?;
-    let args = ["act", "start", "--", &server, "act", "start", "--", &*me, "act", "connect", "--to", &to];
+    let args =
+        ["act", "start", "--piped", "--", &server, "act", "start", "--", &*me, "act", "connect", "--to", &to];
     let done = scene.perform(Command::new(&claude).args(args))?;
     expect_all(scene, done, &claude, ("tool", identity, "mcp_server"))?;
+    // Where nobody speaks to it by a pipe it is a tool.
+    let args = ["act", "start", "--", &server, "act", "connect", "--to", &to];
+    let done = scene.perform(Command::new(&claude).stdin(Stdio::null()).args(args))?;
+    expect_all(scene, done, &claude, TOOL)?;
     // The same server without an agent is a program.
     let done = scene.perform(Command::new(&server).args(["act", "connect", "--to", &to]))?;
     scene.expect(done.into_iter().map(nobodys));

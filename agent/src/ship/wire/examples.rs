@@ -147,14 +147,16 @@ pub(crate) fn tool() -> Arc<Attribution> {
         |kind, detail: &str| Evidence { kind, detail: detail.to_owned(), confidence: Confidence::Observed };
     let root = ProcessKey { pid: 4242, start: BootTime::from_ns(START) };
     let program = "/usr/local/lib/node_modules/@anthropic-ai/claude-code/cli.js";
-    let session = AgentSession {
+    let begun = AgentSession {
         product: "claude-code".into(),
         root,
         program: program.into(),
         bypass: Vec::new(),
         within: None,
+        ids: ids(1000),
+        cgroup: session(),
     };
-    let evidence = vec![observed("agent_program", program), observed("agent_session", &session.id())];
+    let evidence = vec![observed("agent_program", program), observed("agent_session", &begun.id())];
     Arc::new(Attribution {
         identity: Identity::Agent {
             product: b"claude-code"[..].into(),
@@ -162,7 +164,7 @@ pub(crate) fn tool() -> Arc<Attribution> {
         },
         evidence: evidence.into_iter().chain(alice.evidence.iter().cloned()).collect(),
         blended: std::iter::once(&alice.identity).chain(&alice.blended).cloned().collect(),
-        role: Some(Arc::new(AgentRole { session: Arc::new(session), part: AgentPart::Tool })),
+        role: Some(Arc::new(AgentRole { session: Arc::new(begun), part: AgentPart::Tool })),
         ..Attribution::clone(&alice)
     })
 }
