@@ -2,8 +2,11 @@
 
 use agent::attribute::place::Place;
 use agent::attribute::users::Users;
+use agent::catalogue::agents::AgentCatalogue;
 use agent::catalogue::file::Source;
 use agent::model::bytes::RawBytes;
+use agent::model::process::ExecImage;
+use agent::process::program::{Program, program_of};
 use agent::process::redact::redact_argv;
 use proptest::prelude::*;
 
@@ -27,6 +30,50 @@ fn arguments_are_redacted() {
     fuzz(argument_lists(), |bytes| {
         let argv: Vec<RawBytes> = bytes.split(|byte| *byte == 0).map(RawBytes::from).collect();
         prop_assert_eq!(redact_argv(&argv).len(), argv.len());
+        Ok(())
+    });
+}
+
+/// Interpreter, its arguments and the working directory, apart by NUL bytes: what runs is told, and is an agent only where a
+/// signature's directory is in it.
+#[test]
+fn programs_behind_interpreters_are_told() {
+    let catalogue = AgentCatalogue::shipped().unwrap();
+    let seeds = [
+        &b"/usr/bin/node\0/home/a\0node\0--require\0x\0/usr/lib/node_modules/@openai/codex/bin/codex.js\0--yolo"[..],
+        b"/usr/bin/python3.11\0/\0python3\0-Wignore\0-um\0aider\0--yes",
+        b"/usr/bin/node\0/home/a/p\0node\0../node_modules/@google/gemini-cli/bundle/gemini.js\0--sandbox=danger-full-access",
+        b"/usr/bin/bash\0/x\0bash\0-eo\0pipefail\0--\0../../x.sh",
+        b"/usr/bin/deno\0/x\0deno\0run\0-c\0y\0mcp-server-x.ts",
+        b"/home/a/.local/share/claude/versions/2.1.0\0/\0claude\0--permission-mode\0bypassPermissions",
+    ];
+    fuzz(seeds.map(<[u8]>::to_vec).to_vec(), |bytes| {
+        let mut parts = bytes.split(|&byte| byte == 0).map(RawBytes::from);
+        let (exe, cwd) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let image = ExecImage { exe, cwd, argv: parts.collect(), ..ExecImage::default() };
+        let program = program_of(&image);
+        if let Program::Script(path) = &program {
+            prop_assert!(
+                !path.as_bytes().split(|&byte| byte == b'/').any(|part| part == b".." || part == b".")
+            );
+        }
+        if let Some(server) = catalogue.mcp_server(&image, &program) {
+            prop_assert!(!server.is_empty() && server.len() <= 214);
+        }
+        if let Some(agent) = catalogue.agent(&image, &program) {
+            let named = match &program {
+                Program::Script(path) => path,
+                Program::Module(name) => name,
+                Program::Executable | Program::Inline => &image.exe,
+            };
+            let is_telling = |word: &str| named.to_string().contains(word);
+            prop_assert!(
+                ["node_modules/", "/versions/", "-packages/", "aider", "openhands"]
+                    .into_iter()
+                    .any(is_telling)
+            );
+            prop_assert!(agent.bypass(&image.argv).len() <= 64);
+        }
         Ok(())
     });
 }
