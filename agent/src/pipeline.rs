@@ -278,6 +278,10 @@ impl Pipeline {
             return;
         }
         let cookie = attempt.cookie;
+        if self.join.was_told_alone(cookie, time) {
+            self.ledger.add(Tally::SameAct, 1);
+            return;
+        }
         let (process, attribution, why) = self.who_and_why(time, &attempt.actor);
         let names = self.names.of(time, &attempt.actor, (attempt.network, attempt.remote.address));
         let asked = Asked { attempt, hook, process, attribution, why, names };

@@ -79,6 +79,8 @@ struct Pending<T> {
 #[derive(Clone, Copy)]
 struct Finished {
     known: bool,
+    /// When its outcome was seen, where that told of it alone.
+    alone: Option<BootTime>,
 }
 
 /// Attempts that wait for their outcome.
@@ -123,6 +125,13 @@ impl<T> Join<T> {
         self.begun = begun;
     }
 
+    /// Whether an attempt was told by its outcome alone: it waited in the bulk ring for longer than its outcome was waited
+    /// with. Another attempt of that socket comes after the outcome.
+    pub fn was_told_alone(&self, cookie: u64, asked_at: BootTime) -> bool {
+        let finished = self.finished.get(cookie);
+        finished.and_then(|finished| finished.alone).is_some_and(|seen_at| asked_at <= seen_at)
+    }
+
     /// Takes an attempt. What it gives back has left the table: an older attempt of the same socket, and the attempt
     /// itself where there is no room for it or its outcome was there before it.
     pub fn attempt(&mut self, cookie: u64, asked_at: BootTime, payload: T) -> Vec<Ended<T>> {
@@ -134,7 +143,7 @@ impl<T> Join<T> {
         let early = self.early.remove(cookie);
         if early.is_none() && self.pending.len() >= self.capacity {
             self.counts.attempts_overflowed += 1;
-            self.finished.insert(cookie, Finished { known: false });
+            self.finished.insert(cookie, Finished { known: false, alone: None });
             left.push(without_outcome(payload, asked_at, UnknownOutcome::NotWaitedFor));
             return left;
         }
@@ -191,7 +200,7 @@ impl<T> Join<T> {
                 Some((seen_at, outcome)) => self.ended(pending.payload, pending.asked_at, seen_at, outcome),
                 None => {
                     self.counts.attempts_timed_out += 1;
-                    self.finished.insert(cookie, Finished { known: false });
+                    self.finished.insert(cookie, Finished { known: false, alone: None });
                     without_outcome(pending.payload, pending.asked_at, UnknownOutcome::TimedOut(self.timeout))
                 }
             });
@@ -267,7 +276,7 @@ impl<T> Join<T> {
     ) -> Ended<T> {
         self.counts.joined += 1;
         self.counts.attempts_with_outcome += 1;
-        self.finished.insert(outcome.cookie, Finished { known: true });
+        self.finished.insert(outcome.cookie, Finished { known: true, alone: None });
         let ConnectOutcome { cookie: _, outcome, remote: connected, local, attempt: _ } = outcome;
         Ended { payload, asked_at, ended_at: Some(seen_at), outcome, connected, local }
     }
@@ -278,14 +287,14 @@ impl<T> Join<T> {
             return;
         }
         self.counts.told_by_outcome += 1;
-        self.finished.insert(outcome.cookie, Finished { known: true });
+        self.finished.insert(outcome.cookie, Finished { known: true, alone: Some(seen_at) });
         self.alone.push((seen_at, outcome));
     }
 
     fn unmatched(&mut self, seen_at: BootTime, outcome: ConnectOutcome) {
         match self.finished.get(outcome.cookie) {
-            Some(Finished { known: true }) => self.counts.joined_duplicate += 1,
-            Some(Finished { known: false }) => self.counts.outcome_too_late += 1,
+            Some(Finished { known: true, .. }) => self.counts.joined_duplicate += 1,
+            Some(Finished { known: false, .. }) => self.counts.outcome_too_late += 1,
             None if self.early.get(outcome.cookie).is_some() => self.counts.joined_duplicate += 1,
             None if outcome.attempt.as_ref().is_some_and(|begun| begun.asked_at < self.begun) => {
                 self.leave_alone(seen_at, outcome);

@@ -132,6 +132,12 @@ fn an_outcome_that_says_what_was_attempted_is_told_alone_once() {
     join.expire(at(500));
     assert!(join.take_alone().is_empty());
     assert_eq!(join.counts().joined_duplicate, 1);
+    // The attempt itself comes at last; another of that socket is another.
+    assert!(
+        join.was_told_alone(8, at(0)) && !join.was_told_alone(8, at(2)) && !join.was_told_alone(9, at(0))
+    );
+    join.attempt(8, at(2), "next");
+    assert!(!join.was_told_alone(8, at(0)), "its own outcome is waited for");
 }
 
 #[test]
