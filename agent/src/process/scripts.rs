@@ -1,7 +1,7 @@
 //! Where the paths of scripts lead: an agent is often started by a symbolic link to its script.
 //!
-//! Looking there may block, so it is done elsewhere: the table says what it wants to know ([`super::ProcessTable::take_wanted_scripts`]), and
-//! is told later. Until then a script is taken for what its path says.
+//! Looking there may block, so it is done elsewhere: the table says what it wants to know
+//! ([`super::ProcessTable::take_wanted_scripts`]), and is told later. Until then a script is taken for what its path says.
 
 use std::collections::HashMap;
 
