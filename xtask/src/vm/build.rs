@@ -1,8 +1,9 @@
 //! The static binaries that a guest runs: it has no libraries of ours, and the host's may be newer than its kernel.
 
-use std::{env, path::PathBuf, process::Command};
+use std::path::PathBuf;
 
-use super::{GuestFile, VmError, tools, workspace_root};
+use super::{GuestFile, VmError, tools};
+use crate::workspace::Workspace;
 
 /// The target is named even though it is the host's own, so that build scripts and proc macros, which cannot be
 /// static, do not get the flag.
@@ -32,13 +33,11 @@ impl Binaries {
 /// # Errors
 /// [`VmError::Command`] if cargo fails, [`VmError::Io`] if it cannot be started.
 pub(crate) fn build_static() -> Result<Binaries, VmError> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let target_dir =
-        env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from);
-    let mut build = Command::new(cargo);
-    build.current_dir(workspace_root()).env("RUSTFLAGS", FLAG).arg("build");
+    let workspace = Workspace::find();
+    let mut build = workspace.cargo();
+    build.env("RUSTFLAGS", FLAG).arg("build");
     build.args(["--release", "--target", TARGET, "--package", "agent", "--package", TESTS]);
     tools::watched(&mut build, "build the static binaries")?;
-    let dir = target_dir.join(TARGET).join("release");
+    let dir = workspace.target.join(TARGET).join("release");
     Ok(Binaries { agent: dir.join(AGENT), tests: dir.join(TESTS) })
 }

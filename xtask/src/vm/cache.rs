@@ -10,8 +10,7 @@
 //! ```
 
 use std::{
-    env, fs,
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
 };
 
@@ -19,6 +18,7 @@ use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use super::VmError;
+use crate::workspace::Workspace;
 
 /// Log files kept; older ones go. A run writes four.
 const LOGS_KEPT: usize = 100;
@@ -38,9 +38,7 @@ pub(super) struct CacheLock(#[expect(dead_code, reason = "the lock lives as long
 impl Cache {
     /// Opens, and makes if needed, the cache under cargo's target directory.
     pub(super) fn open() -> Result<Self, VmError> {
-        let target = env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| super::workspace_root().join("target"), PathBuf::from);
-        let root = target.join("vm");
+        let root = Workspace::find().target.join("vm");
         for dir in ["apt", "kernels", "layers", "logs"] {
             let dir = root.join(dir);
             fs::create_dir_all(&dir).map_err(VmError::io("create", &dir))?;

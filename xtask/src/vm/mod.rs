@@ -28,10 +28,7 @@ mod result;
 mod tools;
 mod userland;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 pub(crate) use self::{
     boot::{BootSpec, GuestFile, boot},
@@ -134,10 +131,4 @@ pub(crate) fn run(args: VmArgs) -> Result<(), VmError> {
         0 => Ok(()),
         status => Err(VmError::Guest { status, output: exit.output, console: exit.console }),
     }
-}
-
-/// The checkout this was built from.
-fn workspace_root() -> &'static Path {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here)
 }
