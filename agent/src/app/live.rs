@@ -202,6 +202,8 @@ impl Agent {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
 
         self.status("start");
+        // By itself: who kills it at its first word would else find a record told and not yet given back.
+        self.output.flush();
         for (mark, record) in std::mem::take(&mut self.started.inherited) {
             self.take_inherited(mark, &record);
             // One by one: who is killed again and again at its start would else tell the same each time.
