@@ -3,6 +3,7 @@
 mod attention;
 pub mod facts;
 mod live;
+mod lives;
 mod lock;
 mod output;
 mod privileges;

@@ -28,12 +28,19 @@ pub struct Config {
     /// A directory of a BPF file system, in which is pinned what is to outlive the agent, so that a restart loses nothing;
     /// `none`: nothing is.
     pub pins: PathBuf,
+    /// The directory of what is kept over restarts: the lives of identities; `none`: nothing is. Without it: where systemd
+    /// says, or `/var/lib/telltale`.
+    pub state: Option<PathBuf>,
 }
 
+/// Where the state is, unless configured.
+const STATE: &str = "/var/lib/telltale";
+/// Set by systemd for `StateDirectory=`.
+const STATE_VARIABLE: &str = "STATE_DIRECTORY";
 /// Where systemd and most distributions mount a BPF file system.
 const PINS: &str = "/sys/fs/bpf/telltale";
-/// Instead of a directory: nothing is pinned.
-const NO_PINS: &str = "none";
+/// Instead of a directory: nothing is pinned, or kept.
+const NOWHERE: &str = "none";
 
 /// How often long connections are told of, unless configured. A minute shows a large upload while it can still be
 /// stopped, and costs little where many connections last.
@@ -48,6 +55,7 @@ impl Default for Config {
             connection_update_seconds: CONNECTION_UPDATE_SECONDS,
             node_name: None,
             pins: PINS.into(),
+            state: None,
         }
     }
 }
@@ -79,10 +87,19 @@ pub enum ConfigError {
     },
     /// Nothing can be pinned there.
     #[error(
-        "{path:?} is no place for pins: name a directory by its whole path, such as {PINS}, or `{NO_PINS}` (--pins, or pins \
+        "{path:?} is no place for pins: name a directory by its whole path, such as {PINS}, or `{NOWHERE}` (--pins, or pins \
          in the configuration)"
     )]
     Pins {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// Nothing can be kept there.
+    #[error(
+        "{path:?} is no place for the state: name a directory by its whole path, such as {STATE}, or `{NOWHERE}` (--state, or \
+         state in the configuration)"
+    )]
+    State {
         /// What was given.
         path: PathBuf,
     },
@@ -136,13 +153,28 @@ impl Config {
     /// Where that is a relative path.
     pub fn pins(&self, named: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
         let path = named.unwrap_or(&self.pins);
-        if path == Path::new(NO_PINS) {
+        if path == Path::new(NOWHERE) {
             return Ok(None);
         }
         if !path.is_absolute() {
             return Err(ConfigError::Pins { path: path.to_owned() });
         }
         Ok(Some(path.to_owned()))
+    }
+
+    /// Where to keep what outlives the agent: as the command line says, else the file, else systemd.
+    ///
+    /// # Errors
+    /// Where that is a relative path.
+    pub fn state(&self, named: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
+        let by_systemd = || std::env::var_os(STATE_VARIABLE).map(PathBuf::from);
+        let path = named.map(Path::to_owned).or_else(|| self.state.clone()).or_else(by_systemd);
+        let path = path.unwrap_or_else(|| STATE.into());
+        match path {
+            none if none == Path::new(NOWHERE) => Ok(None),
+            path if path.is_absolute() => Ok(Some(path)),
+            path => Err(ConfigError::State { path }),
+        }
     }
 
     /// The host's name in events: that of the command line, else that of the file.
@@ -229,7 +261,8 @@ mod tests {
         assert_eq!(documented("## Keys\n"), keys);
         let (_, example) = PAGE.split_once("```toml\n").unwrap();
         let config = load(example.split("```").next().unwrap()).unwrap();
-        let Config { collector, quiet, catalogue, connection_update_seconds, node_name, pins } = config;
+        let Config { collector, quiet, catalogue, connection_update_seconds, node_name, pins, state } =
+            config;
         let seconds = connection_update_seconds != Config::default().connection_update_seconds;
         let every = [
             collector.is_some(),
@@ -238,8 +271,9 @@ mod tests {
             seconds,
             node_name.is_some(),
             pins != Config::default().pins,
+            state.is_some(),
         ];
-        assert_eq!(every, [true; 6], "the example uses every key, with a value of its own");
+        assert_eq!(every, [true; 7], "the example uses every key, with a value of its own");
     }
 
     #[test]
@@ -260,7 +294,7 @@ mod tests {
     fn pins_are_a_whole_path_or_none() {
         let config = load("pins = \"/mnt/bpf/telltale\"\n").unwrap();
         assert_eq!(config.pins(None).unwrap().as_deref(), Some(Path::new("/mnt/bpf/telltale")));
-        assert_eq!(config.pins(Some(Path::new(NO_PINS))).unwrap(), None);
+        assert_eq!(config.pins(Some(Path::new(NOWHERE))).unwrap(), None);
         assert_eq!(Config::default().pins(None).unwrap().as_deref(), Some(Path::new(PINS)));
         for path in ["", "pins", "./none"] {
             let error = config.pins(Some(Path::new(path))).unwrap_err().to_string();

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::attention::{Ask, Attention, LOOK_EVERY};
 use crate::app::facts;
+use crate::app::lives::{self, Lives};
 use crate::app::output::Output;
 use crate::app::privileges;
 use crate::app::recording::{self, Recording};
@@ -23,10 +24,14 @@ use crate::capture::record::{RecordError, Recorder};
 use crate::capture::sequence::Series;
 use crate::capture::tally::Tally;
 use crate::cli::print::Format;
+use crate::control;
+use crate::control::server::{AskProcess, Control, Serving};
 use crate::host::scripts::ScriptLookup;
 use crate::kernel::impaired::{self, Impairment};
 use crate::kernel::ladder::Chosen;
 use crate::kernel::sensor::InheritedMark;
+use crate::life::owners::REGISTRY;
+use crate::life::store::Places;
 use crate::model::time::{BootTime, ClockPair, WallTime};
 use crate::process::redact::redact_argv;
 use crate::process::scripts::ScriptTarget;
@@ -40,6 +45,8 @@ const RECORDS_A_TURN: usize = 2_048;
 const TICK: Duration = Duration::from_secs(1);
 /// Ticks between heartbeats.
 const HEARTBEAT_TICKS: u32 = 10;
+/// Ticks between two times that what was seen of identities is handed to their store: what a kill loses of it.
+const LIVES_TICKS: u32 = 5;
 /// Ticks between looks at whether hooks are still attached.
 const IMPAIRMENT_TICKS: u32 = 5;
 /// A UDP flow idle for so long is forgotten: its next datagram is a first one again.
@@ -88,7 +95,19 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
     }
     // Behind the above: a thread has the privileges of who starts it.
     let scripts = ScriptLookup::start(started.host_root.clone()).map_err(StartError::Loop)?;
+    let places = Places { state: options.state.clone(), registry: REGISTRY.into() };
+    let lives = Lives::start(places, started.host_root.clone(), origin.host.boot_id.clone())
+        .map_err(StartError::Loop)?;
+    let control = match Control::bind(&control::socket()) {
+        Ok(control) => Some(control),
+        Err(error) => {
+            tracing::warn!("{error}");
+            None
+        }
+    };
     runtime.block_on(async {
+        let control =
+            control.map(|control| control.serve(lives.store())).transpose().map_err(StartError::Loop)?;
         let shipping = sink
             .map(|sink| Shipping::start(origin.clone(), Limits::default(), Pace::default(), clocks, sink));
         let format = (!options.quiet).then(|| format(options, &started));
@@ -106,6 +125,8 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
             output,
             recording,
             scripts,
+            lives,
+            control,
             ticks: 0,
             walk_ticks,
             record: Vec::new(),
@@ -163,6 +184,14 @@ fn print_capabilities(capabilities: &[Chosen], took: Duration) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
+/// The next question of an operator; none comes where there is no socket.
+async fn asked(control: &mut Option<Serving>) -> AskProcess {
+    match control {
+        Some(control) => control.asked().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Answers about scripts that one turn takes: each can be followed by a look at all processes.
 const SCRIPTS_A_TURN: usize = 4;
 
@@ -171,6 +200,9 @@ struct Agent {
     output: Output,
     recording: Option<Recording>,
     scripts: ScriptLookup,
+    lives: Lives,
+    /// `None`: its socket cannot be had.
+    control: Option<Serving>,
     ticks: u32,
     /// Ticks between walks over connections; `None`: there are none.
     walk_ticks: Option<u32>,
@@ -249,6 +281,10 @@ impl Agent {
                 }
                 // Last: records come first, and each turn takes a few of these.
                 found = self.scripts.found() => self.learn_script(found),
+                AskProcess { pid, reply } = asked(&mut self.control) => {
+                    // Who asked may have gone.
+                    let _ = reply.send(lives::who(&mut self.started.pipeline, pid));
+                }
             }
             self.output.flush();
             let more = self.started.sensor.give_back();
@@ -267,6 +303,9 @@ impl Agent {
 
     /// Takes a bounded number of records; how many.
     fn turn(&mut self) -> usize {
+        if let Some(owners) = self.lives.new_owners() {
+            self.started.pipeline.attributor().set_owners(owners.as_ref().clone());
+        }
         let mut record = std::mem::take(&mut self.record);
         let mut turn = Turn::new();
         let mut taken = 0;
@@ -324,7 +363,11 @@ impl Agent {
     fn take(&mut self, ring: Ring, record: &[u8]) {
         let output = &mut self.output;
         let lane = if ring == Ring::Bulk { Lane::Bulk } else { Lane::First };
-        self.started.pipeline.record(record, &mut |event| output.event_in(lane, event));
+        let lives = &mut self.lives;
+        self.started.pipeline.record(record, &mut |event| {
+            lives.event(&event);
+            output.event_in(lane, event);
+        });
         let judgements = self.started.pipeline.take_judgements();
         if let Some(recording) = &mut self.recording {
             // What was looked up for the record goes before it.
@@ -336,7 +379,11 @@ impl Agent {
     fn take_inherited(&mut self, mark: InheritedMark, record: &[u8]) {
         let output = &mut self.output;
         let lane = if mark.ring() == Ring::Bulk { Lane::Bulk } else { Lane::First };
-        self.started.pipeline.inherited(record, &mut |event| output.event_in(lane, event));
+        let lives = &mut self.lives;
+        self.started.pipeline.inherited(record, &mut |event| {
+            lives.event(&event);
+            output.event_in(lane, event);
+        });
         self.started.sensor.inherited_done(mark);
     }
 
@@ -375,8 +422,11 @@ impl Agent {
         if let Err(error) = &counted {
             tracing::error!(%error, "the kernel's counters cannot be read");
         }
-        let output = &mut self.output;
-        let mut emit = |event| output.event(event);
+        let (output, lives) = (&mut self.output, &mut self.lives);
+        let mut emit = |event| {
+            lives.event(&event);
+            output.event(event);
+        };
         match self.started.sensor.sweep_flows(now.ns.saturating_sub(FLOW_IDLE_NS)) {
             Ok(folded) => self.started.pipeline.flows(&folded, &mut emit),
             Err(error) => tracing::error!(%error, "folded datagrams cannot be read"),
@@ -403,6 +453,10 @@ impl Agent {
             self.started.sensor.held_is_told();
         }
         self.ticks += 1;
+        if self.ticks.is_multiple_of(LIVES_TICKS) {
+            self.lives.hand_on(&mut self.started.pipeline, clocks());
+            self.started.ledger.set(Tally::LivesTurnedAway, self.lives.turned_away());
+        }
         if self.ticks.is_multiple_of(IMPAIRMENT_TICKS) {
             self.look_for_impairments();
         }
@@ -450,6 +504,8 @@ impl Agent {
     /// Leaves the programs attached for the next agent, which reads what they write from here on.
     async fn hand_over(mut self, begun: Instant) -> Result<(), StartError> {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        // Its socket goes while this agent holds the lock: the next one makes its own.
+        self.control = None;
         self.turn();
         let output = &mut self.output;
         self.started.pipeline.hand_over(now(), &mut |event| output.event(event));
@@ -458,6 +514,7 @@ impl Agent {
         self.output.stop(STOP_WITHIN).await;
         self.keep_told();
         self.summarise(begun);
+        self.lives.stop(&mut self.started.pipeline, clocks());
         let Started { sensor, .. } = self.started;
         sensor.give_back();
         if sensor.hand_over() { Err(StartError::HandedOver) } else { Ok(()) }
@@ -472,6 +529,7 @@ impl Agent {
     /// Detaches, reads what is left, says what became of everything.
     async fn stop(mut self, begun: Instant) -> Result<(), RecordError> {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.control = None;
         self.take_skipped();
         self.started.sensor.detach();
         while self.turn() > 0 {}
@@ -480,7 +538,11 @@ impl Agent {
         let (counters, next) =
             counted.map_or((None, Vec::new()), |counted| (Some(counted.counters), counted.next));
         let output = &mut self.output;
-        self.started.pipeline.finish(now(), counters.as_ref(), &next, &mut |event| output.event(event));
+        let lives = &mut self.lives;
+        self.started.pipeline.finish(now(), counters.as_ref(), &next, &mut |event| {
+            lives.event(&event);
+            output.event(event);
+        });
         let recorded = self.finish_recording(counters.as_ref(), &next);
         self.output.take_figures();
         self.status("stop");
@@ -489,6 +551,7 @@ impl Agent {
             tracing::error!(%imbalance, "ledger");
         }
         self.summarise(begun);
+        self.lives.stop(&mut self.started.pipeline, clocks());
         recorded
     }
 

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-/// Where the lock is, unless systemd names another directory.
-const DIRECTORY: &str = "/run/telltale";
+use crate::control::runtime_directory;
 
 /// Held while the agent runs; the kernel lets go of it however the process ends.
 pub(super) struct InstanceLock {
@@ -36,9 +35,7 @@ pub enum LockError {
 impl InstanceLock {
     /// Takes the lock, or fails at once.
     pub(super) fn take() -> Result<Self, LockError> {
-        let directory =
-            std::env::var_os("RUNTIME_DIRECTORY").map_or_else(|| PathBuf::from(DIRECTORY), PathBuf::from);
-        Self::take_in(&directory)
+        Self::take_in(&runtime_directory())
     }
 
     fn take_in(directory: &Path) -> Result<Self, LockError> {

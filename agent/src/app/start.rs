@@ -56,6 +56,8 @@ pub struct StartOptions {
     pub update_interval: Duration,
     /// A directory of a BPF file system in which is pinned what is to outlive the agent; `None`: nothing is.
     pub pins: Option<PathBuf>,
+    /// The directory of what is kept over restarts; `None`: nothing is.
+    pub state: Option<PathBuf>,
     /// Record the ring to this file.
     pub record: Option<PathBuf>,
     /// Print JSON.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::place::Place;
 use super::users::Users;
 use super::{Finding, Resolver, Standing, Subject, precedence};
+use crate::life::owners::Owners;
 use crate::model::act::Actor;
 use crate::model::bytes::RawBytes;
 use crate::model::identity::{Attribution, Confidence, Identity};
@@ -48,6 +49,7 @@ struct Key {
 pub struct Attributor {
     resolvers: Vec<Arc<dyn Resolver>>,
     users: Users,
+    owners: Owners,
     host: HostNamespaces,
     young: HashMap<Key, Arc<Attribution>>,
     old: HashMap<Key, Arc<Attribution>>,
@@ -62,8 +64,8 @@ impl Attributor {
 
     /// With resolvers of one's own, most specific first.
     pub fn with_resolvers(host: HostNamespaces, users: Users, resolvers: Vec<Arc<dyn Resolver>>) -> Self {
-        let (young, old, counters) = Default::default();
-        Self { resolvers, users, host, young, old, counters }
+        let (owners, young, old, counters) = Default::default();
+        Self { resolvers, users, owners, host, young, old, counters }
     }
 
     /// Takes a new snapshot of users: what was attributed with the old one is forgotten.
@@ -71,6 +73,26 @@ impl Attributor {
         self.users = users;
         self.young.clear();
         self.old.clear();
+    }
+
+    /// Takes other owners: what was attributed with those before is forgotten.
+    pub fn set_owners(&mut self, owners: Owners) {
+        self.owners = owners;
+        self.young.clear();
+        self.old.clear();
+    }
+
+    /// Who a process is by what it was at its exec.
+    pub fn attribute_as_started(&mut self, process: &Process) -> Arc<Attribution> {
+        let actor = Actor {
+            process: process.key,
+            tid: process.key.pid,
+            ids: process.ids,
+            cgroup_id: process.cgroup.id,
+            namespaces: process.namespaces,
+            comm: RawBytes::default(),
+        };
+        self.attribute(process, &actor, &process.cgroup)
     }
 
     /// What it did.
@@ -122,7 +144,10 @@ impl Attributor {
         let (users, host) = (&self.users, self.host);
         let subject = Subject { process, actor, cgroup, place: &place, users, host };
         let findings = self.resolvers.iter().map(|resolver| resolver.resolve(&subject)).collect();
-        Attribution { role: process.role.clone(), ..assemble(findings, actor.ids.uid) }
+        let found = assemble(findings, actor.ids.uid);
+        let human = found.human.as_ref().map(ToString::to_string);
+        let owner = self.owners.of(&found.identity.to_string(), human.as_deref());
+        Attribution { role: process.role.clone(), owner, ..found }
     }
 }
 
@@ -147,5 +172,5 @@ fn assemble(mut findings: Vec<Finding>, uid: u32) -> Attribution {
     evidence.sort_by_key(|evidence| Reverse(evidence.confidence));
     let human =
         std::iter::once(&identity).chain(&blended).find(|it| matches!(it, Identity::Human { .. })).cloned();
-    Attribution { identity, evidence, confidence, human, blended, role: None }
+    Attribution { identity, evidence, confidence, human, blended, role: None, owner: None }
 }

@@ -69,6 +69,11 @@ impl Users {
             .map_or_else(|| format!("uid:{uid}").into_bytes().into(), |user| user.name.clone())
     }
 
+    /// Whether there is a user of this name, as [`Users::name`] gives it.
+    pub fn has(&self, name: &[u8]) -> bool {
+        self.by_uid.values().any(|user| *user.name == *name)
+    }
+
     /// Whether a login uid stands for a person: root, or a uid of people whose shell lets them in. A user without a
     /// name here may come from a directory service and counts as a person by uid alone.
     ///

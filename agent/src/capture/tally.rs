@@ -105,6 +105,9 @@ tallies! {
     /// Events derived: another name for a connection that was told.
     ConnectionName => "event.connection_name",
 
+    /// Events whose identity was not noted for `telltale who`: there were too many others.
+    LivesTurnedAway => "life.turned_away",
+
     /// Expected reads that a `repeat` has told of.
     FoldTold => "fold.told",
     /// Expected reads that are counted and not told of yet (a level).

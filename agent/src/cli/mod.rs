@@ -9,6 +9,7 @@ pub mod render;
 pub mod replay;
 pub mod run;
 pub mod summary;
+pub mod who;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ enum Command {
     Collect(collect::CollectArgs),
     Doctor(doctor::DoctorArgs),
     Replay(replay::ReplayArgs),
+    Who(who::WhoArgs),
 }
 
 /// Parses the command line and runs it.
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args).map_err(|error| (error.to_string(), error.exit_code())),
         Command::Collect(args) => collect::run(&args).map_err(|error| (error.to_string(), error.exit_code())),
         Command::Doctor(args) => return ExitCode::from(doctor::run(&args)),
+        Command::Who(args) => who::run(&args).map_err(|error| (error.to_string(), error.exit_code())),
         Command::Replay(args) => replay::run(&args).map_err(|error| (error.to_string(), error.exit_code())),
     };
     match outcome {

@@ -37,6 +37,9 @@ pub struct RunArgs {
     /// meanwhile.
     #[arg(long, value_name = "DIRECTORY")]
     pub pins: Option<PathBuf>,
+    /// Keep what is known of identities in this directory; `none`: forget it when the agent ends.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub state: Option<PathBuf>,
     /// Record the raw stream to this new file, for `telltale replay`. Secrets in command lines are redacted.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
@@ -60,10 +63,22 @@ pub(super) fn rung(name: &str) -> Result<Rung, String> {
 /// # Errors
 /// Where it cannot start.
 pub fn run(args: &RunArgs) -> Result<(), StartError> {
-    let RunArgs { json, quiet, collector, config, node_name, catalogue, pins, record, rung, drop_every } =
-        args.clone();
+    let RunArgs {
+        json,
+        quiet,
+        collector,
+        config,
+        node_name,
+        catalogue,
+        pins,
+        state,
+        record,
+        rung,
+        drop_every,
+    } = args.clone();
     let config = Config::load(config.as_deref())?;
     let pins = config.pins(pins.as_deref())?;
+    let state = config.state(state.as_deref())?;
     let node_name = config.node_name(node_name.as_deref())?;
     if (quiet || config.quiet) && collector.is_none() && config.collector.is_none() {
         return Err(crate::config::ConfigError::QuietAlone.into());
@@ -76,6 +91,7 @@ pub fn run(args: &RunArgs) -> Result<(), StartError> {
         drop_every,
         update_interval: Duration::from_secs(config.connection_update_seconds.into()),
         pins,
+        state,
         record,
         json,
         quiet: quiet || config.quiet,

@@ -43,6 +43,28 @@ pub struct Attribution {
     pub blended: Vec<Identity>,
     /// What it is in an AI agent's session.
     pub role: Option<Arc<AgentRole>>,
+    /// Who owns `identity`; nobody: it is an orphan.
+    pub owner: Option<Owner>,
+}
+
+/// Who answers for an identity, and who says so.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// `human/alice`, a team, an address.
+    pub name: Arc<str>,
+    /// Who says so.
+    pub source: OwnerSource,
+}
+
+/// Who says who owns an identity, most binding first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OwnerSource {
+    /// An operator (`telltale who own`).
+    Operator,
+    /// The registry of owners, a file.
+    Registry,
+    /// Nobody else: it is the human who logged in and started it.
+    Starter,
 }
 
 /// An identity: one stable name for who acts. Its `Display` is its canonical string and

@@ -140,6 +140,12 @@ impl ProcessTable {
         }))
     }
 
+    /// The process with this pid that is known to run, as it is now.
+    pub fn running(&self, pid: u32) -> Option<Arc<Process>> {
+        let entry = self.entries.newest(pid)?;
+        (entry.ended.is_none()).then(|| entry.versions.current().clone())
+    }
+
     /// All processes that are known to run, as they are now.
     pub fn snapshot(&self) -> Vec<Arc<Process>> {
         self.entries.running().map(|entry| entry.versions.current().clone()).collect()

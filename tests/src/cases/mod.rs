@@ -29,6 +29,7 @@ mod secrets;
 mod traffic;
 mod trouble;
 mod unix_sockets;
+mod who;
 
 use crate::harness::scene::Scene;
 use crate::harness::setting::Setting;
@@ -70,6 +71,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(keys::cases());
     all.extend(programs::cases());
     all.extend(lineage::cases());
+    all.extend(who::cases());
     all.extend(identities::cases());
     all.extend(agents::cases());
     all.extend(rungs::cases());

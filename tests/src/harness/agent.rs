@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) config: Option<PathBuf>,
     /// `--pins`: else nothing outlives it.
     pub(crate) pins: Option<PathBuf>,
+    /// The directory of its state: else it forgets all when it ends.
+    pub(crate) state: Option<PathBuf>,
     /// The program, where it is another build than the one under test.
     pub(crate) build: Option<PathBuf>,
 }
@@ -55,10 +57,12 @@ pub(crate) struct Ended {
 impl Agent {
     /// The command that starts one with the tests' catalogue.
     pub(crate) fn command(setting: &Setting, options: &Options) -> Command {
-        let Options { collector, rung, drop_every, record, config, pins, build } = options;
+        let Options { collector, rung, drop_every, record, config, pins, state, build } = options;
         let mut command = Command::new(build.as_ref().unwrap_or(&setting.telltale));
         command.args(["run", "--json", "--catalogue"]).arg(&setting.catalogue);
         command.arg("--pins").arg(pins.as_deref().unwrap_or(Path::new("none")));
+        // As systemd says it, and as builds that keep no state do not mind.
+        command.env("STATE_DIRECTORY", state.as_deref().unwrap_or(Path::new("none")));
         if let Some(port) = collector {
             command.arg("--collector").arg(format!("http://127.0.0.1:{port}"));
         }

@@ -82,6 +82,6 @@ impl Told {
 }
 
 /// Fails unless two sides are equal.
-pub(crate) fn equal(what: &str, left: u64, right: u64) -> Outcome {
-    ensure(left == right, || format!("{what}: {left} against {right}"))
+pub(crate) fn equal<T: PartialEq + std::fmt::Debug>(what: &str, left: T, right: T) -> Outcome {
+    ensure(left == right, || format!("{what}: {left:?} against {right:?}"))
 }

@@ -47,7 +47,8 @@ impl From<&name::Names> for v1::Names {
 
 impl From<&identity::Attribution> for Attribution {
     fn from(attribution: &identity::Attribution) -> Self {
-        let identity::Attribution { identity, evidence, confidence, human, blended, role } = attribution;
+        let identity::Attribution { identity, evidence, confidence, human, blended, role, owner } =
+            attribution;
         let owned = |identity: &identity::Identity| Text::Owned(identity.to_string());
         let evidence = evidence.iter().take(MAX_EVIDENCE).map(|evidence| Evidence {
             kind: Text::Borrowed(evidence.kind),
@@ -63,6 +64,8 @@ impl From<&identity::Attribution> for Attribution {
             blended: blended.iter().take(MAX_EVIDENCE).map(owned).collect(),
             role: role.as_ref().map(|role| Text::Borrowed(names::agent_part(&role.part))),
             agent_session: role.as_ref().map(|role| Text::Owned(role.session.id())),
+            owner: owner.as_ref().map(|owner| Text::Owned(owner.name.to_string())),
+            owner_source: owner.as_ref().map(|owner| Text::Borrowed(names::owner_source(owner.source))),
         }
     }
 }
@@ -73,7 +76,11 @@ impl Attribution {
         let evidence = |evidence: &Evidence| 40 + evidence.kind.len() + evidence.detail.len();
         64 + self.identity.len()
             + self.evidence.iter().map(evidence).sum::<usize>()
-            + [&self.human, &self.role, &self.agent_session].into_iter().flatten().map(text).sum::<usize>()
+            + [&self.human, &self.role, &self.agent_session, &self.owner, &self.owner_source]
+                .into_iter()
+                .flatten()
+                .map(text)
+                .sum::<usize>()
             + self.blended.iter().map(text).sum::<usize>()
     }
 }

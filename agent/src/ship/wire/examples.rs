@@ -13,7 +13,7 @@ use crate::model::event::{
     ExpectedRead, Folded, Gap, KeyAccess, MemoryAccess, NamedConnection, Party, Relation, Repeat, Traffic,
     What, Why,
 };
-use crate::model::identity::{Attribution, Confidence, Evidence, Identity, Runner};
+use crate::model::identity::{Attribution, Confidence, Evidence, Identity, Owner, OwnerSource, Runner};
 use crate::model::name::{Claim, Names, Source};
 use crate::model::process::{
     AgentPart, AgentRole, AgentSession, Cgroup, CredentialIds, ExecImage, FileRef, Marker, Origin as Known,
@@ -137,6 +137,7 @@ pub(crate) fn alice() -> Arc<Attribution> {
         human: Some(Identity::Human { user: b"alice"[..].into() }),
         blended: vec![Identity::Executable { path: b"/usr/bin/curl"[..].into(), uid: 1000 }],
         role: None,
+        owner: Some(Owner { name: "human/alice".into(), source: OwnerSource::Starter }),
     })
 }
 
@@ -368,6 +369,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         human: None,
         blended: Vec::new(),
         role: None,
+        owner: None,
     });
     let target_party = Party { attribution: whose, process: daemon };
     let memory = |way, refused| {

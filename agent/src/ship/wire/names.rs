@@ -2,7 +2,7 @@
 
 use crate::model::act::{Access, MemoryWay, Outcome, Protocol, UnknownOutcome};
 use crate::model::event::Relation;
-use crate::model::identity::{Confidence, Identity};
+use crate::model::identity::{Confidence, Identity, OwnerSource};
 use crate::model::name::Source;
 use crate::model::process::{AgentPart, Origin, StdioKind};
 
@@ -13,7 +13,8 @@ const SOCK_PACKET: i32 = 10;
 /// `IPPROTO_SCTP`.
 const SCTP: u16 = 132;
 
-pub(super) const fn confidence(confidence: Confidence) -> &'static str {
+/// How a confidence is written.
+pub(crate) const fn confidence(confidence: Confidence) -> &'static str {
     match confidence {
         Confidence::Claimed => "claimed",
         Confidence::Declared => "declared",
@@ -22,7 +23,8 @@ pub(super) const fn confidence(confidence: Confidence) -> &'static str {
     }
 }
 
-pub(super) const fn identity_kind(identity: &Identity) -> &'static str {
+/// How a kind of identity is written.
+pub(crate) const fn identity_kind(identity: &Identity) -> &'static str {
     match identity {
         Identity::Human { .. } => "human",
         Identity::SystemUnit { .. } => "system_unit",
@@ -35,7 +37,17 @@ pub(super) const fn identity_kind(identity: &Identity) -> &'static str {
     }
 }
 
-pub(super) const fn agent_part(part: &AgentPart) -> &'static str {
+/// How it is written who says who owns an identity.
+pub(crate) const fn owner_source(source: OwnerSource) -> &'static str {
+    match source {
+        OwnerSource::Operator => "operator",
+        OwnerSource::Registry => "registry",
+        OwnerSource::Starter => "starter",
+    }
+}
+
+/// How it is written what a process is in an AI agent's session.
+pub(crate) const fn agent_part(part: &AgentPart) -> &'static str {
     match part {
         AgentPart::Agent => "agent",
         AgentPart::McpServer { .. } => "mcp_server",

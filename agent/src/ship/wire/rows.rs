@@ -37,6 +37,12 @@ pub struct Attribution {
     /// That session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_session: Option<Text>,
+    /// Who owns it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Text>,
+    /// Who says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_source: Option<Text>,
 }
 
 /// A reason to believe an identity.

@@ -38,8 +38,18 @@ impl<'a> From<View<'a>> for Line<'a> {
 
 impl<'a> From<&ActivityView<'a>> for Activity<'a> {
     fn from(view: &ActivityView<'a>) -> Self {
-        let rows::Attribution { identity, kind, confidence, evidence, human, blended, role, agent_session } =
-            view.attribution;
+        let rows::Attribution {
+            identity,
+            kind,
+            confidence,
+            evidence,
+            human,
+            blended,
+            role,
+            agent_session,
+            owner,
+            owner_source,
+        } = view.attribution;
         let evidence = evidence.iter().map(|evidence| Evidence {
             kind: &evidence.kind,
             detail: &evidence.detail,
@@ -54,6 +64,8 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
             blended: blended.iter().map(AsRef::as_ref).collect(),
             role: role.as_deref(),
             agent_session: agent_session.as_deref(),
+            owner: owner.as_deref(),
+            owner_source: owner_source.as_deref(),
             process: process(view.process, view.activity.tid),
             moment: moment(view),
             deed: match view.deed {

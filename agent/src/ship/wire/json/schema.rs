@@ -49,6 +49,10 @@ pub(super) struct Activity<'a> {
     pub(super) role: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) agent_session: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) owner: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) owner_source: Option<&'a str>,
     #[serde(flatten)]
     pub(super) process: Process<'a>,
     #[serde(flatten)]

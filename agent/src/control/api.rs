@@ -1,0 +1,98 @@
+//! What is asked and answered: JSON over HTTP/1.1.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/identities` | [`Identities`] |
+//! | `GET /v1/identities/NAME`, the name percent-encoded | [`crate::life::store::Line`] |
+//! | `GET /v1/processes/PID` | [`Who`] |
+//! | `POST /v1/decisions` with [`Decision`] | the identity as it is then |
+//!
+//! Errors are [`Failure`], with 400 (wrong), 403 (not allowed), 404 (not known) or 503 (cannot now).
+
+use serde::{Deserialize, Serialize};
+
+use crate::life::record::Proof;
+use crate::life::store::{Decide, Line};
+
+/// Path of the list of identities; of one below it.
+pub const IDENTITIES: &str = "/v1/identities";
+/// Path below which processes are.
+pub const PROCESSES: &str = "/v1/processes";
+/// Path of decisions.
+pub const DECISIONS: &str = "/v1/decisions";
+
+/// All identities that are known.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Identities {
+    /// In no order.
+    pub identities: Vec<Line>,
+}
+
+/// An operator's decision.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Decision {
+    /// Of which identity: its canonical string.
+    pub identity: String,
+    /// What.
+    #[serde(flatten)]
+    pub what: Decide,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// For people.
+    pub error: String,
+}
+
+/// A running process, as the agent knows it: who it is, and who made it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Who {
+    /// The process.
+    #[serde(flatten)]
+    pub process: Ancestor,
+    /// Its arguments; secrets are redacted.
+    pub argv: Vec<String>,
+    /// Its cgroup.
+    pub cgroup: String,
+    /// Login uid, where one is set.
+    pub login_uid: Option<u32>,
+    /// Confidence in its identity.
+    pub confidence: String,
+    /// Evidence for it.
+    pub evidence: Vec<Proof>,
+    /// The human behind it.
+    pub human: Option<String>,
+    /// Other identities that apply.
+    pub blended: Vec<String>,
+    /// What it is in an AI agent's session.
+    pub role: Option<String>,
+    /// That session.
+    pub agent_session: Option<String>,
+    /// Who owns its identity.
+    pub owner: Option<String>,
+    /// Who says so.
+    pub owner_source: Option<String>,
+    /// Its makers, nearest first.
+    pub lineage: Vec<Ancestor>,
+    /// Whether these end for another reason than that the session's root is reached.
+    pub lineage_truncated: bool,
+}
+
+/// A process in a lineage.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ancestor {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Real uid at its exec.
+    pub uid: u32,
+    /// Its executable, escaped.
+    pub exe: String,
+    /// Who it is.
+    pub identity: String,
+    /// Kind of that.
+    pub identity_kind: String,
+}

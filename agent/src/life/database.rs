@@ -1,0 +1,351 @@
+//! Lives on disk: one file, crash-safe, bounded.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use redb::backends::InMemoryBackend;
+use redb::{
+    Database as Redb, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition,
+};
+
+use super::record::Life;
+
+/// The database's name in the agent's directory.
+const FILE: &str = "identities.redb";
+/// Lives by canonical string, each as MessagePack with names.
+const LIVES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("identities");
+/// Figures of the file itself.
+const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
+/// The form of the rows; a file of a later one is left alone.
+const VERSION: u64 = 1;
+
+/// Identities kept; beyond, those that were not seen for longest go first. About 1 KiB each on disk.
+const IDENTITIES: u64 = 100_000;
+/// When some have to go, a twentieth of all goes with them: so it is not looked for the oldest at each change.
+const EVICTED_WITH_THEM: u64 = 20;
+/// Bytes of the database held in memory.
+const CACHE_BYTES: usize = 1 << 20;
+
+/// The database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// Its directory cannot be had.
+    #[error("making {path}: {source}; name another directory with --state, or `none`")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It cannot be opened.
+    #[error("opening {path}: {source}; mend its permissions, or move it away: then all identities are new")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<redb::DatabaseError>,
+    },
+    /// A later build made it.
+    #[error(
+        "{path} was made by a later build (its form is {found}, this build knows {VERSION}); use that build, or move it away"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its form.
+        found: u64,
+    },
+    /// It cannot be read or written.
+    #[error("{0}; is its disk full? What was seen meanwhile is kept in memory and written when it can be")]
+    Access(Box<redb::Error>),
+}
+
+/// Each operation of the database has an error of its own; to the operator they are one.
+macro_rules! access {
+    ($($error:ident),*) => {$(
+        impl From<redb::$error> for DatabaseError {
+            fn from(error: redb::$error) -> Self {
+                Self::Access(Box::new(error.into()))
+            }
+        }
+    )*};
+}
+
+access!(CommitError, DatabaseError, StorageError, TableError, TransactionError);
+
+/// All lives that are known.
+pub struct Database {
+    file: Redb,
+    most: u64,
+}
+
+impl Database {
+    /// Opens the database of a directory, which is made where it is not there. Blocks.
+    ///
+    /// # Errors
+    /// Where it cannot be had. A damaged file is put aside under another name, and a new one begun.
+    pub fn open(directory: &Path) -> Result<Self, DatabaseError> {
+        let fail = |source| DatabaseError::Directory { path: directory.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(fail)?;
+        let path = directory.join(FILE);
+        let build = || {
+            let file = Redb::builder().set_cache_size(CACHE_BYTES).create(&path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(redb::StorageError::Io)?;
+            Ok(file)
+        };
+        let file = match build() {
+            Ok(file) => file,
+            Err(error) if is_damage(&error) => {
+                let aside = directory.join(format!("{FILE}.damaged"));
+                tracing::error!(
+                    %error,
+                    "{} is damaged: it is put aside as {}, and all identities are new",
+                    path.display(),
+                    aside.display()
+                );
+                fs::rename(&path, &aside).map_err(fail)?;
+                build()
+                    .map_err(|source| DatabaseError::Open { path: path.clone(), source: Box::new(source) })?
+            }
+            Err(source) => return Err(DatabaseError::Open { path, source: Box::new(source) }),
+        };
+        let database = Self { file, most: IDENTITIES };
+        match database.begin()? {
+            VERSION => Ok(database),
+            found => Err(DatabaseError::Newer { path, found }),
+        }
+    }
+
+    /// One that is kept in memory alone.
+    ///
+    /// # Errors
+    /// Where there is no memory.
+    pub fn in_memory() -> Result<Self, DatabaseError> {
+        let mut builder = Redb::builder();
+        builder.set_cache_size(CACHE_BYTES);
+        let file = builder.create_with_backend(InMemoryBackend::new())?;
+        let database = Self { file, most: IDENTITIES };
+        database.begin()?;
+        Ok(database)
+    }
+
+    /// Makes the tables where there are none; the form of the rows.
+    fn begin(&self) -> Result<u64, DatabaseError> {
+        let write = self.file.begin_write()?;
+        let found = {
+            let mut about = write.open_table(ABOUT)?;
+            let found = about.get("version")?.map(|value| value.value());
+            if let Some(found) = found {
+                found
+            } else {
+                about.insert("version", VERSION)?;
+                write.open_table(LIVES)?;
+                VERSION
+            }
+        };
+        write.commit()?;
+        Ok(found)
+    }
+
+    /// What is known of one.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn get(&self, identity: &str) -> Result<Option<Life>, DatabaseError> {
+        let read = self.file.begin_read()?;
+        let lives = read.open_table(LIVES)?;
+        let row = lives.get(identity)?;
+        Ok(row.map(|row| life(identity, row.value())))
+    }
+
+    /// All that are known, by their canonical strings.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn all(&self) -> Result<Vec<(String, Life)>, DatabaseError> {
+        let read = self.file.begin_read()?;
+        let lives = read.open_table(LIVES)?;
+        let rows = lives.iter()?;
+        rows.map(|row| {
+            let (identity, life_row) = row?;
+            Ok((identity.value().to_owned(), life(identity.value(), life_row.value())))
+        })
+        .collect()
+    }
+
+    /// Identities that went because there were too many.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn evicted(&self) -> Result<u64, DatabaseError> {
+        let read = self.file.begin_read()?;
+        let about = read.open_table(ABOUT)?;
+        Ok(about.get("evicted")?.map_or(0, |value| value.value()))
+    }
+
+    /// Changes lives: each is read, given to `change`, and written, all together or none. On disk when this returns.
+    ///
+    /// # Errors
+    /// Where they cannot be written; then nothing has changed.
+    pub fn change<'a, T>(
+        &self,
+        changes: impl IntoIterator<Item = (&'a str, T)>,
+        mut change: impl FnMut(&mut Life, T),
+    ) -> Result<(), DatabaseError> {
+        let mut write = self.file.begin_write()?;
+        // What was killed opens at once: without it, an opening after a kill reads the whole file.
+        write.set_quick_repair(true);
+        {
+            let mut lives = write.open_table(LIVES)?;
+            for (identity, with) in changes {
+                let mut changed =
+                    lives.get(identity)?.map(|row| life(identity, row.value())).unwrap_or_default();
+                change(&mut changed, with);
+                let row = rmp_serde::to_vec_named(&changed).unwrap_or_default();
+                lives.insert(identity, row.as_slice())?;
+            }
+            let beyond = lives.len()?.saturating_sub(self.most);
+            if beyond > 0 {
+                let mut about = write.open_table(ABOUT)?;
+                let before = about.get("evicted")?.map_or(0, |value| value.value());
+                let went = oldest(&lives, beyond + self.most / EVICTED_WITH_THEM)?;
+                for identity in &went {
+                    lives.remove(identity.as_str())?;
+                }
+                about.insert("evicted", before + went.len() as u64)?;
+            }
+        }
+        Ok(write.commit()?)
+    }
+}
+
+/// So many of those that were not seen for longest. Those of which an operator has decided something stay.
+fn oldest(
+    lives: &redb::Table<'_, &'static str, &'static [u8]>,
+    wanted: u64,
+) -> Result<Vec<String>, DatabaseError> {
+    let mut by_age = BTreeMap::new();
+    let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+    for row in lives.iter()? {
+        let (identity, row) = row?;
+        let life = life(identity.value(), row.value());
+        if life.owned.is_none() && life.retired.is_none() {
+            by_age.insert((life.last_seen_ns, identity.value().to_owned()), ());
+            if by_age.len() > wanted {
+                by_age.pop_last();
+            }
+        }
+    }
+    Ok(by_age.into_keys().map(|(_, identity)| identity).collect())
+}
+
+/// A row that cannot be read is as if its identity were new.
+fn life(identity: &str, row: &[u8]) -> Life {
+    rmp_serde::from_slice(row).unwrap_or_else(|error| {
+        tracing::warn!(%error, identity, "what was known of an identity cannot be read");
+        Life::default()
+    })
+}
+
+/// Whether the file is no database any more, as against one that cannot be had now.
+fn is_damage(error: &redb::DatabaseError) -> bool {
+    match error {
+        redb::DatabaseError::Storage(redb::StorageError::Corrupted(_))
+        | redb::DatabaseError::UpgradeRequired(_)
+        | redb::DatabaseError::RepairAborted => true,
+        redb::DatabaseError::Storage(redb::StorageError::Io(error)) => {
+            matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(at: i64) -> Life {
+        Life { first_seen_ns: at, last_seen_ns: at, events: 1, ..Life::default() }
+    }
+
+    fn add(database: &Database, identity: &str, at: i64) {
+        database.change([(identity, seen(at))], |life, seen| life.add(&seen)).unwrap();
+    }
+
+    #[test]
+    fn what_was_written_is_there_after_a_reopening() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("a/b");
+        let database = Database::open(&state).unwrap();
+        add(&database, "svc/nginx", 5);
+        add(&database, "svc/nginx", 9);
+        drop(database);
+        let database = Database::open(&state).unwrap();
+        let life = database.get("svc/nginx").unwrap().unwrap();
+        assert_eq!((life.first_seen_ns, life.last_seen_ns, life.events), (5, 9, 2));
+        assert_eq!(database.get("svc/other").unwrap(), None);
+        assert_eq!(database.all().unwrap(), [("svc/nginx".to_owned(), life)]);
+    }
+
+    #[test]
+    fn a_damaged_file_is_put_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        for damage in [&b"no database"[..], &[0; 65_536], &[0xff; 65_536]] {
+            fs::write(&path, damage).unwrap();
+            let database = Database::open(directory.path()).unwrap();
+            add(&database, "svc/x", 1);
+            assert_eq!(fs::read(directory.path().join("identities.redb.damaged")).unwrap(), damage);
+            drop(database);
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_later_build_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::open(directory.path()).unwrap();
+        let write = database.file.begin_write().unwrap();
+        write.open_table(ABOUT).unwrap().insert("version", VERSION + 1).unwrap();
+        write.commit().unwrap();
+        drop(database);
+        for _ in 0..2 {
+            assert!(matches!(Database::open(directory.path()), Err(DatabaseError::Newer { .. })));
+        }
+    }
+
+    #[test]
+    fn where_there_are_too_many_the_oldest_go_and_are_counted() {
+        let mut database = Database::in_memory().unwrap();
+        database.most = 10;
+        let many: Vec<String> = (0..10_000).map(|number| format!("svc/{number}")).collect();
+        let changes = many.iter().enumerate().map(|(at, identity)| (identity.as_str(), seen(at as i64)));
+        database.change(changes, |life, seen| life.add(&seen)).unwrap();
+        let left: Vec<i64> = database.all().unwrap().iter().map(|(_, life)| life.last_seen_ns).collect();
+        assert_eq!(left, (9_990..10_000).collect::<Vec<_>>());
+        assert_eq!(database.evicted().unwrap(), 9_990);
+    }
+
+    #[test]
+    fn what_an_operator_has_decided_stays() {
+        let mut database = Database::in_memory().unwrap();
+        database.most = 1;
+        database
+            .change([("svc/owned", ())], |life, ()| {
+                life.owned = Some(super::super::record::Decision {
+                    owner: "human/alice".to_owned(),
+                    by: "root".to_owned(),
+                    reason: String::new(),
+                    at_ns: 1,
+                })
+            })
+            .unwrap();
+        for at in 2..20 {
+            add(&database, &format!("svc/{at}"), at);
+        }
+        assert!(database.get("svc/owned").unwrap().is_some());
+    }
+}

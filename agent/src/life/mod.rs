@@ -1,0 +1,184 @@
+//! The lives of identities: first and last seen, sessions, owner, who started whom; and when one ends.
+//!
+//! [`Sightings`] counts on the event path, in memory: one [`Sighting`] for each identity since the last time they were
+//! taken. The loop takes them every few seconds and hands them to the [`store`], a thread with a database of its own, which
+//! adds them to what is known ([`record::Life`]), keeps what an operator decides, and answers questions. The event path
+//! waits for none of it.
+
+pub mod database;
+pub mod owners;
+pub mod record;
+pub mod store;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::model::event::{Activity, Event, EventKind, Folded, Repeat, What};
+use crate::model::identity::{Attribution, Identity};
+use crate::model::process::{Process, ProcessKey};
+use crate::model::time::BootTime;
+
+/// Identities between two takings; further ones are counted, and are met again when they act again.
+const IDENTITIES: usize = 16_384;
+/// Sessions of one identity between two takings; further ones are not counted.
+const SESSIONS: usize = 64;
+/// Ancestors kept for the question who started it.
+const ANCESTORS: usize = 8;
+
+/// What one session of an identity is told apart by, within one boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Session {
+    /// A run of an AI agent: the process that began it.
+    Agent(ProcessKey),
+    /// A login: its audit session.
+    Login(u32),
+    /// A start of a unit or a container: its cgroup.
+    Cgroup(u64),
+}
+
+/// What was seen of an identity since the last time.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    /// Who, with the evidence as it was last.
+    pub attribution: Arc<Attribution>,
+    /// Its first act.
+    pub first: BootTime,
+    /// Its last act.
+    pub last: BootTime,
+    /// Events, a repeat by its count.
+    pub events: u64,
+    /// Credentials acquired.
+    pub credentials: u64,
+    /// Connections, and datagrams to a new peer.
+    pub connections: u64,
+    /// Sessions in which it acted.
+    pub sessions: HashSet<Session>,
+    /// Makers of the process that acted first, nearest first.
+    pub lineage: Vec<Arc<Process>>,
+}
+
+impl Sighting {
+    fn new(activity: &Activity, time: BootTime) -> Self {
+        Self {
+            attribution: activity.attribution.clone(),
+            first: time,
+            last: time,
+            events: 0,
+            credentials: 0,
+            connections: 0,
+            sessions: HashSet::new(),
+            lineage: activity.why.lineage.iter().take(ANCESTORS).cloned().collect(),
+        }
+    }
+
+    fn add(&mut self, activity: &Activity, time: BootTime) {
+        self.first = self.first.min(time);
+        if time >= self.last {
+            self.last = time;
+            self.attribution.clone_from(&activity.attribution);
+        }
+        self.events += 1;
+        match &activity.what {
+            What::CredentialAccess(_) => self.credentials += 1,
+            What::Connection(_) | What::DatagramFlow(_) => self.connections += 1,
+            _ => {}
+        }
+        if let Some(session) = session(activity)
+            && self.sessions.len() < SESSIONS
+        {
+            self.sessions.insert(session);
+        }
+    }
+}
+
+/// In which session of its identity somebody acts. Executables have none: each process would be one.
+fn session(activity: &Activity) -> Option<Session> {
+    match &activity.attribution.identity {
+        Identity::Agent { .. } | Identity::McpServer { .. } => {
+            let role = activity.attribution.role.as_ref()?;
+            Some(Session::Agent(role.session.root))
+        }
+        Identity::Human { .. } => activity.actor.ids.session_id.map(Session::Login),
+        Identity::SystemUnit { .. } | Identity::UserUnit { .. } | Identity::Container { .. } => {
+            Some(Session::Cgroup(activity.actor.cgroup_id))
+        }
+        Identity::Executable { .. } | Identity::NamespacedExecutable { .. } => None,
+    }
+}
+
+/// Who was seen since the last time. Pure: no clock, no IO.
+#[derive(Debug, Default)]
+pub struct Sightings {
+    seen: HashMap<Identity, Sighting>,
+    turned_away: u64,
+}
+
+impl Sightings {
+    /// Takes note of who acts in an event.
+    pub fn event(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::Activity(activity) => self.activity(activity, event.time),
+            EventKind::Repeat(Repeat { of: Folded::Read(read), count, last }) => {
+                self.repeated(&read.attribution, *count, *last);
+            }
+            EventKind::Repeat(_) | EventKind::Gap(_) | EventKind::AgentStatus(_) => {}
+        }
+    }
+
+    /// Expected reads that were counted and not told each.
+    fn repeated(&mut self, attribution: &Arc<Attribution>, count: u64, last: BootTime) {
+        if let Some(sighting) = self.seen.get_mut(&attribution.identity) {
+            sighting.events += count;
+            sighting.credentials += count;
+            sighting.last = sighting.last.max(last);
+            return;
+        }
+        if self.seen.len() >= IDENTITIES {
+            self.turned_away += count;
+            return;
+        }
+        let sighting = Sighting {
+            attribution: attribution.clone(),
+            first: last,
+            last,
+            events: count,
+            credentials: count,
+            connections: 0,
+            sessions: HashSet::new(),
+            lineage: Vec::new(),
+        };
+        self.seen.insert(attribution.identity.clone(), sighting);
+    }
+
+    fn activity(&mut self, activity: &Activity, time: BootTime) {
+        let identity = &activity.attribution.identity;
+        if let Some(sighting) = self.seen.get_mut(identity) {
+            sighting.add(activity, time);
+            return;
+        }
+        if self.seen.len() >= IDENTITIES {
+            self.turned_away += 1;
+            return;
+        }
+        let mut sighting = Sighting::new(activity, time);
+        sighting.add(activity, time);
+        self.seen.insert(identity.clone(), sighting);
+    }
+
+    /// All of them; from now on nobody was seen.
+    pub fn take(&mut self) -> Vec<Sighting> {
+        // The table is kept only where there were few: what a flood of identities took is given back.
+        if self.seen.capacity() > 4_096 {
+            return std::mem::take(&mut self.seen).into_values().collect();
+        }
+        self.seen.drain().map(|(_, sighting)| sighting).collect()
+    }
+
+    /// Events whose identity was not noted, because there were too many between two takings.
+    pub const fn turned_away(&self) -> u64 {
+        self.turned_away
+    }
+}

@@ -1,0 +1,256 @@
+//! Who owns an identity: the registry that an operator keeps as a file, and what else may say so.
+//!
+//! ```toml
+//! version = 1
+//!
+//! [[owner]]
+//! identity = "agent/claude-code@human/alice*"
+//! owner = "human/alice"
+//! comment = "alice's laptop and her builds"
+//! ```
+//!
+//! `identity` is a canonical string, or a pattern of it: `*` is anything, `?` any character, `{a,b}` one of these. The first
+//! entry that matches counts.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use globset::{GlobBuilder, GlobMatcher};
+use serde::Deserialize;
+
+use crate::model::identity::{Owner, OwnerSource};
+
+/// Where the registry is, unless it is not there: then there is none.
+pub const REGISTRY: &str = "/etc/telltale/owners.toml";
+
+/// A larger file is no registry.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+/// Entries, at most.
+const ENTRIES: usize = 10_000;
+/// Bytes of an owner's name.
+pub const OWNER_BYTES: usize = 256;
+
+/// The registry cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// It cannot be read.
+    #[error("cannot read the registry of owners {path}: {source}; mend its permissions")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is none.
+    #[error("the registry of owners {path} is wrong: {message}")]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Where, and what.
+        message: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    #[serde(default)]
+    owner: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    identity: String,
+    owner: String,
+    #[serde(default)]
+    #[expect(dead_code, reason = "it is there for who reads the file")]
+    comment: String,
+}
+
+struct Entry {
+    pattern: GlobMatcher,
+    owner: String,
+}
+
+/// Patterns of identities, and who owns them.
+#[derive(Default)]
+pub struct Registry {
+    entries: Vec<Entry>,
+}
+
+/// Everything that says who owns what.
+#[derive(Clone, Default)]
+pub struct Owners {
+    decided: Arc<HashMap<String, Arc<str>>>,
+    registry: Arc<Registry>,
+}
+
+impl Owners {
+    /// Takes another registry.
+    pub fn set_registry(&mut self, registry: Registry) {
+        self.registry = Arc::new(registry);
+    }
+
+    /// An operator says who owns an identity, or that what was said counts no more.
+    pub fn decide(&mut self, identity: String, owner: Option<String>) {
+        let decided = Arc::make_mut(&mut self.decided);
+        match owner {
+            Some(owner) => drop(decided.insert(identity, owner.into())),
+            None => drop(decided.remove(&identity)),
+        }
+    }
+
+    /// Who owns an identity with this canonical string, behind which is this human: as an operator says, else as the
+    /// registry does, else the human. `None`: an orphan.
+    pub fn of(&self, identity: &str, human: Option<&str>) -> Option<Owner> {
+        let decided = self.decided.get(identity).cloned();
+        let decided = decided.map(|name| Owner { name, source: OwnerSource::Operator });
+        let registered = || {
+            let name = self.registry.owner_of(identity)?.into();
+            Some(Owner { name, source: OwnerSource::Registry })
+        };
+        let starter = || Some(Owner { name: human?.into(), source: OwnerSource::Starter });
+        decided.or_else(registered).or_else(starter)
+    }
+}
+
+impl Registry {
+    /// Reads a registry; an empty one where there is no file.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is wrong.
+    pub fn load(path: &Path) -> Result<Self, RegistryError> {
+        let fail = |source| RegistryError::Read { path: path.to_owned(), source };
+        // Not to be held up by a pipe of that name.
+        let file = match fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(fail(error)),
+        };
+        let mut text = String::new();
+        file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(fail)?;
+        let wrong = |message: String| RegistryError::Form { path: path.to_owned(), message };
+        if text.len() as u64 > MAX_FILE_BYTES {
+            return Err(wrong(format!("it is larger than {MAX_FILE_BYTES} bytes")));
+        }
+        Self::parse(&text).map_err(wrong)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let File { version, owner } = toml::from_str(text).map_err(|error| error.to_string())?;
+        if version != 1 {
+            return Err(format!("its version is {version}, and this build knows 1"));
+        }
+        if owner.len() > ENTRIES {
+            return Err(format!("it has {} entries, more than {ENTRIES}", owner.len()));
+        }
+        let entries = owner.into_iter().map(|Row { identity, owner, comment: _ }| {
+            check_owner(&owner).map_err(|why| format!("the owner of {identity:?}: {why}"))?;
+            let glob = GlobBuilder::new(&identity).build();
+            let pattern = glob.map_err(|error| format!("the pattern {identity:?}: {error}"))?;
+            Ok(Entry { pattern: pattern.compile_matcher(), owner })
+        });
+        Ok(Self { entries: entries.collect::<Result<_, String>>()? })
+    }
+
+    /// Who owns an identity, by its canonical string.
+    pub fn owner_of(&self, identity: &str) -> Option<&str> {
+        self.entries.iter().find(|entry| entry.pattern.is_match(identity)).map(|entry| entry.owner.as_str())
+    }
+}
+
+/// Whether somebody can be named so.
+///
+/// # Errors
+/// What is wrong with the name.
+pub fn check_owner(owner: &str) -> Result<(), String> {
+    if owner.trim().is_empty() {
+        return Err("it is empty; name a person (human/alice), a team or an address".to_owned());
+    }
+    if owner.len() > OWNER_BYTES {
+        return Err(format!("it has more than {OWNER_BYTES} bytes"));
+    }
+    if owner.chars().any(char::is_control) {
+        return Err("it has control characters".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FILE: &str = r#"
+        version = 1
+        [[owner]]
+        identity = "agent/claude-code@human/alice"
+        owner = "human/alice"
+        [[owner]]
+        identity = "agent/*"
+        owner = "team: ai-platform"
+        comment = "all others"
+        [[owner]]
+        identity = "svc/postgres*"
+        owner = "dba@example.com"
+    "#;
+
+    #[test]
+    fn the_first_entry_that_matches_counts() {
+        let registry = Registry::parse(FILE).unwrap();
+        let owners = [
+            ("agent/claude-code@human/alice", Some("human/alice")),
+            ("agent/claude-code@human/bob", Some("team: ai-platform")),
+            ("agent/codex@agent/claude-code@human/bob", Some("team: ai-platform")),
+            ("svc/postgresql%4015-main", Some("dba@example.com")),
+            ("svc/nginx", None),
+            ("user-svc/alice/postgres", None),
+        ];
+        for (identity, owner) in owners {
+            assert_eq!(registry.owner_of(identity), owner, "{identity}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let wrong = [
+            ("", "version"),
+            ("version = 2\n", "version is 2"),
+            ("version = 1\n[[owner]]\nidentity = \"svc/x\"\n", "owner"),
+            ("version = 1\n[[owner]]\nidentity = \"svc/[\"\nowner = \"a\"\n", "svc/["),
+            ("version = 1\n[[owner]]\nidentity = \"svc/x\"\nowner = \" \"\n", "empty"),
+            ("version = 1\n[[owner]]\nidentity = \"svc/x\"\nowner = \"a\\u001b[2J\"\n", "control"),
+            ("version = 1\n[[owner]]\nidentity = \"svc/x\"\nowner = \"a\"\ntem = 1\n", "tem"),
+        ];
+        for (text, part) in wrong {
+            let message = Registry::parse(text).err().unwrap();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_an_empty_registry() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("owners.toml");
+        assert_eq!(Registry::load(&path).unwrap().owner_of("svc/x"), None);
+        fs::write(&path, FILE).unwrap();
+        assert_eq!(Registry::load(&path).unwrap().owner_of("svc/postgres"), Some("dba@example.com"));
+        fs::write(&path, vec![b'#'; MAX_FILE_BYTES as usize + 1]).unwrap();
+        assert!(matches!(Registry::load(&path), Err(RegistryError::Form { .. })));
+        assert!(matches!(Registry::load(directory.path()), Err(RegistryError::Read { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_registry_or_wrong(text in ".{0,200}") {
+            let _ = Registry::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,532 @@
+//! The thread that keeps lives: it adds what was seen to what is known, keeps what operators decide, and answers.
+//!
+//! One request at a time. It alone reads the registry of owners and writes the database, so a slow disk holds up it
+//! alone: what is seen meanwhile waits in the event path's own table, which is bounded.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{oneshot, watch};
+
+use super::database::{Database, DatabaseError};
+use super::owners::{Owners, Registry, check_owner};
+use super::record::{Decision, Life, Proof, State, Update};
+use crate::attribute::users::{PasswdFile, Users};
+use crate::host::HostRoot;
+use crate::model::identity::{Identity, Owner};
+use crate::ship::wire::names;
+
+/// Requests that wait; an operator's beyond it is refused.
+const WAITING: usize = 16;
+/// Identities that could not be written and are kept in memory; beyond it what was seen is dropped, and said to be.
+const UNWRITTEN: usize = 16_384;
+/// How often it is looked whether the registry of owners was changed.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// For writing what is left when the agent stops.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+/// Bytes of an operator's reason.
+const REASON_BYTES: usize = 1_024;
+/// Names offered where one is not known.
+const NEAREST: usize = 3;
+
+/// Where it keeps what, and where it reads what.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The directory of the database; `None`: nothing outlives the agent.
+    pub state: Option<PathBuf>,
+    /// The registry of owners.
+    pub registry: PathBuf,
+}
+
+/// An identity as operators see it. Times are RFC 3339, UTC.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Line {
+    /// Canonical string.
+    pub identity: String,
+    /// Kind, as in events (`identity_kind`).
+    pub kind: String,
+    /// Where it is in its life.
+    pub state: State,
+    /// Who owns it; nobody: an orphan.
+    pub owner: Option<String>,
+    /// Who says so: `operator`, `registry` or `starter`.
+    pub owner_source: Option<String>,
+    /// Whether the owner is a person (`human/…`) whom the host's users do not know (any more).
+    pub owner_unknown: bool,
+    /// Confidence in the identity.
+    pub confidence: String,
+    /// First act that was seen.
+    pub first_seen: String,
+    /// Last act that was seen.
+    pub last_seen: String,
+    /// The same, in nanoseconds since 1970.
+    pub last_seen_ns: i64,
+    /// When it came back after it had been dormant.
+    pub returned: Option<String>,
+    /// Sessions; `None` for kinds that have none.
+    pub sessions: Option<u64>,
+    /// Events.
+    pub events: u64,
+    /// Credentials acquired.
+    pub credentials: u64,
+    /// Connections, and datagrams to a new peer.
+    pub connections: u64,
+    /// Who started it, latest last.
+    pub started_by: Vec<String>,
+    /// The human behind it.
+    pub human: Option<String>,
+    /// Other identities that applied.
+    pub blended: Vec<String>,
+    /// Evidence.
+    pub evidence: Vec<Proof>,
+    /// What an operator said of its owner.
+    pub owned: Option<Decision>,
+    /// That an operator retired it.
+    pub retired: Option<Decision>,
+}
+
+/// What an operator decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "decision")]
+pub enum Decide {
+    /// Somebody owns it.
+    Own {
+        /// Who.
+        owner: String,
+    },
+    /// What an operator said of its owner counts no more.
+    Disown,
+    /// Its life has ended.
+    Retire,
+    /// It has not.
+    Unretire,
+}
+
+/// Why a request was not met.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such identity.
+    #[error("no identity `{name}` was seen{}", offer(nearest))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// Names most like it.
+        nearest: Vec<String>,
+    },
+    /// The request is wrong.
+    #[error("{0}")]
+    Wrong(String),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Too many requests wait, or the agent ends.
+    #[error("the agent has too much to do, or ends: try again")]
+    Busy,
+}
+
+fn offer(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("; nearest: {}", names.join(", ")) }
+}
+
+enum Request {
+    Add(Vec<Update>),
+    List(oneshot::Sender<Result<Vec<Line>, StoreError>>),
+    One(String, oneshot::Sender<Result<Line, StoreError>>),
+    Decide {
+        identity: String,
+        what: Decide,
+        by: String,
+        reason: String,
+        reply: oneshot::Sender<Result<Line, StoreError>>,
+    },
+    Stop,
+}
+
+/// The way to the thread.
+#[derive(Clone)]
+pub struct Store {
+    requests: SyncSender<Request>,
+    adding: Arc<AtomicBool>,
+    owners: watch::Receiver<Arc<Owners>>,
+}
+
+/// The thread itself, to be waited for at the end.
+pub struct StoreThread {
+    requests: SyncSender<Request>,
+    /// Closed when the thread has ended.
+    ended: Receiver<()>,
+}
+
+impl Store {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// Where no thread can be had. That the database cannot be is said, and lives are then kept in memory alone.
+    pub fn start(places: Places, host: Arc<HostRoot>) -> io::Result<(Self, StoreThread)> {
+        let (requests, asked) = sync_channel(WAITING);
+        let (publish, owners) = watch::channel(Arc::default());
+        let adding = Arc::new(AtomicBool::new(false));
+        let store = Self { requests, adding: adding.clone(), owners };
+        let (ending, ended) = sync_channel(1);
+        std::thread::Builder::new().name("lives".to_owned()).spawn(move || {
+            let _ending: SyncSender<()> = ending;
+            Keeper::new(places, host, publish).serve(&asked, &adding);
+        })?;
+        let thread = StoreThread { requests: store.requests.clone(), ended };
+        Ok((store, thread))
+    }
+
+    /// Whether what was given last was taken.
+    pub fn is_ready(&self) -> bool {
+        !self.adding.load(Ordering::Acquire)
+    }
+
+    /// Adds what was seen. It is lost where the thread has ended, or operators ask for too much: `false`.
+    pub fn add(&self, updates: Vec<Update>) -> bool {
+        if updates.is_empty() {
+            return true;
+        }
+        self.adding.store(true, Ordering::Release);
+        let is_taken = self.requests.try_send(Request::Add(updates)).is_ok();
+        if !is_taken {
+            self.adding.store(false, Ordering::Release);
+        }
+        is_taken
+    }
+
+    /// Owners, where they have changed since they were asked for last.
+    pub fn new_owners(&mut self) -> Option<Arc<Owners>> {
+        self.owners.has_changed().unwrap_or(false).then(|| self.owners.borrow_and_update().clone())
+    }
+
+    /// All identities.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub async fn list(&self) -> Result<Vec<Line>, StoreError> {
+        self.ask(Request::List).await
+    }
+
+    /// One identity.
+    ///
+    /// # Errors
+    /// Where it is not known, or cannot be read.
+    pub async fn one(&self, identity: String) -> Result<Line, StoreError> {
+        self.ask(|reply| Request::One(identity, reply)).await
+    }
+
+    /// Keeps what an operator decides: on disk when this returns.
+    ///
+    /// # Errors
+    /// Where the identity is not known, or it cannot be kept.
+    pub async fn decide(
+        &self,
+        identity: String,
+        what: Decide,
+        by: String,
+        reason: String,
+    ) -> Result<Line, StoreError> {
+        self.ask(|reply| Request::Decide { identity, what, by, reason, reply }).await
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Request,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.try_send(request(reply)).map_err(|_| StoreError::Busy)?;
+        answer.await.unwrap_or(Err(StoreError::Busy))
+    }
+}
+
+impl StoreThread {
+    /// Waits until all that was given is written and the thread has ended, for a while.
+    pub fn stop(self) {
+        let is_told = self.requests.try_send(Request::Stop).is_ok();
+        if !is_told || self.ended.recv_timeout(STOP_WITHIN) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("what was seen of identities last could not be written in time");
+        }
+    }
+}
+
+/// The thread's own.
+struct Keeper {
+    places: Places,
+    database: Option<Database>,
+    unwritten: HashMap<String, Life>,
+    dropped: u64,
+    failing: bool,
+    registry_seen: Option<SystemTime>,
+    owners: Owners,
+    publish: watch::Sender<Arc<Owners>>,
+    passwd: PasswdFile,
+    users: Users,
+}
+
+impl Keeper {
+    fn new(places: Places, host: Arc<HostRoot>, publish: watch::Sender<Arc<Owners>>) -> Self {
+        Self {
+            places,
+            database: None,
+            unwritten: HashMap::new(),
+            dropped: 0,
+            failing: false,
+            registry_seen: None,
+            owners: Owners::default(),
+            publish,
+            passwd: PasswdFile::new(host),
+            users: Users::default(),
+        }
+    }
+
+    fn serve(mut self, asked: &Receiver<Request>, adding: &AtomicBool) {
+        self.begin();
+        loop {
+            match asked.recv_timeout(LOOK_EVERY) {
+                Ok(Request::Add(updates)) => {
+                    self.add(updates);
+                    adding.store(false, Ordering::Release);
+                }
+                // Who asked may have gone.
+                Ok(Request::List(reply)) => drop(reply.send(self.list())),
+                Ok(Request::One(identity, reply)) => drop(reply.send(self.one(&identity))),
+                Ok(Request::Decide { identity, what, by, reason, reply }) => {
+                    drop(reply.send(self.decide(&identity, &what, by, reason)));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.look_for_registry();
+        }
+    }
+
+    fn begin(&mut self) {
+        self.database = Some(match self.open() {
+            Ok(database) => database,
+            Err(error) => {
+                tracing::warn!("{error}; until the agent ends identities are kept in memory alone");
+                match Database::in_memory() {
+                    Ok(database) => database,
+                    Err(error) => {
+                        tracing::error!("identities are not kept: {error}");
+                        return;
+                    }
+                }
+            }
+        });
+        if let Ok(all) = self.database().and_then(Database::all) {
+            for (identity, life) in all {
+                if let Some(owned) = life.owned {
+                    self.owners.decide(identity, Some(owned.owner));
+                }
+            }
+        }
+        self.look_for_registry();
+        self.publish.send_replace(Arc::new(self.owners.clone()));
+    }
+
+    fn open(&self) -> Result<Database, DatabaseError> {
+        self.places.state.as_ref().map_or_else(Database::in_memory, |directory| Database::open(directory))
+    }
+
+    /// The database; opened again after it failed.
+    fn database(&mut self) -> Result<&Database, DatabaseError> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => self.open()?,
+        };
+        Ok(self.database.insert(database))
+    }
+
+    /// The registry is read again when its file has changed; a wrong one leaves the last one in force.
+    fn look_for_registry(&mut self) {
+        let changed = std::fs::metadata(&self.places.registry).and_then(|metadata| metadata.modified()).ok();
+        if changed == self.registry_seen {
+            return;
+        }
+        self.registry_seen = changed;
+        match Registry::load(&self.places.registry) {
+            Ok(registry) => self.owners.set_registry(registry),
+            Err(error) => {
+                tracing::error!("{error}; owners stay as they were");
+                return;
+            }
+        }
+        self.publish.send_replace(Arc::new(self.owners.clone()));
+    }
+
+    fn add(&mut self, updates: Vec<Update>) {
+        for Update { identity, seen } in updates {
+            if let Some(known) = self.unwritten.get_mut(&identity) {
+                known.add(&seen);
+            } else if self.unwritten.len() < UNWRITTEN {
+                let mut new = Life::default();
+                new.add(&seen);
+                self.unwritten.insert(identity, new);
+            } else {
+                self.dropped += 1;
+            }
+        }
+        self.write();
+    }
+
+    fn write(&mut self) {
+        let unwritten = std::mem::take(&mut self.unwritten);
+        let changes = unwritten.iter().map(|(identity, seen)| (identity.as_str(), seen));
+        let written =
+            self.database().and_then(|database| database.change(changes, |life, seen| life.add(seen)));
+        match written {
+            Ok(()) => {
+                if std::mem::take(&mut self.failing) {
+                    let dropped = std::mem::take(&mut self.dropped);
+                    tracing::warn!(
+                        dropped,
+                        "identities are written again; what was dropped meanwhile is not counted in them"
+                    );
+                }
+            }
+            Err(error) => {
+                self.unwritten = unwritten;
+                // After an error of its disk a database takes nothing more until it is opened again.
+                self.database = None;
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!("identities cannot be written: {error}");
+                }
+            }
+        }
+    }
+
+    fn list(&mut self) -> Result<Vec<Line>, StoreError> {
+        self.look_for_users();
+        let now = now_ns();
+        let mut all = self.database()?.all()?;
+        for (identity, life) in &mut all {
+            if let Some(seen) = self.unwritten.get(identity) {
+                life.add(seen);
+            }
+        }
+        Ok(all.into_iter().map(|(identity, life)| self.line(identity, life, now)).collect())
+    }
+
+    fn one(&mut self, identity: &str) -> Result<Line, StoreError> {
+        self.look_for_users();
+        let Some(mut life) = self.database()?.get(identity)? else { return Err(self.unknown(identity)) };
+        if let Some(seen) = self.unwritten.get(identity) {
+            life.add(seen);
+        }
+        Ok(self.line(identity.to_owned(), life, now_ns()))
+    }
+
+    fn unknown(&mut self, name: &str) -> StoreError {
+        let all = self.database().and_then(Database::all).unwrap_or_default();
+        let mut likeness: Vec<_> = all
+            .into_iter()
+            .map(|(identity, _)| (strsim::jaro_winkler(name, &identity), identity))
+            .filter(|(likeness, _)| *likeness > 0.7)
+            .collect();
+        likeness.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+        let nearest = likeness.into_iter().take(NEAREST).map(|(_, identity)| identity).collect();
+        StoreError::Unknown { name: name.escape_debug().to_string(), nearest }
+    }
+
+    fn decide(
+        &mut self,
+        identity: &str,
+        what: &Decide,
+        by: String,
+        reason: String,
+    ) -> Result<Line, StoreError> {
+        if reason.len() > REASON_BYTES || reason.chars().any(char::is_control) {
+            let message = format!("a reason has at most {REASON_BYTES} bytes and no control characters");
+            return Err(StoreError::Wrong(message));
+        }
+        if let Decide::Own { owner } = what {
+            check_owner(owner).map_err(|why| StoreError::Wrong(format!("the owner {owner:?}: {why}")))?;
+        }
+        if self.database()?.get(identity)?.is_none() {
+            return Err(self.unknown(identity));
+        }
+        let owner = if let Decide::Own { owner } = what { owner.clone() } else { String::new() };
+        let decision = Decision { owner, by, reason, at_ns: now_ns() };
+        let change = |life: &mut Life, ()| match what {
+            Decide::Own { .. } => life.owned = Some(decision.clone()),
+            Decide::Disown => life.owned = None,
+            Decide::Retire => life.retired = Some(decision.clone()),
+            Decide::Unretire => life.retired = None,
+        };
+        let written = self.database()?.change([(identity, ())], change);
+        if let Err(error) = written {
+            self.database = None;
+            return Err(error.into());
+        }
+        match what {
+            Decide::Own { owner } => self.owners.decide(identity.to_owned(), Some(owner.clone())),
+            Decide::Disown => self.owners.decide(identity.to_owned(), None),
+            Decide::Retire | Decide::Unretire => {}
+        }
+        self.publish.send_replace(Arc::new(self.owners.clone()));
+        self.one(identity)
+    }
+
+    fn look_for_users(&mut self) {
+        // Where it cannot be read the last ones stay.
+        if let Ok(Some(users)) = self.passwd.poll() {
+            self.users = users;
+        }
+    }
+
+    fn line(&self, identity: String, life: Life, now: i64) -> Line {
+        let owner = self.owners.of(&identity, life.human.as_deref());
+        let (owner, source) =
+            owner.map(|Owner { name, source }| (name, names::owner_source(source).to_owned())).unzip();
+        let owner_unknown = owner.as_deref().is_some_and(|owner| self.is_unknown_person(owner));
+        let state = life.state(now);
+        let has_sessions = !matches!(life.kind.as_str(), "executable" | "namespaced_executable");
+        Line {
+            identity,
+            state,
+            owner: owner.map(|owner| owner.to_string()),
+            owner_source: source,
+            owner_unknown,
+            first_seen: rfc3339(life.first_seen_ns),
+            last_seen: rfc3339(life.last_seen_ns),
+            last_seen_ns: life.last_seen_ns,
+            returned: life.returned_ns.map(rfc3339),
+            sessions: has_sessions.then_some(life.sessions),
+            kind: life.kind,
+            confidence: life.confidence,
+            events: life.events,
+            credentials: life.credentials,
+            connections: life.connections,
+            started_by: life.started_by,
+            human: life.human,
+            blended: life.blended,
+            evidence: life.evidence,
+            owned: life.owned,
+            retired: life.retired,
+        }
+    }
+
+    fn is_unknown_person(&self, owner: &str) -> bool {
+        match owner.parse() {
+            Ok(Identity::Human { user }) => !self.users.has(&user),
+            _ => false,
+        }
+    }
+}
+
+fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn rfc3339(unix_ns: i64) -> String {
+    // Every time in nanoseconds that fits an i64 is within jiff's range.
+    jiff::Timestamp::from_nanosecond(unix_ns.into()).map(|time| format!("{time:.3}")).unwrap_or_default()
+}

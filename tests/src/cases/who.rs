@@ -1,0 +1,170 @@
+//! `telltale who`: what a running agent knows of identities, what operators decide, and that it outlives the agent.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Gid, Uid};
+use rustix::thread;
+use serde_json::Value;
+
+use super::{Case, own};
+use crate::harness::agent::{Agent, Options};
+use crate::harness::child::{Captured, Finished};
+use crate::harness::event::Event;
+use crate::harness::ledger::equal;
+use crate::harness::places;
+use crate::harness::setting::{CREDENTIALS, Setting};
+use crate::outcome::{During, Outcome, ensure, failed};
+
+use std::os::unix::process::CommandExt as _;
+
+/// All of them.
+pub(super) fn cases() -> Vec<Case> {
+    vec![own("who/decided", decided), own("who/strangers", strangers), own("who/damaged", damaged)]
+}
+
+/// `telltale who`, with these arguments.
+fn who(setting: &Setting, arguments: &[&str]) -> Outcome<Finished> {
+    let mut command = Command::new(&setting.telltale);
+    command.arg("who").args(arguments);
+    Captured::start(&mut command)?.finish(setting.limit)
+}
+
+fn asked(setting: &Setting, arguments: &[&str]) -> Outcome<Value> {
+    let finished = who(setting, arguments)?.well()?;
+    serde_json::from_str(&finished.stdout).during("read what `telltale who` prints")
+}
+
+/// Asks again until what is said is so: what is seen is added to what is known every few seconds.
+fn soon(setting: &Setting, arguments: &[&str], is_so: impl Fn(&Value) -> bool) -> Outcome<Value> {
+    let deadline = Instant::now() + setting.limit;
+    loop {
+        let finished = who(setting, arguments)?;
+        let line = serde_json::from_str(&finished.stdout).unwrap_or_default();
+        if is_so(&line) {
+            return Ok(line);
+        }
+        if Instant::now() >= deadline {
+            return failed(format!("it is not so within {:.0?}: {line} {}", setting.limit, finished.stderr));
+        }
+        std::thread::sleep(AGAIN);
+    }
+}
+
+/// Between two questions.
+const AGAIN: Duration = Duration::from_millis(100);
+
+fn number(line: &Value, key: &str) -> u64 {
+    line.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn text<'a>(line: &'a Value, key: &str) -> &'a str {
+    line.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn credential(setting: &Setting) -> Outcome<PathBuf> {
+    let file = setting.places.get("ext4")?.join("who").join(CREDENTIALS).join("key");
+    places::write(&file, "secret\n")?;
+    Ok(file)
+}
+
+/// Opens a credential; the event that tells it.
+fn opened(setting: &Setting, agent: &Agent, file: &Path) -> Outcome<Event> {
+    let from = agent.events.len();
+    drop(fs::File::open(file).during(file.display())?);
+    let me = std::process::id();
+    let is_it = |event: &Event| {
+        let is_it =
+            event.kind() == "credential_access" && event.pid() == Some(me) && event.text("how") == "open";
+        is_it.then(|| event.clone())
+    };
+    agent.events.wait("the open", from, setting.limit, is_it)
+}
+
+/// An owner and an end of life, as an operator decides them: shown, on the events, and there after a SIGKILL.
+fn decided(setting: &Setting) -> Outcome {
+    let state = setting.path("who-state");
+    let options = Options { state: Some(state), ..Options::default() };
+    let file = credential(setting)?;
+    let agent = Agent::start(setting, &options)?;
+    let event = opened(setting, &agent, &file)?;
+    let identity = event.text("identity").to_owned();
+
+    let known = soon(setting, &[&identity, "--json"], |line| number(line, "credentials") >= 1)?;
+    equal("state", "active", text(&known, "state"))?;
+    equal("kind", event.text("identity_kind"), text(&known, "kind"))?;
+    let of_process = asked(setting, &[&std::process::id().to_string(), "--json"])?;
+    equal("identity of the process", identity.as_str(), text(&of_process, "identity"))?;
+    let all = who(setting, &["--json"])?.well()?.stdout;
+    let count = all.lines().filter(|line| line.contains(&format!("\"identity\":\"{identity}\""))).count();
+    ensure(count == 1, || format!("{identity} stands {count} times in {all}"))?;
+    let tree = who(setting, &["--tree"])?.well()?.stdout;
+    ensure(tree.contains(&identity), || format!("no {identity} in {tree}"))?;
+
+    let owned = ["own", &identity, "--owner", "team: tests", "--reason", "they made it", "--json"];
+    let line = asked(setting, &owned)?;
+    equal("owner", "team: tests", text(&line, "owner"))?;
+    let deadline = Instant::now() + setting.limit;
+    let event = loop {
+        let event = opened(setting, &agent, &file)?;
+        if event.text("owner_source") == "operator" || Instant::now() >= deadline {
+            break event;
+        }
+    };
+    equal("owner on the event", "team: tests", event.text("owner"))?;
+
+    agent.kill(setting)?;
+    let nobody = who(setting, &[])?;
+    equal("exit status without an agent", Some(3), nobody.status.code())?;
+
+    let agent = Agent::start(setting, &options)?;
+    let line = asked(setting, &[&identity, "--json"])?;
+    equal("owner after a kill", "team: tests", text(&line, "owner"))?;
+    equal("first seen after a kill", text(&known, "first_seen"), text(&line, "first_seen"))?;
+    asked(setting, &["retire", &identity, "--reason", "over", "--json"])?;
+    opened(setting, &agent, &file)?;
+    soon(setting, &[&identity, "--json"], |line| text(line, "state") == "retired_active")?;
+    let filtered = who(setting, &["--state", "retired-active", "--json"])?.well()?.stdout;
+    ensure(filtered.lines().count() == 1 && filtered.contains(&identity), || filtered.clone())?;
+    asked(setting, &["own", &identity, "--clear", "--json"])?;
+    let unknown = who(setting, &["svc/no-such-unit"])?;
+    equal("exit status of a name that is not known", Some(1), unknown.status.code())?;
+    agent.stop(setting).map(drop)
+}
+
+/// Who is neither root nor of the agent's group gets nothing.
+fn strangers(setting: &Setting) -> Outcome {
+    const NOBODY: u32 = 65_534;
+    let agent = Agent::start(setting, &Options::default())?;
+    who(setting, &["--json"])?.well()?;
+    let mut command = Command::new(&setting.telltale);
+    command.args(["who", "--json"]);
+    // SAFETY: system calls of the calling thread alone, which allocate nothing and take no lock.
+    unsafe {
+        command.pre_exec(|| {
+            thread::set_thread_groups(&[])?;
+            thread::set_thread_gid(Gid::from_raw(NOBODY))?;
+            thread::set_thread_uid(Uid::from_raw(NOBODY))?;
+            Ok(())
+        });
+    }
+    let refused = Captured::start(&mut command)?.finish(setting.limit)?;
+    equal("exit status of a stranger", Some(4), refused.status.code())?;
+    ensure(refused.stdout.is_empty(), || refused.stdout.clone())?;
+    agent.stop(setting).map(drop)
+}
+
+/// A database that is none any more is put aside, and said to be.
+fn damaged(setting: &Setting) -> Outcome {
+    let state = setting.path("who-damaged");
+    fs::create_dir_all(&state).during(state.display())?;
+    let database = state.join("identities.redb");
+    fs::write(&database, "no database").during(database.display())?;
+    let agent = Agent::start(setting, &Options { state: Some(state.clone()), ..Options::default() })?;
+    who(setting, &["--json"])?.well()?;
+    ensure(agent.said().contains("is damaged"), || agent.said())?;
+    ensure(state.join("identities.redb.damaged").exists(), || "it was not put aside".to_owned())?;
+    agent.stop(setting).map(drop)
+}
