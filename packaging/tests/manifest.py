@@ -11,7 +11,7 @@ import yaml
 
 # The first with `appArmorProfile` as a field, and all later ones that the package knows.
 OLDEST = (1, 30)
-WRITABLE = {"/run/telltale"}
+WRITABLE = {"/run/telltale", "/var/lib/telltale"}
 
 held = 0
 broken = []
@@ -74,7 +74,7 @@ def main(manifest, unit):
     mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
     check("every volume is mounted", set(mounts) == {volume["name"] for volume in pod["volumes"]})
     writable = {mount["mountPath"] for mount in mounts.values() if not mount.get("readOnly")}
-    check("nothing is writable but its runtime directory", writable == WRITABLE, writable)
+    check("nothing is writable but its runtime and state directories", writable == WRITABLE, writable)
     check("memory is bounded", "memory" in container["resources"]["limits"])
     check("no token of the API server", pod["automountServiceAccountToken"] is False)
     check("one node in ten at a time", daemons["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] == "10%")

@@ -66,7 +66,7 @@ prove_stop() {
 
 echo "$(uname -r), $(runc --version | head -n 1), $(systemctl --version | head -n 1)"
 # The manifest's DirectoryOrCreate.
-mkdir -p /run/telltale
+mkdir -p /run/telltale /var/lib/telltale
 prove_refusal
 prove_start
 prove_work
