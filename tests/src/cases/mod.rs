@@ -26,6 +26,7 @@ mod recording;
 mod restarts;
 mod rungs;
 mod secrets;
+mod short_lived;
 mod traffic;
 mod trouble;
 mod unix_sockets;
@@ -71,6 +72,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(keys::cases());
     all.extend(programs::cases());
     all.extend(lineage::cases());
+    all.extend(short_lived::cases());
     all.extend(who::cases());
     all.extend(identities::cases());
     all.extend(agents::cases());
