@@ -7,7 +7,7 @@ use crate::control::api::{Ancestor, Who};
 use crate::host::HostRoot;
 use crate::life::owners::Owners;
 use crate::life::record::{Proof, Update};
-use crate::life::store::{Places, Store, StoreThread};
+use crate::life::store::{Places, Seen, Store, StoreThread};
 use crate::life::{Sighting, Sightings};
 use crate::model::event::Event;
 use crate::model::identity::{Attribution, Evidence, Identity};
@@ -27,8 +27,9 @@ pub(super) struct Lives {
 impl Lives {
     /// Starts the store's thread, which has the privileges that the caller has now.
     pub(super) fn start(places: Places, host: Arc<HostRoot>, boot_id: String) -> io::Result<Self> {
+        let sightings = Sightings::new(host.namespaces().mount);
         let (store, thread) = Store::start(places, host)?;
-        Ok(Self { sightings: Sightings::default(), store, thread, boot_id })
+        Ok(Self { sightings, store, thread, boot_id })
     }
 
     /// The store, to be asked.
@@ -61,9 +62,10 @@ impl Lives {
             Update::new(&sighting, starter.as_ref(), &self.boot_id, clocks)
         };
         let updates = self.sightings.take().into_iter().map(update).collect();
-        if !self.store.add(updates) {
+        let credentials = self.sightings.take_credentials(clocks);
+        if !self.store.add(Seen { identities: updates, credentials }) {
             tracing::warn!(
-                "what was seen of identities in the last seconds is not added to their lives: too much is asked"
+                "what was seen of identities and credentials in the last seconds is not added to their lives: too much is asked"
             );
         }
     }

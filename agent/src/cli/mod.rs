@@ -1,6 +1,7 @@
 //! The command line: one file a command, and how events are shown.
 
 pub mod collect;
+pub mod credentials;
 pub mod doctor;
 mod fit;
 mod line;
@@ -35,6 +36,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Replay(replay::ReplayArgs),
     Who(who::WhoArgs),
+    Credentials(credentials::CredentialsArgs),
 }
 
 /// Parses the command line and runs it.
@@ -55,6 +57,9 @@ pub fn main() -> ExitCode {
         Command::Collect(args) => collect::run(&args).map_err(|error| (error.to_string(), error.exit_code())),
         Command::Doctor(args) => return ExitCode::from(doctor::run(&args)),
         Command::Who(args) => who::run(&args).map_err(|error| (error.to_string(), error.exit_code())),
+        Command::Credentials(args) => {
+            credentials::run(&args).map_err(|error| (error.to_string(), error.exit_code()))
+        }
         Command::Replay(args) => replay::run(&args).map_err(|error| (error.to_string(), error.exit_code())),
     };
     match outcome {

@@ -454,7 +454,7 @@ fn process(who: &Who) -> String {
 }
 
 /// How long ago, in one unit.
-fn ago(unix_ns: i64) -> String {
+pub(super) fn ago(unix_ns: i64) -> String {
     let seconds = jiff::Timestamp::now().as_second().saturating_sub(unix_ns.div_euclid(1_000_000_000));
     match seconds {
         ..=0 => "now".to_owned(),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /v1/identities` | [`Identities`] |
 //! | `GET /v1/identities/NAME`, the name percent-encoded | [`crate::life::store::Line`] |
+//! | `GET /v1/credentials` | [`Credentials`] |
 //! | `GET /v1/processes/PID` | [`Who`] |
 //! | `POST /v1/decisions` with [`Decision`] | the identity as it is then |
 //!
@@ -12,10 +13,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::life::record::Proof;
-use crate::life::store::{Decide, Line};
+use crate::life::store::{CredentialLine, Decide, Line};
 
 /// Path of the list of identities; of one below it.
 pub const IDENTITIES: &str = "/v1/identities";
+/// Path of the list of credentials.
+pub const CREDENTIALS: &str = "/v1/credentials";
 /// Path below which processes are.
 pub const PROCESSES: &str = "/v1/processes";
 /// Path of decisions.
@@ -26,6 +29,13 @@ pub const DECISIONS: &str = "/v1/decisions";
 pub struct Identities {
     /// In no order.
     pub identities: Vec<Line>,
+}
+
+/// All credentials that are known.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Credentials {
+    /// In no order.
+    pub credentials: Vec<CredentialLine>,
 }
 
 /// An operator's decision.

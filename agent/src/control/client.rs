@@ -8,8 +8,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 
-use super::api::{DECISIONS, Decision, Failure, IDENTITIES, Identities, PROCESSES, Who};
-use crate::life::store::Line;
+use super::api::{
+    CREDENTIALS, Credentials, DECISIONS, Decision, Failure, IDENTITIES, Identities, PROCESSES, Who,
+};
+use crate::life::store::{CredentialLine, Line};
 
 /// For an answer.
 const WITHIN: Duration = Duration::from_secs(15);
@@ -109,6 +111,15 @@ impl Asking {
     /// See [`ClientError`].
     pub async fn identity(&self, name: &str) -> Result<Line, ClientError> {
         self.get(&format!("{IDENTITIES}/{}", utf8_percent_encode(name, NON_ALPHANUMERIC))).await
+    }
+
+    /// All credentials.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn credentials(&self) -> Result<Vec<CredentialLine>, ClientError> {
+        let Credentials { credentials } = self.get(CREDENTIALS).await?;
+        Ok(credentials)
     }
 
     /// One process.

@@ -21,7 +21,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::api::{DECISIONS, Decision, Failure, IDENTITIES, Identities, PROCESSES, Who};
+use super::api::{
+    CREDENTIALS, Credentials, DECISIONS, Decision, Failure, IDENTITIES, Identities, PROCESSES, Who,
+};
 use crate::life::store::{Store, StoreError};
 
 /// Requests under way; others are refused. Each may hold the whole list.
@@ -102,6 +104,7 @@ impl Control {
             .route(IDENTITIES, get(identities))
             .route(&format!("{IDENTITIES}/{{name}}"), get(identity))
             .route(&format!("{PROCESSES}/{{pid}}"), get(process))
+            .route(CREDENTIALS, get(credentials))
             .route(DECISIONS, post(decide))
             .layer(DefaultBodyLimit::max(BODY_BYTES))
             .with_state(shared)
@@ -191,6 +194,14 @@ async fn identities(State(shared): State<Shared>) -> Response {
     let Ok(_permit) = shared.permits.try_acquire() else { return busy() };
     match within(shared.store.list()).await {
         Ok(identities) => json(&Identities { identities }),
+        Err(response) => response,
+    }
+}
+
+async fn credentials(State(shared): State<Shared>) -> Response {
+    let Ok(_permit) = shared.permits.try_acquire() else { return busy() };
+    match within(shared.store.credentials()).await {
+        Ok(credentials) => json(&Credentials { credentials }),
         Err(response) => response,
     }
 }

@@ -1,6 +1,6 @@
 //! Lives on disk: one file, crash-safe, bounded.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -11,19 +11,52 @@ use redb::{
     Database as Redb, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition,
 };
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::credentials::CredentialLife;
 use super::record::Life;
 
 /// The database's name in the agent's directory.
 const FILE: &str = "identities.redb";
-/// Lives by canonical string, each as MessagePack with names.
-const LIVES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("identities");
+/// A kind of row, each kept as MessagePack with names, by its key.
+pub trait Row: Serialize + DeserializeOwned + Default {
+    /// Its table.
+    const TABLE: TableDefinition<'static, &'static str, &'static [u8]>;
+    /// Where too many are told of that went.
+    const EVICTED: &'static str;
+    /// When it was last of use: the older go first. `None`: it stays.
+    fn age(&self) -> Option<i64>;
+}
+
+/// By canonical string.
+impl Row for Life {
+    const TABLE: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("identities");
+    const EVICTED: &'static str = "evicted";
+
+    /// One of which an operator has decided something stays.
+    fn age(&self) -> Option<i64> {
+        (self.owned.is_none() && self.retired.is_none()).then_some(self.last_seen_ns)
+    }
+}
+
+/// By place.
+impl Row for CredentialLife {
+    const TABLE: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("credentials");
+    const EVICTED: &'static str = "evicted_credentials";
+
+    fn age(&self) -> Option<i64> {
+        Some(self.last_used_ns)
+    }
+}
+
 /// Figures of the file itself.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 /// The form of the rows; a file of a later one is left alone.
 const VERSION: u64 = 1;
 
-/// Identities kept; beyond, those that were not seen for longest go first. About 1 KiB each on disk.
-const IDENTITIES: u64 = 100_000;
+/// Rows kept of each kind; beyond, those that were not seen for longest go first. About 1 KiB each on disk.
+const ROWS: u64 = 100_000;
 /// When some have to go, a twentieth of all goes with them: so it is not looked for the oldest at each change.
 const EVICTED_WITH_THEM: u64 = 20;
 /// Bytes of the database held in memory.
@@ -112,7 +145,7 @@ impl Database {
             }
             Err(source) => return Err(DatabaseError::Open { path, source: Box::new(source) }),
         };
-        let database = Self { file, most: IDENTITIES };
+        let database = Self { file, most: ROWS };
         match database.begin()? {
             VERSION => Ok(database),
             found => Err(DatabaseError::Newer { path, found }),
@@ -127,7 +160,7 @@ impl Database {
         let mut builder = Redb::builder();
         builder.set_cache_size(CACHE_BYTES);
         let file = builder.create_with_backend(InMemoryBackend::new())?;
-        let database = Self { file, most: IDENTITIES };
+        let database = Self { file, most: ROWS };
         database.begin()?;
         Ok(database)
     }
@@ -142,10 +175,11 @@ impl Database {
                 found
             } else {
                 about.insert("version", VERSION)?;
-                write.open_table(LIVES)?;
                 VERSION
             }
         };
+        write.open_table(Life::TABLE)?;
+        write.open_table(CredentialLife::TABLE)?;
         write.commit()?;
         Ok(found)
     }
@@ -154,99 +188,97 @@ impl Database {
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn get(&self, identity: &str) -> Result<Option<Life>, DatabaseError> {
+    pub fn get<R: Row>(&self, key: &str) -> Result<Option<R>, DatabaseError> {
         let read = self.file.begin_read()?;
-        let lives = read.open_table(LIVES)?;
-        let row = lives.get(identity)?;
-        Ok(row.map(|row| life(identity, row.value())))
+        let rows = read.open_table(R::TABLE)?;
+        let found = rows.get(key)?;
+        Ok(found.map(|row| read_row(key, row.value())))
     }
 
-    /// All that are known, by their canonical strings.
+    /// All that are known, by their keys.
     ///
     /// # Errors
     /// Where they cannot be read.
-    pub fn all(&self) -> Result<Vec<(String, Life)>, DatabaseError> {
+    pub fn all<R: Row>(&self) -> Result<Vec<(String, R)>, DatabaseError> {
         let read = self.file.begin_read()?;
-        let lives = read.open_table(LIVES)?;
-        let rows = lives.iter()?;
+        let table = read.open_table(R::TABLE)?;
+        let rows = table.iter()?;
         rows.map(|row| {
-            let (identity, life_row) = row?;
-            Ok((identity.value().to_owned(), life(identity.value(), life_row.value())))
+            let (key, row) = row?;
+            Ok((key.value().to_owned(), read_row(key.value(), row.value())))
         })
         .collect()
     }
 
-    /// Identities that went because there were too many.
+    /// Rows of a kind that went because there were too many.
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn evicted(&self) -> Result<u64, DatabaseError> {
+    pub fn evicted<R: Row>(&self) -> Result<u64, DatabaseError> {
         let read = self.file.begin_read()?;
         let about = read.open_table(ABOUT)?;
-        Ok(about.get("evicted")?.map_or(0, |value| value.value()))
+        Ok(about.get(R::EVICTED)?.map_or(0, |value| value.value()))
     }
 
-    /// Changes lives: each is read, given to `change`, and written, all together or none. On disk when this returns.
+    /// Changes rows: each is read, given to `change`, and written, all together or none. On disk when this returns.
     ///
     /// # Errors
     /// Where they cannot be written; then nothing has changed.
-    pub fn change<'a, T>(
+    pub fn change<'a, R: Row, T>(
         &self,
         changes: impl IntoIterator<Item = (&'a str, T)>,
-        mut change: impl FnMut(&mut Life, T),
+        mut change: impl FnMut(&mut R, T),
     ) -> Result<(), DatabaseError> {
         let mut write = self.file.begin_write()?;
         // What was killed opens at once: without it, an opening after a kill reads the whole file.
         write.set_quick_repair(true);
         {
-            let mut lives = write.open_table(LIVES)?;
-            for (identity, with) in changes {
-                let mut changed =
-                    lives.get(identity)?.map(|row| life(identity, row.value())).unwrap_or_default();
+            let mut rows = write.open_table(R::TABLE)?;
+            for (key, with) in changes {
+                let mut changed = rows.get(key)?.map(|row| read_row(key, row.value())).unwrap_or_default();
                 change(&mut changed, with);
                 let row = rmp_serde::to_vec_named(&changed).unwrap_or_default();
-                lives.insert(identity, row.as_slice())?;
+                rows.insert(key, row.as_slice())?;
             }
-            let beyond = lives.len()?.saturating_sub(self.most);
+            let beyond = rows.len()?.saturating_sub(self.most);
             if beyond > 0 {
                 let mut about = write.open_table(ABOUT)?;
-                let before = about.get("evicted")?.map_or(0, |value| value.value());
-                let went = oldest(&lives, beyond + self.most / EVICTED_WITH_THEM)?;
-                for identity in &went {
-                    lives.remove(identity.as_str())?;
+                let before = about.get(R::EVICTED)?.map_or(0, |value| value.value());
+                let went = oldest::<R>(&rows, beyond + self.most / EVICTED_WITH_THEM)?;
+                for key in &went {
+                    rows.remove(key.as_str())?;
                 }
-                about.insert("evicted", before + went.len() as u64)?;
+                about.insert(R::EVICTED, before + went.len() as u64)?;
             }
         }
         Ok(write.commit()?)
     }
 }
 
-/// So many of those that were not seen for longest. Those of which an operator has decided something stay.
-fn oldest(
-    lives: &redb::Table<'_, &'static str, &'static [u8]>,
+/// So many of those that were not of use for longest.
+fn oldest<R: Row>(
+    rows: &redb::Table<'_, &'static str, &'static [u8]>,
     wanted: u64,
 ) -> Result<Vec<String>, DatabaseError> {
-    let mut by_age = BTreeMap::new();
     let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-    for row in lives.iter()? {
-        let (identity, row) = row?;
-        let life = life(identity.value(), row.value());
-        if life.owned.is_none() && life.retired.is_none() {
-            by_age.insert((life.last_seen_ns, identity.value().to_owned()), ());
+    let mut by_age = BTreeSet::new();
+    for row in rows.iter()? {
+        let (key, row) = row?;
+        if let Some(age) = read_row::<R>(key.value(), row.value()).age() {
+            by_age.insert((age, key.value().to_owned()));
             if by_age.len() > wanted {
                 by_age.pop_last();
             }
         }
     }
-    Ok(by_age.into_keys().map(|(_, identity)| identity).collect())
+    Ok(by_age.into_iter().map(|(_, key)| key).collect())
 }
 
-/// A row that cannot be read is as if its identity were new.
-fn life(identity: &str, row: &[u8]) -> Life {
+/// A row that cannot be read is as if there were none.
+fn read_row<R: Row>(key: &str, row: &[u8]) -> R {
     rmp_serde::from_slice(row).unwrap_or_else(|error| {
-        tracing::warn!(%error, identity, "what was known of an identity cannot be read");
-        Life::default()
+        tracing::warn!(%error, key, "what was known of an identity or a credential cannot be read");
+        R::default()
     })
 }
 
@@ -272,7 +304,7 @@ mod tests {
     }
 
     fn add(database: &Database, identity: &str, at: i64) {
-        database.change([(identity, seen(at))], |life, seen| life.add(&seen)).unwrap();
+        database.change([(identity, seen(at))], |life: &mut Life, seen| life.add(&seen)).unwrap();
     }
 
     #[test]
@@ -284,10 +316,10 @@ mod tests {
         add(&database, "svc/nginx", 9);
         drop(database);
         let database = Database::open(&state).unwrap();
-        let life = database.get("svc/nginx").unwrap().unwrap();
+        let life = database.get::<Life>("svc/nginx").unwrap().unwrap();
         assert_eq!((life.first_seen_ns, life.last_seen_ns, life.events), (5, 9, 2));
-        assert_eq!(database.get("svc/other").unwrap(), None);
-        assert_eq!(database.all().unwrap(), [("svc/nginx".to_owned(), life)]);
+        assert_eq!(database.get::<Life>("svc/other").unwrap(), None);
+        assert_eq!(database.all::<Life>().unwrap(), [("svc/nginx".to_owned(), life)]);
     }
 
     #[test]
@@ -323,10 +355,11 @@ mod tests {
         database.most = 10;
         let many: Vec<String> = (0..10_000).map(|number| format!("svc/{number}")).collect();
         let changes = many.iter().enumerate().map(|(at, identity)| (identity.as_str(), seen(at as i64)));
-        database.change(changes, |life, seen| life.add(&seen)).unwrap();
-        let left: Vec<i64> = database.all().unwrap().iter().map(|(_, life)| life.last_seen_ns).collect();
+        database.change(changes, |life: &mut Life, seen| life.add(&seen)).unwrap();
+        let left: Vec<i64> =
+            database.all::<Life>().unwrap().iter().map(|(_, life)| life.last_seen_ns).collect();
         assert_eq!(left, (9_990..10_000).collect::<Vec<_>>());
-        assert_eq!(database.evicted().unwrap(), 9_990);
+        assert_eq!(database.evicted::<Life>().unwrap(), 9_990);
     }
 
     #[test]
@@ -334,7 +367,7 @@ mod tests {
         let mut database = Database::in_memory().unwrap();
         database.most = 1;
         database
-            .change([("svc/owned", ())], |life, ()| {
+            .change([("svc/owned", ())], |life: &mut Life, ()| {
                 life.owned = Some(super::super::record::Decision {
                     owner: "human/alice".to_owned(),
                     by: "root".to_owned(),
@@ -346,6 +379,6 @@ mod tests {
         for at in 2..20 {
             add(&database, &format!("svc/{at}"), at);
         }
-        assert!(database.get("svc/owned").unwrap().is_some());
+        assert!(database.get::<Life>("svc/owned").unwrap().is_some());
     }
 }

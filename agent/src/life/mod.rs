@@ -5,6 +5,7 @@
 //! adds them to what is known ([`record::Life`]), keeps what an operator decides, and answers questions. The event path
 //! waits for none of it.
 
+pub mod credentials;
 pub mod database;
 pub mod owners;
 pub mod record;
@@ -19,7 +20,8 @@ use std::sync::Arc;
 use crate::model::event::{Activity, Event, EventKind, Folded, Repeat, What};
 use crate::model::identity::{Attribution, Identity};
 use crate::model::process::{Process, ProcessKey};
-use crate::model::time::BootTime;
+use crate::model::time::{BootTime, ClockPair};
+use credentials::{CredentialLife, CredentialSightings};
 
 /// Identities between two takings; further ones are counted, and are met again when they act again.
 const IDENTITIES: usize = 16_384;
@@ -110,18 +112,29 @@ fn session(activity: &Activity) -> Option<Session> {
 }
 
 /// Who was seen since the last time. Pure: no clock, no IO.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sightings {
     seen: HashMap<Identity, Sighting>,
     turned_away: u64,
+    credentials: CredentialSightings,
+    host_mount: u32,
 }
 
 impl Sightings {
+    /// Nobody was seen yet. `host_mount` is the host's mount namespace.
+    pub fn new(host_mount: u32) -> Self {
+        Self { seen: HashMap::new(), turned_away: 0, credentials: CredentialSightings::default(), host_mount }
+    }
+
     /// Takes note of who acts in an event.
     pub fn event(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::Activity(activity) => self.activity(activity, event.time),
+            EventKind::Activity(activity) => {
+                self.activity(activity, event.time);
+                self.credentials.activity(activity, event.time, self.host_mount);
+            }
             EventKind::Repeat(Repeat { of: Folded::Read(read), count, last }) => {
+                self.credentials.repeated(read, *count, *last);
                 self.repeated(&read.attribution, *count, *last);
             }
             EventKind::Repeat(_) | EventKind::Gap(_) | EventKind::AgentStatus(_) => {}
@@ -177,8 +190,13 @@ impl Sightings {
         self.seen.drain().map(|(_, sighting)| sighting).collect()
     }
 
-    /// Events whose identity was not noted, because there were too many between two takings.
+    /// Credentials that were used since the last time, by their keys in the store.
+    pub fn take_credentials(&mut self, clocks: ClockPair) -> Vec<(String, CredentialLife)> {
+        self.credentials.take(clocks)
+    }
+
+    /// Events whose identity or credential was not noted, because there were too many between two takings.
     pub const fn turned_away(&self) -> u64 {
-        self.turned_away
+        self.turned_away + self.credentials.turned_away()
     }
 }

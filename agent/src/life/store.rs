@@ -14,7 +14,8 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
-use super::database::{Database, DatabaseError};
+use super::credentials::CredentialLife;
+use super::database::{Database, DatabaseError, Row};
 use super::owners::{Owners, Registry, check_owner};
 use super::record::{Decision, Life, Proof, State, Update};
 use crate::attribute::users::{PasswdFile, Users};
@@ -91,6 +92,71 @@ pub struct Line {
     pub retired: Option<Decision>,
 }
 
+/// A credential as operators see it: never what is in it. Times are RFC 3339, UTC.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CredentialLine {
+    /// Name of the catalogue's entry.
+    pub credential: String,
+    /// Its kind.
+    pub kind: String,
+    /// How bad its loss would be, 1 to 5.
+    pub sensitivity: u8,
+    /// `host`, the container's identity, or `elsewhere`: another mount namespace.
+    pub scope: String,
+    /// Path there.
+    pub path: String,
+    /// Permissions, as `0600`.
+    pub mode: String,
+    /// Last change of the file: no part of the credential is younger.
+    pub changed: Option<String>,
+    /// The same, in nanoseconds since 1970.
+    pub changed_ns: i64,
+    /// First act on it that was seen.
+    pub first_seen: String,
+    /// Last act on it that was seen.
+    pub last_used: String,
+    /// The same, in nanoseconds since 1970.
+    pub last_used_ns: i64,
+    /// Descriptors of it that somebody came by.
+    pub uses: u64,
+    /// Attempts that were refused.
+    pub refused: u64,
+    /// Who uses it, latest first.
+    pub users: Vec<CredentialUser>,
+    /// Uses by identities beyond these.
+    pub more_users: u64,
+    /// Whether several identities use it.
+    pub shared: bool,
+    /// `standing`, or `time_bound`: it was seen to be replaced every few days.
+    pub lifetime: String,
+    /// How often it was seen to be replaced or emptied.
+    pub rotations: u64,
+    /// The last time.
+    pub rotated: Option<String>,
+    /// Whether it was not used for 90 days.
+    pub stale: bool,
+}
+
+/// Who uses a credential.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CredentialUser {
+    /// Canonical string.
+    pub identity: String,
+    /// How often.
+    pub uses: u64,
+    /// The last time.
+    pub last: String,
+}
+
+/// What was seen since the last time.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Of identities.
+    pub identities: Vec<Update>,
+    /// Of credentials, by their keys.
+    pub credentials: Vec<(String, CredentialLife)>,
+}
+
 /// What an operator decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "decision")]
@@ -135,7 +201,8 @@ fn offer(names: &[String]) -> String {
 }
 
 enum Request {
-    Add(Vec<Update>),
+    Add(Seen),
+    Credentials(oneshot::Sender<Result<Vec<CredentialLine>, StoreError>>),
     List(oneshot::Sender<Result<Vec<Line>, StoreError>>),
     One(String, oneshot::Sender<Result<Line, StoreError>>),
     Decide {
@@ -188,12 +255,12 @@ impl Store {
     }
 
     /// Adds what was seen. It is lost where the thread has ended, or operators ask for too much: `false`.
-    pub fn add(&self, updates: Vec<Update>) -> bool {
-        if updates.is_empty() {
+    pub fn add(&self, seen: Seen) -> bool {
+        if seen.identities.is_empty() && seen.credentials.is_empty() {
             return true;
         }
         self.adding.store(true, Ordering::Release);
-        let is_taken = self.requests.try_send(Request::Add(updates)).is_ok();
+        let is_taken = self.requests.try_send(Request::Add(seen)).is_ok();
         if !is_taken {
             self.adding.store(false, Ordering::Release);
         }
@@ -211,6 +278,14 @@ impl Store {
     /// Where they cannot be read.
     pub async fn list(&self) -> Result<Vec<Line>, StoreError> {
         self.ask(Request::List).await
+    }
+
+    /// All credentials.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub async fn credentials(&self) -> Result<Vec<CredentialLine>, StoreError> {
+        self.ask(Request::Credentials).await
     }
 
     /// One identity.
@@ -260,6 +335,7 @@ struct Keeper {
     places: Places,
     database: Option<Database>,
     unwritten: HashMap<String, Life>,
+    unwritten_credentials: HashMap<String, CredentialLife>,
     dropped: u64,
     failing: bool,
     registry_seen: Option<SystemTime>,
@@ -275,6 +351,7 @@ impl Keeper {
             places,
             database: None,
             unwritten: HashMap::new(),
+            unwritten_credentials: HashMap::new(),
             dropped: 0,
             failing: false,
             registry_seen: None,
@@ -289,12 +366,13 @@ impl Keeper {
         self.begin();
         loop {
             match asked.recv_timeout(LOOK_EVERY) {
-                Ok(Request::Add(updates)) => {
-                    self.add(updates);
+                Ok(Request::Add(seen)) => {
+                    self.add(seen);
                     adding.store(false, Ordering::Release);
                 }
                 // Who asked may have gone.
                 Ok(Request::List(reply)) => drop(reply.send(self.list())),
+                Ok(Request::Credentials(reply)) => drop(reply.send(self.credentials())),
                 Ok(Request::One(identity, reply)) => drop(reply.send(self.one(&identity))),
                 Ok(Request::Decide { identity, what, by, reason, reply }) => {
                     drop(reply.send(self.decide(&identity, &what, by, reason)));
@@ -320,7 +398,7 @@ impl Keeper {
                 }
             }
         });
-        if let Ok(all) = self.database().and_then(Database::all) {
+        if let Ok(all) = self.database().and_then(Database::all::<Life>) {
             for (identity, life) in all {
                 if let Some(owned) = life.owned {
                     self.owners.decide(identity, Some(owned.owner));
@@ -361,8 +439,15 @@ impl Keeper {
         self.publish.send_replace(Arc::new(self.owners.clone()));
     }
 
-    fn add(&mut self, updates: Vec<Update>) {
-        for Update { identity, seen } in updates {
+    fn add(&mut self, Seen { identities, credentials }: Seen) {
+        for (key, seen) in credentials {
+            if self.unwritten_credentials.len() < UNWRITTEN || self.unwritten_credentials.contains_key(&key) {
+                self.unwritten_credentials.entry(key).or_default().add(&seen);
+            } else {
+                self.dropped += 1;
+            }
+        }
+        for Update { identity, seen } in identities {
             if let Some(known) = self.unwritten.get_mut(&identity) {
                 known.add(&seen);
             } else if self.unwritten.len() < UNWRITTEN {
@@ -377,35 +462,50 @@ impl Keeper {
     }
 
     fn write(&mut self) {
-        let unwritten = std::mem::take(&mut self.unwritten);
-        let changes = unwritten.iter().map(|(identity, seen)| (identity.as_str(), seen));
-        let written =
-            self.database().and_then(|database| database.change(changes, |life, seen| life.add(seen)));
-        match written {
-            Ok(()) => {
-                if std::mem::take(&mut self.failing) {
-                    let dropped = std::mem::take(&mut self.dropped);
-                    tracing::warn!(
-                        dropped,
-                        "identities are written again; what was dropped meanwhile is not counted in them"
-                    );
-                }
-            }
-            Err(error) => {
-                self.unwritten = unwritten;
-                // After an error of its disk a database takes nothing more until it is opened again.
-                self.database = None;
-                if !std::mem::replace(&mut self.failing, true) {
-                    tracing::error!("identities cannot be written: {error}");
-                }
-            }
+        let identities = std::mem::take(&mut self.unwritten);
+        if let Err(error) = self.write_rows(&identities, Life::add) {
+            self.unwritten = identities;
+            self.cannot_write(&error);
+            return;
+        }
+        let credentials = std::mem::take(&mut self.unwritten_credentials);
+        if let Err(error) = self.write_rows(&credentials, CredentialLife::add) {
+            self.unwritten_credentials = credentials;
+            self.cannot_write(&error);
+            return;
+        }
+        if std::mem::take(&mut self.failing) {
+            let dropped = std::mem::take(&mut self.dropped);
+            tracing::warn!(
+                dropped,
+                "identities are written again; what was dropped meanwhile is not counted in them"
+            );
+        }
+    }
+
+    fn write_rows<R: Row>(
+        &mut self,
+        rows: &HashMap<String, R>,
+        add: fn(&mut R, &R),
+    ) -> Result<(), DatabaseError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.database()?.change(rows.iter().map(|(key, seen)| (key.as_str(), seen)), add)
+    }
+
+    fn cannot_write(&mut self, error: &DatabaseError) {
+        // After an error of its disk a database takes nothing more until it is opened again.
+        self.database = None;
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::error!("identities cannot be written: {error}");
         }
     }
 
     fn list(&mut self) -> Result<Vec<Line>, StoreError> {
         self.look_for_users();
         let now = now_ns();
-        let mut all = self.database()?.all()?;
+        let mut all = self.database()?.all::<Life>()?;
         for (identity, life) in &mut all {
             if let Some(seen) = self.unwritten.get(identity) {
                 life.add(seen);
@@ -414,9 +514,22 @@ impl Keeper {
         Ok(all.into_iter().map(|(identity, life)| self.line(identity, life, now)).collect())
     }
 
+    fn credentials(&mut self) -> Result<Vec<CredentialLine>, StoreError> {
+        let now = now_ns();
+        let mut all = self.database()?.all::<CredentialLife>()?;
+        for (key, life) in &mut all {
+            if let Some(seen) = self.unwritten_credentials.get(key) {
+                life.add(seen);
+            }
+        }
+        Ok(all.into_iter().map(|(_, life)| credential_line(life, now)).collect())
+    }
+
     fn one(&mut self, identity: &str) -> Result<Line, StoreError> {
         self.look_for_users();
-        let Some(mut life) = self.database()?.get(identity)? else { return Err(self.unknown(identity)) };
+        let Some(mut life) = self.database()?.get::<Life>(identity)? else {
+            return Err(self.unknown(identity));
+        };
         if let Some(seen) = self.unwritten.get(identity) {
             life.add(seen);
         }
@@ -424,7 +537,7 @@ impl Keeper {
     }
 
     fn unknown(&mut self, name: &str) -> StoreError {
-        let all = self.database().and_then(Database::all).unwrap_or_default();
+        let all = self.database().and_then(Database::all::<Life>).unwrap_or_default();
         let mut likeness: Vec<_> = all
             .into_iter()
             .map(|(identity, _)| (strsim::jaro_winkler(name, &identity), identity))
@@ -449,7 +562,7 @@ impl Keeper {
         if let Decide::Own { owner } = what {
             check_owner(owner).map_err(|why| StoreError::Wrong(format!("the owner {owner:?}: {why}")))?;
         }
-        if self.database()?.get(identity)?.is_none() {
+        if self.database()?.get::<Life>(identity)?.is_none() {
             return Err(self.unknown(identity));
         }
         let owner = if let Decide::Own { owner } = what { owner.clone() } else { String::new() };
@@ -518,6 +631,36 @@ impl Keeper {
             Ok(Identity::Human { user }) => !self.users.has(&user),
             _ => false,
         }
+    }
+}
+
+fn credential_line(life: CredentialLife, now: i64) -> CredentialLine {
+    let users = life.users.iter().rev().map(|user| CredentialUser {
+        identity: user.identity.clone(),
+        uses: user.uses,
+        last: rfc3339(user.last_ns),
+    });
+    CredentialLine {
+        users: users.collect(),
+        mode: format!("{:04o}", life.mode & 0o7777),
+        changed: (life.changed_ns > 0).then(|| rfc3339(life.changed_ns)),
+        changed_ns: life.changed_ns,
+        first_seen: rfc3339(life.first_seen_ns),
+        last_used: rfc3339(life.last_used_ns),
+        last_used_ns: life.last_used_ns,
+        shared: life.is_shared(),
+        lifetime: if life.is_time_bound() { "time_bound" } else { "standing" }.to_owned(),
+        stale: life.is_stale(now),
+        rotations: life.rotations,
+        rotated: life.rotated_ns.last().copied().map(rfc3339),
+        credential: life.credential,
+        kind: life.kind,
+        sensitivity: life.sensitivity,
+        scope: life.scope,
+        path: life.path,
+        uses: life.uses,
+        refused: life.refused,
+        more_users: life.more_users,
     }
 }
 

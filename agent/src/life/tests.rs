@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::record::{DORMANT_AFTER, Life, RETURNED_FOR, State, Update};
-use super::store::{Decide, Places, Store, StoreError};
+use super::store::{Decide, Places, Seen, Store, StoreError};
 use super::*;
 use crate::host::HostRoot;
 use crate::model::time::{ClockPair, WallTime};
@@ -36,7 +36,7 @@ fn updates(sightings: &mut Sightings) -> Vec<Update> {
 
 #[test]
 fn a_session_is_counted_once_however_often_it_is_taken() {
-    let (mut sightings, mut life) = (Sightings::default(), Life::default());
+    let (mut sightings, mut life) = (Sightings::new(7), Life::default());
     for at in 1..5 {
         sightings.event(&event(&examples::tool(), at * SECOND));
         sightings.event(&event(&examples::tool(), at * SECOND + 1));
@@ -53,7 +53,7 @@ fn a_session_is_counted_once_however_often_it_is_taken() {
 
 #[test]
 fn more_identities_than_are_kept_are_counted() {
-    let mut sightings = Sightings::default();
+    let mut sightings = Sightings::new(7);
     for number in 0..IDENTITIES + 7 {
         sightings.event(&event(&executable(number), SECOND));
     }
@@ -131,9 +131,10 @@ impl Kept {
 }
 
 async fn add(store: &Store, attributions: &[Arc<Attribution>]) {
-    let mut sightings = Sightings::default();
+    let mut sightings = Sightings::new(7);
     attributions.iter().for_each(|attribution| sightings.event(&event(attribution, SECOND)));
-    assert!(store.add(updates(&mut sightings)));
+    let seen = Seen { identities: updates(&mut sightings), ..Seen::default() };
+    assert!(store.add(seen));
     let begun = Instant::now();
     while !store.is_ready() {
         assert!(begun.elapsed() < Duration::from_secs(60));

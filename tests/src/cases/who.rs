@@ -32,6 +32,15 @@ fn who(setting: &Setting, arguments: &[&str]) -> Outcome<Finished> {
     Captured::start(&mut command)?.finish(setting.limit)
 }
 
+/// `telltale credentials`, with these arguments.
+fn inventory(setting: &Setting, arguments: &[&str]) -> Outcome<Vec<Value>> {
+    let mut command = Command::new(&setting.telltale);
+    command.args(["credentials", "--json"]).args(arguments);
+    let finished = Captured::start(&mut command)?.finish(setting.limit)?.well()?;
+    let lines = finished.stdout.lines().map(serde_json::from_str);
+    lines.collect::<Result<_, _>>().during("read what `telltale credentials` prints")
+}
+
 fn asked(setting: &Setting, arguments: &[&str]) -> Outcome<Value> {
     let finished = who(setting, arguments)?.well()?;
     serde_json::from_str(&finished.stdout).during("read what `telltale who` prints")
@@ -100,6 +109,12 @@ fn decided(setting: &Setting) -> Outcome {
     let all = who(setting, &["--json"])?.well()?.stdout;
     let count = all.lines().filter(|line| line.contains(&format!("\"identity\":\"{identity}\""))).count();
     ensure(count == 1, || format!("{identity} stands {count} times in {all}"))?;
+    let credentials = inventory(setting, &["--by", &identity])?;
+    let ours = credentials.iter().find(|line| text(line, "path") == file.to_string_lossy());
+    let Some(ours) = ours else { return failed(format!("no {} among {credentials:?}", file.display())) };
+    equal("lifetime", "standing", text(ours, "lifetime"))?;
+    equal("rotations", 0, number(ours, "rotations"))?;
+
     let tree = who(setting, &["--tree"])?.well()?.stdout;
     ensure(tree.contains(&identity), || format!("no {identity} in {tree}"))?;
 
@@ -114,6 +129,20 @@ fn decided(setting: &Setting) -> Outcome {
         }
     };
     equal("owner on the event", "team: tests", event.text("owner"))?;
+
+    // Another file in its place.
+    let other = file.with_extension("new");
+    places::write(&other, "another\n")?;
+    fs::rename(&other, &file).during(file.display())?;
+    opened(setting, &agent, &file)?;
+    let deadline = Instant::now() + setting.limit;
+    while !inventory(setting, &[])?
+        .iter()
+        .any(|line| text(line, "path") == file.to_string_lossy() && number(line, "rotations") == 1)
+    {
+        ensure(Instant::now() < deadline, || format!("{:?}", inventory(setting, &[])))?;
+        std::thread::sleep(AGAIN);
+    }
 
     agent.kill(setting)?;
     let nobody = who(setting, &[])?;
