@@ -10,7 +10,7 @@ use super::{Finding, Resolver, Standing, Subject, precedence};
 use crate::model::act::Actor;
 use crate::model::bytes::RawBytes;
 use crate::model::identity::{Attribution, Confidence, Identity};
-use crate::model::process::{AgentRole, Cgroup, Process};
+use crate::model::process::{AgentRole, Cgroup, Login, Process};
 use crate::process::inventory::HostNamespaces;
 
 /// Attributions of one generation. Two are kept, so that what is in use survives when the first is full; 10,000
@@ -42,6 +42,7 @@ struct Key {
     mount: u32,
     user: u32,
     role: Option<Arc<AgentRole>>,
+    login: Option<Arc<Login>>,
 }
 
 /// Gives acts their identity. No call blocks: all it needs is in memory.
@@ -94,6 +95,7 @@ impl Attributor {
             mount: actor.namespaces.mount,
             user: actor.namespaces.user,
             role: process.role.clone(),
+            login: process.login.login.clone(),
         };
         if let Some(known) = self.young.get(&key) {
             self.counters.remembered += 1;
@@ -122,7 +124,8 @@ impl Attributor {
         let (users, host) = (&self.users, self.host);
         let subject = Subject { process, actor, cgroup, place: &place, users, host };
         let findings = self.resolvers.iter().map(|resolver| resolver.resolve(&subject)).collect();
-        Attribution { role: process.role.clone(), ..assemble(findings, actor.ids.uid) }
+        let (role, login) = (process.role.clone(), process.login.login.clone());
+        Attribution { role, login, ..assemble(findings, actor.ids.uid) }
     }
 }
 
@@ -147,5 +150,5 @@ fn assemble(mut findings: Vec<Finding>, uid: u32) -> Attribution {
     evidence.sort_by_key(|evidence| Reverse(evidence.confidence));
     let human =
         std::iter::once(&identity).chain(&blended).find(|it| matches!(it, Identity::Human { .. })).cloned();
-    Attribution { identity, evidence, confidence, human, blended, role: None }
+    Attribution { identity, evidence, confidence, human, blended, role: None, login: None }
 }

@@ -66,6 +66,7 @@ impl Who {
             since: key.start,
             exec_count: 1,
             role: None,
+            login: Default::default(),
         };
         let namespaces = self.namespaces;
         let actor = Actor { process: key, tid: 42, ids, cgroup_id: 7, namespaces, comm: RawBytes::default() };

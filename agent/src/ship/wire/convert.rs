@@ -47,13 +47,16 @@ impl From<&name::Names> for v1::Names {
 
 impl From<&identity::Attribution> for Attribution {
     fn from(attribution: &identity::Attribution) -> Self {
-        let identity::Attribution { identity, evidence, confidence, human, blended, role } = attribution;
+        let identity::Attribution { identity, evidence, confidence, human, blended, role, login } =
+            attribution;
         let owned = |identity: &identity::Identity| Text::Owned(identity.to_string());
         let evidence = evidence.iter().take(MAX_EVIDENCE).map(|evidence| Evidence {
             kind: Text::Borrowed(evidence.kind),
             detail: Text::Owned(evidence.detail.clone()),
             confidence: names::confidence(evidence.confidence).into(),
         });
+        // What the environment of a program that was found running says is evidence, and no more.
+        let seen = login.as_deref().filter(|login| !login.found_running);
         Self {
             identity: owned(identity),
             kind: names::identity_kind(identity).into(),
@@ -63,6 +66,11 @@ impl From<&identity::Attribution> for Attribution {
             blended: blended.iter().take(MAX_EVIDENCE).map(owned).collect(),
             role: role.as_ref().map(|role| Text::Borrowed(names::agent_part(&role.part))),
             agent_session: role.as_ref().map(|role| Text::Owned(role.session.id())),
+            login: login.as_ref().map(|login| Text::Borrowed(login.way.name())),
+            login_from: seen
+                .and_then(|login| login.connection)
+                .map(|ends| Text::Owned(ends.peer.to_string())),
+            login_tty: seen.and_then(|login| login.pts).map(|number| Text::Owned(format!("pts/{number}"))),
         }
     }
 }
@@ -73,7 +81,11 @@ impl Attribution {
         let evidence = |evidence: &Evidence| 40 + evidence.kind.len() + evidence.detail.len();
         64 + self.identity.len()
             + self.evidence.iter().map(evidence).sum::<usize>()
-            + [&self.human, &self.role, &self.agent_session].into_iter().flatten().map(text).sum::<usize>()
+            + [&self.human, &self.role, &self.agent_session, &self.login, &self.login_from, &self.login_tty]
+                .into_iter()
+                .flatten()
+                .map(|column| text(column) + 12)
+                .sum::<usize>()
             + self.blended.iter().map(text).sum::<usize>()
     }
 }

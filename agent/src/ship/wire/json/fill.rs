@@ -38,8 +38,19 @@ impl<'a> From<View<'a>> for Line<'a> {
 
 impl<'a> From<&ActivityView<'a>> for Activity<'a> {
     fn from(view: &ActivityView<'a>) -> Self {
-        let rows::Attribution { identity, kind, confidence, evidence, human, blended, role, agent_session } =
-            view.attribution;
+        let rows::Attribution {
+            identity,
+            kind,
+            confidence,
+            evidence,
+            human,
+            blended,
+            role,
+            agent_session,
+            login,
+            login_from,
+            login_tty,
+        } = view.attribution;
         let evidence = evidence.iter().map(|evidence| Evidence {
             kind: &evidence.kind,
             detail: &evidence.detail,
@@ -54,6 +65,9 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
             blended: blended.iter().map(AsRef::as_ref).collect(),
             role: role.as_deref(),
             agent_session: agent_session.as_deref(),
+            login: login.as_deref(),
+            login_from: login_from.as_deref(),
+            login_tty: login_tty.as_deref(),
             process: process(view.process, view.activity.tid),
             moment: moment(view),
             deed: match view.deed {

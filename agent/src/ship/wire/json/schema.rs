@@ -49,6 +49,12 @@ pub(super) struct Activity<'a> {
     pub(super) role: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) agent_session: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) login: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) login_from: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) login_tty: Option<&'a str>,
     #[serde(flatten)]
     pub(super) process: Process<'a>,
     #[serde(flatten)]
