@@ -17,7 +17,9 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::model::identity::{Confidence, Evidence};
-use crate::model::process::{Login, LoginState, LoginWay, Origin, Process, SshConnection, StdioKind};
+use crate::model::process::{
+    Login, LoginServer, LoginState, LoginWay, Origin, Process, SshConnection, StdioKind,
+};
 use crate::process::Logins;
 use crate::process::inventory::HostNamespaces;
 
@@ -85,19 +87,22 @@ impl Logins for LoginServers {
         }
         if let Some(way) = self.program(process) {
             let by_root = (process.ids.uid, process.ids.euid) == (0, 0);
-            // /proc does not tell a fork from an exec: this is a fork of the server that has given up its rights.
-            let fork = process.origin == Origin::Inventoried && before.server == Some(way);
-            if by_root || fork {
-                return LoginState { server: Some(way), login: before.login.clone() };
+            // /proc does not tell a fork of the server that has given up its rights from what a user's shell has executed
+            // in its own place.
+            let found = process.origin == Origin::Inventoried;
+            let perhaps_fork = found && before.server.is_some_and(|server| server.way == way);
+            if by_root || perhaps_fork {
+                let server = LoginServer { way, doubtful: !by_root };
+                return LoginState { server: Some(server), login: before.login.clone() };
             }
         }
-        let begun = before.server.and_then(|way| begin(way, process)).map(Into::into);
+        let begun = before.server.and_then(|server| begin(server, process)).map(Into::into);
         LoginState { server: None, login: begun.or_else(|| before.login.clone()) }
     }
 }
 
 /// The login that begins with the program that a server has executed.
-fn begin(way: LoginWay, process: &Process) -> Option<Login> {
+fn begin(LoginServer { way, doubtful }: LoginServer, process: &Process) -> Option<Login> {
     let image = &process.image;
     let variable = |name: &str| {
         let marker = image.markers.iter().find(|marker| marker.name.as_bytes() == name.as_bytes())?;
@@ -122,7 +127,7 @@ fn begin(way: LoginWay, process: &Process) -> Option<Login> {
         way,
         connection,
         pts,
-        found_running: process.origin == Origin::Inventoried,
+        found_running: doubtful || process.origin == Origin::Inventoried,
         login_uid: process.ids.login_uid,
         session_id: process.ids.session_id,
     })

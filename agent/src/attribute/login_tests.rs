@@ -195,6 +195,10 @@ fn each_connection_is_a_login_of_its_own() {
     let keys = host.fork(&connection);
     host.exec(&keys, image("/usr/bin/authorized-keys", &[]));
     assert_eq!(host.login(&keys), "");
+    // Its environment is longer than what is looked at.
+    let long = host.serve(&connection);
+    host.exec(&long, ExecImage { markers_truncated: true, ..image("/bin/sh", &[]) });
+    assert_eq!(host.login(&long), "ssh");
     // Its address is in a form that is not read.
     let odd = host.serve(&connection);
     host.exec(&odd, image("/bin/sh", &by_sshd("UNKNOWN 65535 UNKNOWN 65535")));
@@ -355,6 +359,7 @@ fn what_was_found_running_is_in_its_login_and_its_environment_is_a_claim() {
         // Their parents have ended.
         found(15, 1, 1000, alice, image("/usr/bin/tmux", &by_sshd("192.0.2.66 1 192.0.2.1 22"))),
         found(16, 1, 1000, Some((1000, 4)), image("/usr/bin/tmux", &by_sshd(PEER))),
+        found(17, 12, 1000, alice, image(SSHD, &[])),
     ];
     host.table.seed(Inventory { processes, ..Inventory::default() });
     host.now = 600 * TICK_NS;
@@ -379,8 +384,15 @@ fn what_was_found_running_is_in_its_login_and_its_environment_is_a_claim() {
         }
     }
     assert_eq!(host.login(&task(16, 1000, Some((1000, 4)))), "");
-    // A connection that was there makes another session.
-    let served = host.fork(&task(12, 1000, alice));
+    // A connection that was there makes another session; its server could as well be one that alice's shell has become.
+    for server in [12, 17] {
+        let served = host.fork(&task(server, 1000, alice));
+        host.exec(&served, image("/bin/sh", &by_sshd(PEER)));
+        assert_eq!(host.login(&served), "ssh, found running");
+        assert_eq!(host.told(&served, "login_environment"), [TOLD]);
+    }
+    // A new one is root's.
+    let served = host.serve(&task(10, 0, None));
     host.exec(&served, image("/bin/sh", &by_sshd(PEER)));
     assert_eq!(host.login(&served), TOLD);
     assert_eq!(host.told(&served, "login_environment"), [""; 0]);

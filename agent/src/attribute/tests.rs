@@ -191,6 +191,16 @@ fn evidence_is_sorted_best_first_and_says_what_is_claimed() {
 }
 
 #[test]
+fn a_job_that_systemd_was_asked_to_run_says_so() {
+    for (unit, said) in [("run-u7.service", true), ("run-u7.scope", false), ("nginx.service", false)] {
+        let attribution = who("/bin/x", &format!("/system.slice/{unit}")).attribute(&mut attributor());
+        let kinds: Vec<_> = attribution.evidence.iter().map(|evidence| evidence.kind).collect();
+        assert_eq!(kinds.contains(&"transient_unit"), said, "{unit}: {kinds:?}");
+        assert!(kinds.contains(&"unit"), "{unit}: {kinds:?}");
+    }
+}
+
+#[test]
 fn a_pods_uid_is_evidence_for_its_container() {
     let cgroup = "/kubepods/burstable/pod95cb0a5b-9bc6-4b4c-9a36-1d7e0c2a2c62/{64}";
     let attribution = who("/bin/x", cgroup).attribute(&mut attributor());

@@ -239,8 +239,8 @@ pub struct Login {
     pub connection: Option<SshConnection>,
     /// Number of its pseudo terminal (`/dev/pts/N`); `None` where it has none, or it is not known.
     pub pts: Option<u32>,
-    /// Whether its first program was found running: `connection` and `pts` are then what that program's environment said
-    /// by that time, which is a claim.
+    /// Whether its first program, or the server that executed it with a user's rights, was found running: `connection` and
+    /// `pts` are then what some program's environment says, which is a claim.
     pub found_running: bool,
     /// Login uid of the first program, at its exec.
     pub login_uid: Option<u32>,
@@ -248,11 +248,21 @@ pub struct Login {
     pub session_id: Option<u32>,
 }
 
+/// A login server of the host, which a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LoginServer {
+    /// Which.
+    pub way: LoginWay,
+    /// Whether it was found running with a user's rights: a fork of the server that has given up root's, or the same
+    /// program, which that user has executed.
+    pub doubtful: bool,
+}
+
 /// What a process is to logins. It is inherited over fork and exec, whoever its parent is by then.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LoginState {
     /// It runs a login server of the host: what it executes next is somebody's login.
-    pub server: Option<LoginWay>,
+    pub server: Option<LoginServer>,
     /// The login that it is in.
     pub login: Option<Arc<Login>>,
 }
