@@ -143,7 +143,16 @@ def may_set_login_uid():
     return tried.returncode == 0
 
 
-def run_all(events):
+def console(command):
+    """A login on a terminal, without a password, as getty starts one."""
+    subprocess.run(["script", "-qec", f"login -f {USER.pw_name}", "/dev/null"], input=f"{command}\nexit\n", text=True,
+                   timeout=LIMIT_S, stdout=subprocess.DEVNULL, check=True)
+
+
+def run_all(events, sets_login_uid):
+    # Its PAM sets a login uid, and lets nobody in without.
+    if sets_login_uid:
+        console(f"({read_as('console')})")
     end_of(session(f"bash {HOME}/steps.sh"))
     terminal = end_of(session(f"tty; bash -c '{read_as('terminal')}'", "-tt")).split()[0]
     subprocess.run(["bash", "-c", f"export SSH_CONNECTION='{FORGED}'; {read_as('outside')}"], check=True,
@@ -174,7 +183,8 @@ def judge(told, terminal, sets_login_uid):
 
     def expect(name, event, login, origin, tty=None, who=human):
         is_now = tuple(event.get(key) for key in ["login", "login_from", "login_tty", "human"])
-        check(f"{name}: login, peer, terminal, human", is_now == (login, origin, tty, who), f"{is_now} by {event['evidence']}")
+        held = is_now == (login, origin, tty, who)
+        check(f"{name}: login, peer, terminal, human", held, f"{is_now} by {event['evidence']}")
 
     for name in ["plain", "sudo", "forged", "daemon", "tmux", "private"]:
         event = one(name)
@@ -187,6 +197,7 @@ def judge(told, terminal, sets_login_uid):
     check("outside: a variable makes no peer", "login_from" not in outside, outside)
     check("outside: and says nothing", FORGED.split()[0] not in str(outside["evidence"]), outside["evidence"])
     if sets_login_uid:
+        expect("console", one("console"), "console", None)
         lost = one("lost")
         expect("lost", lost, "ssh", first, None, None)
         said = details(lost, "session_lost")
@@ -235,7 +246,7 @@ def main():
             events.wait(lambda event: event.get("phase") == "start")
             early.stdin.write("\n")
             end_of(early)
-            terminal = run_all(events)
+            terminal = run_all(events, sets_login_uid)
         finally:
             told = events.stop()
     finally:

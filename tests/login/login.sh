@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Real logins: OpenSSH, sudo, tmux and an agent's layout, in a network without a route: how they are told (login.py).
+# Real logins: OpenSSH, login, sudo, tmux, and an agent behind them, in a network without a route (login.py).
 #
 # The host itself must know who logs in: for the time of the test it gets a user, and a rule for sudo.
 set -euo pipefail
@@ -13,6 +13,8 @@ need sshd openssh-server
 need ssh openssh-client
 need sudo sudo
 need tmux tmux
+need login login
+need script bsdutils
 need node npm
 need ip iproute2
 need nsenter util-linux

@@ -153,6 +153,7 @@ pub(super) const NEEDS: &[Need] = &[
     ),
     tool("ssh", "openssh-client", "logs in, in tests"),
     tool("sudo", "sudo", "makes a login root's, in tests"),
+    tool("login", "login", "lets somebody in on a terminal, in tests"),
     tool("tmux", "tmux", "outlives a login, in tests"),
     tool("ip", "iproute2", "makes network namespaces, in tests"),
     tool("systemd-nspawn", "systemd-container", "starts the packaged unit in a container"),
