@@ -15,6 +15,7 @@
 //! (`PermitUserEnvironment`, off by default).
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use crate::model::identity::{Confidence, Evidence};
 use crate::model::process::{
@@ -49,6 +50,13 @@ const SERVERS: &[(LoginWay, &[&str])] = &[
 const CONNECTION_BYTES: usize = 128;
 /// Bytes of a scope behind an IPv6 address: the name of an interface.
 const SCOPE_BYTES: usize = 16;
+/// cgroups of systemd's gettys, without the terminal.
+const GETTYS: &[&[u8]] = &[
+    b"/system.slice/system-getty.slice/getty@",
+    br"/system.slice/system-serial\x2dgetty.slice/serial-getty@",
+];
+/// Bytes of the name of a terminal.
+const TTY_BYTES: usize = 16;
 /// The inode of `/dev/pts/0`: N has 3 + N (`devpts_pty_new` of Linux).
 const FIRST_PTS_INODE: u64 = 3;
 
@@ -90,25 +98,27 @@ impl Logins for LoginServers {
             // /proc does not tell a fork of the server that has given up its rights from what a user's shell has executed
             // in its own place.
             let found = process.origin == Origin::Inventoried;
-            let perhaps_fork = found && before.server.is_some_and(|server| server.way == way);
+            let perhaps_fork = found && before.server.as_ref().is_some_and(|server| server.way == way);
             if by_root || perhaps_fork {
-                let server = LoginServer { way, doubtful: !by_root };
+                let tty = (way == LoginWay::Console).then(|| getty(process.cgroup.path.as_bytes())).flatten();
+                let server = LoginServer { way, doubtful: !by_root, tty };
                 return LoginState { server: Some(server), login: before.login.clone() };
             }
         }
-        let begun = before.server.and_then(|server| begin(server, process)).map(Into::into);
+        let begun = before.server.as_ref().and_then(|server| begin(server, process)).map(Into::into);
         LoginState { server: None, login: begun.or_else(|| before.login.clone()) }
     }
 }
 
 /// The login that begins with the program that a server has executed.
-fn begin(LoginServer { way, doubtful }: LoginServer, process: &Process) -> Option<Login> {
+fn begin(server: &LoginServer, process: &Process) -> Option<Login> {
+    let way = server.way;
     let image = &process.image;
     let variable = |name: &str| {
         let marker = image.markers.iter().find(|marker| marker.name.as_bytes() == name.as_bytes())?;
         marker.value.as_ref().map(|value| value.as_bytes())
     };
-    let (mut connection, mut pts) = (None, None);
+    let (mut connection, mut tty) = (None, server.tty.clone());
     if way == LoginWay::Ssh {
         let ends = variable("SSH_CONNECTION");
         // What sshd runs for itself (AuthorizedKeysCommand) has none.
@@ -121,13 +131,14 @@ fn begin(LoginServer { way, doubtful }: LoginServer, process: &Process) -> Optio
         let is_input = |number: &u32| {
             input.kind == StdioKind::CharacterDevice && input.inode == u64::from(*number) + FIRST_PTS_INODE
         };
-        pts = variable("SSH_TTY").and_then(parse_pts).filter(is_input);
+        let number = variable("SSH_TTY").and_then(parse_pts).filter(is_input);
+        tty = number.map(|number| format!("pts/{number}").into());
     }
     Some(Login {
         way,
         connection,
-        pts,
-        found_running: doubtful || process.origin == Origin::Inventoried,
+        tty,
+        found_running: server.doubtful || process.origin == Origin::Inventoried,
         login_uid: process.ids.login_uid,
         session_id: process.ids.session_id,
     })
@@ -164,6 +175,14 @@ fn parse_pts(text: &[u8]) -> Option<u32> {
     parse_number(std::str::from_utf8(text.strip_prefix(b"/dev/pts/")?).ok()?)
 }
 
+/// The terminal of a cgroup of systemd's getty@.service or serial-getty@.service, in which login(1) starts: the session's
+/// own scope comes later.
+fn getty(cgroup: &[u8]) -> Option<Arc<str>> {
+    let tty = GETTYS.iter().find_map(|unit| cgroup.strip_prefix(*unit))?.strip_suffix(b".service")?;
+    let plain = (1..=TTY_BYTES).contains(&tty.len()) && tty.iter().all(u8::is_ascii_alphanumeric);
+    std::str::from_utf8(tty).ok().filter(|_| plain).map(Into::into)
+}
+
 /// How the login came about, and whether it is still what it was. No identity: who somebody is follows from the login uid.
 #[derive(Debug)]
 pub(super) struct LoginEvidence;
@@ -174,7 +193,7 @@ impl Resolver for LoginEvidence {
         let way = login.way.name();
         let rest = [
             login.connection.map(|SshConnection { peer, local }| format!(" from {peer} to {local}")),
-            login.pts.map(|number| format!(" on pts/{number}")),
+            login.tty.as_ref().map(|tty| format!(" on {tty}")),
         ];
         let rest: String = rest.into_iter().flatten().collect();
         let say = |kind, detail, confidence| Evidence { kind, detail, confidence };
@@ -263,6 +282,21 @@ mod tests {
             assert_eq!(parse_pts(other.as_bytes()), None, "{other}");
         }
         assert_eq!(parse_pts(b"/dev/pts/0"), Some(0));
+    }
+
+    #[test]
+    fn a_gettys_unit_names_its_terminal() {
+        for (cgroup, tty) in [
+            ("/system.slice/system-getty.slice/getty@tty1.service", Some("tty1")),
+            (r"/system.slice/system-serial\x2dgetty.slice/serial-getty@ttyS0.service", Some("ttyS0")),
+            ("/system.slice/system-getty.slice/getty@.service", None),
+            ("/system.slice/system-getty.slice/getty@tty1.service/x.service", None),
+            ("/system.slice/system-getty.slice/getty@ttyttyttyttyttyt1.service", None),
+            ("/user.slice/system.slice/system-getty.slice/getty@tty1.service", None),
+            ("", None),
+        ] {
+            assert_eq!(getty(cgroup.as_bytes()).as_deref(), tty, "{cgroup}");
+        }
     }
 
     proptest! {

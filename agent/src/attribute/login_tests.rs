@@ -102,8 +102,12 @@ impl Host {
     }
 
     fn exec(&mut self, task: &Task, image: ExecImage) {
+        self.exec_in(task, image, SESSION);
+    }
+
+    fn exec_in(&mut self, task: &Task, image: ExecImage, cgroup: &str) {
         let (actor, namespaced_pid) = (Self::actor(task), task.key.pid);
-        let (parent, cgroup_path) = (INIT.key, SESSION.into());
+        let (parent, cgroup_path) = (INIT.key, cgroup.into());
         self.tell(Deed::Exec(Box::new(Exec { actor, parent, namespaced_pid, image, cgroup_path })));
     }
 
@@ -250,6 +254,12 @@ fn jobs_and_consoles_are_told() {
         assert_eq!(host.login(&job), way);
         assert_eq!(host.told(&job, "login_uid").len(), 1);
     }
+    let getty = host.start(&INIT, "/usr/sbin/agetty");
+    let unit = "/system.slice/system-getty.slice/getty@tty1.service";
+    host.exec_in(&getty, image("/usr/bin/login", &[]), unit);
+    let shell = host.serve(&getty);
+    host.exec(&shell, image("/bin/bash", &[]));
+    assert_eq!(host.login(&shell), "console on tty1");
     let telnet = host.fork(&INIT);
     let argv = ["login", "-h", "192.0.2.66"].map(Into::into).to_vec();
     host.exec(&telnet, ExecImage { argv, ..image("/usr/bin/login", &[]) });

@@ -237,10 +237,10 @@ pub struct Login {
     pub way: LoginWay,
     /// From where, for SSH; `None` where it is not known.
     pub connection: Option<SshConnection>,
-    /// Number of its pseudo terminal (`/dev/pts/N`); `None` where it has none, or it is not known.
-    pub pts: Option<u32>,
+    /// Its terminal, below /dev (`pts/0`, `tty1`); `None` where it has none, or it is not known.
+    pub tty: Option<Arc<str>>,
     /// Whether its first program, or the server that executed it with a user's rights, was found running: `connection` and
-    /// `pts` are then what some program's environment says, which is a claim.
+    /// `tty` are then what some program's environment says, which is a claim.
     pub found_running: bool,
     /// Login uid of the first program, at its exec.
     pub login_uid: Option<u32>,
@@ -249,13 +249,15 @@ pub struct Login {
 }
 
 /// A login server of the host, which a process runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LoginServer {
     /// Which.
     pub way: LoginWay,
     /// Whether it was found running with a user's rights: a fork of the server that has given up root's, or the same
     /// program, which that user has executed.
     pub doubtful: bool,
+    /// The terminal that it serves, where its unit says so.
+    pub tty: Option<Arc<str>>,
 }
 
 /// What a process is to logins. It is inherited over fork and exec, whoever its parent is by then.

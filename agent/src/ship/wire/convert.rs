@@ -70,7 +70,7 @@ impl From<&identity::Attribution> for Attribution {
             login_from: seen
                 .and_then(|login| login.connection)
                 .map(|ends| Text::Owned(ends.peer.to_string())),
-            login_tty: seen.and_then(|login| login.pts).map(|number| Text::Owned(format!("pts/{number}"))),
+            login_tty: seen.and_then(|login| login.tty.as_ref()).map(|tty| Text::Owned(tty.to_string())),
         }
     }
 }

@@ -150,7 +150,14 @@ pub(crate) fn over_ssh() -> Login {
         local: SocketAddr::from(([198, 51, 100, 7], 22)),
     };
     let (connection, login_uid, session_id) = (Some(connection), Some(1000), Some(3));
-    Login { way: LoginWay::Ssh, connection, pts: Some(0), found_running: false, login_uid, session_id }
+    Login {
+        way: LoginWay::Ssh,
+        connection,
+        tty: Some("pts/0".into()),
+        found_running: false,
+        login_uid,
+        session_id,
+    }
 }
 
 /// A tool of Claude Code, which alice runs.
