@@ -10,7 +10,7 @@ use agent_common::rings::Ring;
 
 use crate::app::lock::{InstanceLock, LockError};
 use crate::attribute::users::{PasswdFile, Users};
-use crate::attribute::{AgentRoles, Attributor};
+use crate::attribute::{AgentRoles, Attributor, LoginServers};
 use crate::capture::decode;
 use crate::capture::ledger::Ledger;
 use crate::capture::merge::Turn;
@@ -261,7 +261,8 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         start: sequence::Start::AtZero,
         ledger: ledger.clone(),
         table: ProcessTable::new(redact_argv, inventory::tick_ns())
-            .with_roles(Box::new(AgentRoles::new(agents, host_root.namespaces()))),
+            .with_roles(Box::new(AgentRoles::new(agents, host_root.namespaces())))
+            .with_logins(Box::new(LoginServers::new(host_root.namespaces()))),
         attributor: Attributor::new(host_root.namespaces(), users.clone()),
         catalogue: catalogue.clone(),
         known,

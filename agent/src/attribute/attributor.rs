@@ -11,7 +11,7 @@ use crate::life::owners::Owners;
 use crate::model::act::Actor;
 use crate::model::bytes::RawBytes;
 use crate::model::identity::{Attribution, Confidence, Identity};
-use crate::model::process::{AgentRole, Cgroup, Process};
+use crate::model::process::{AgentRole, Cgroup, Login, Process};
 use crate::process::inventory::HostNamespaces;
 
 /// Attributions of one generation. Two are kept, so that what is in use survives when the first is full; 10,000
@@ -43,6 +43,7 @@ struct Key {
     mount: u32,
     user: u32,
     role: Option<Arc<AgentRole>>,
+    login: Option<Arc<Login>>,
 }
 
 /// Gives acts their identity. No call blocks: all it needs is in memory.
@@ -116,6 +117,7 @@ impl Attributor {
             mount: actor.namespaces.mount,
             user: actor.namespaces.user,
             role: process.role.clone(),
+            login: process.login.login.clone(),
         };
         if let Some(known) = self.young.get(&key) {
             self.counters.remembered += 1;
@@ -147,7 +149,8 @@ impl Attributor {
         let found = assemble(findings, actor.ids.uid);
         let human = found.human.as_ref().map(ToString::to_string);
         let owner = self.owners.of(&found.identity.to_string(), human.as_deref());
-        Attribution { role: process.role.clone(), owner, ..found }
+        let (role, login) = (process.role.clone(), process.login.login.clone());
+        Attribution { role, login, owner, ..found }
     }
 }
 
@@ -172,5 +175,5 @@ fn assemble(mut findings: Vec<Finding>, uid: u32) -> Attribution {
     evidence.sort_by_key(|evidence| Reverse(evidence.confidence));
     let human =
         std::iter::once(&identity).chain(&blended).find(|it| matches!(it, Identity::Human { .. })).cloned();
-    Attribution { identity, evidence, confidence, human, blended, role: None, owner: None }
+    Attribution { identity, evidence, confidence, human, blended, role: None, login: None, owner: None }
 }

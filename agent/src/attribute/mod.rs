@@ -12,6 +12,9 @@ mod attributor;
 mod container;
 mod executable;
 mod human;
+mod login;
+#[cfg(test)]
+mod login_tests;
 pub mod place;
 mod unit;
 pub mod users;
@@ -23,6 +26,7 @@ mod tests;
 
 pub use agent::AgentRoles;
 pub use attributor::{AttributionCounters, Attributor};
+pub use login::LoginServers;
 
 use std::sync::Arc;
 
@@ -97,6 +101,7 @@ pub fn precedence() -> Vec<Arc<dyn Resolver>> {
         Arc::new(unit::SystemUnit),
         Arc::new(unit::UserUnit),
         Arc::new(human::Human),
+        Arc::new(login::LoginEvidence),
         Arc::new(executable::Executable),
     ]
 }

@@ -66,6 +66,7 @@ impl Who {
             since: key.start,
             exec_count: 1,
             role: None,
+            login: Default::default(),
         };
         let namespaces = self.namespaces;
         let actor = Actor { process: key, tid: 42, ids, cgroup_id: 7, namespaces, comm: RawBytes::default() };
@@ -187,6 +188,16 @@ fn evidence_is_sorted_best_first_and_says_what_is_claimed() {
     );
     assert_eq!(attribution.confidence, observed);
     assert_eq!(attribution.human, Some(Identity::Human { user: b"alice"[..].into() }));
+}
+
+#[test]
+fn a_job_that_systemd_was_asked_to_run_says_so() {
+    for (unit, said) in [("run-u7.service", true), ("run-u7.scope", false), ("nginx.service", false)] {
+        let attribution = who("/bin/x", &format!("/system.slice/{unit}")).attribute(&mut attributor());
+        let kinds: Vec<_> = attribution.evidence.iter().map(|evidence| evidence.kind).collect();
+        assert_eq!(kinds.contains(&"transient_unit"), said, "{unit}: {kinds:?}");
+        assert!(kinds.contains(&"unit"), "{unit}: {kinds:?}");
+    }
 }
 
 #[test]

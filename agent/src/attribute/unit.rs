@@ -24,8 +24,16 @@ impl Resolver for SystemUnit {
     fn resolve(&self, subject: &Subject<'_>) -> Finding {
         let Some(unit) = &subject.place.unit else { return Finding::default() };
         let identity = stable_name(unit).map(|unit| (Identity::SystemUnit { unit }, Standing::Key));
-        let (kind, detail) = ("unit", unit.escape_ascii().to_string());
-        Finding { identity, evidence: vec![Evidence { kind, detail, confidence: Confidence::Observed }] }
+        let observed = |kind, detail| Evidence { kind, detail, confidence: Confidence::Observed };
+        let mut evidence = vec![observed("unit", unit.escape_ascii().to_string())];
+        // Of a scope the processes are started by who asked for it, and are in the login of that one.
+        if identity.is_none() && unit.ends_with(b".service") {
+            evidence.push(observed(
+                "transient_unit",
+                "systemd was asked to run it: by whom is not known".to_owned(),
+            ));
+        }
+        Finding { identity, evidence }
     }
 }
 

@@ -13,7 +13,8 @@ use crate::host::installed::Judgement;
 use crate::model::act::Namespaces;
 use crate::model::bytes::RawBytes;
 use crate::model::process::{
-    Cgroup, CredentialIds, ExecImage, FileRef, Marker, Origin, Process, ProcessKey, Stdio, StdioKind,
+    Cgroup, CredentialIds, ExecImage, FileRef, LoginState, Marker, Origin, Process, ProcessKey, Stdio,
+    StdioKind,
 };
 use crate::model::time::{BootTime, ClockPair, WallTime};
 use crate::process::scripts::{ScriptPath, ScriptTarget};
@@ -135,7 +136,7 @@ pub(super) fn decode_script(bytes: &[u8]) -> Result<ScriptTarget, rmp_serde::dec
 
 /// Encodes a process.
 pub(super) fn encode_process(process: &Process) -> Result<Vec<u8>, rmp_serde::encode::Error> {
-    // The role follows from the rest.
+    // The role and the login follow from the rest.
     let Process {
         key,
         parent,
@@ -148,6 +149,7 @@ pub(super) fn encode_process(process: &Process) -> Result<Vec<u8>, rmp_serde::en
         since,
         exec_count,
         role: _,
+        login: _,
     } = process;
     rmp_serde::to_vec(&Wire {
         key: (key.pid, key.start.ns),
@@ -202,6 +204,7 @@ pub(super) fn decode_process(bytes: &[u8]) -> Result<Process, rmp_serde::decode:
         since: BootTime::from_ns(since),
         exec_count,
         role: None,
+        login: LoginState::default(),
     })
 }
 

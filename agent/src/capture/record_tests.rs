@@ -126,6 +126,7 @@ fn process() -> Process {
         since: BootTime::from_ns(10),
         exec_count: 2,
         role: None,
+        login: Default::default(),
     }
 }
 

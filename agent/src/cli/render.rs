@@ -133,8 +133,20 @@ fn shortened(text: String, room: usize, keep: Keep, columns: &Columns) -> String
     if columns.shorten { fit(&text, room, keep) } else { text }
 }
 
+/// `human/alice (ssh from 203.0.113.7)`, or as much of it as there is room for.
 fn who(attribution: &Attribution, columns: &Columns) -> String {
-    shortened(escaped(attribution.identity.as_bytes()), columns.who, Keep::Ends, columns)
+    let identity = escaped(attribution.identity.as_bytes());
+    let room = columns.who.saturating_sub(width(&identity));
+    let over_ssh = attribution.login.as_deref() == Some("ssh");
+    let peer = attribution.login_from.as_deref().filter(|_| over_ssh);
+    let peer = peer.and_then(|peer| peer.parse::<std::net::SocketAddr>().ok()).map(|peer| peer.ip());
+    let forms = [
+        peer.map(|peer| format!(" (ssh from {peer})")),
+        peer.map(|peer| format!(" (ssh {peer})")),
+        over_ssh.then(|| " (ssh)".to_owned()),
+    ];
+    let login = forms.into_iter().flatten().find(|form| !columns.shorten || width(form) <= room);
+    shortened(identity + login.as_deref().unwrap_or_default(), columns.who, Keep::Ends, columns)
 }
 
 /// What was done, in pieces.

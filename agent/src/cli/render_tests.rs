@@ -131,7 +131,7 @@ fn without_a_terminal() {
 03:04:05.000  human/alice               curl[4321] root         tcp   [2001:db8::1]:8080 ECONNREFUSED 0.4 ms          sshd › bash › claude › bash
 03:04:05.000  human/alice               curl[4321] alice        tcp   192.0.2.10:443 unknown: timed_out               … › sshd › bash › claude › bash
 03:04:05.000  human/alice               curl[4321] alice        udp   192.0.2.53:53                                   sshd › bash › claude › bash
-03:04:05.041  agent/claude-code@human/alice  python3.11[4322] alice  read  /home/alice/.aws/credentials aws-credentials    sshd › bash › claude › bash
+03:04:05.041  agent/claude-code@human/alice (ssh from 203.0.113.7)  python3.11[4322] alice  read  /home/alice/.aws/credentials aws-credentials    sshd › bash › claude › bash
 03:04:05.042  human/alice               cat[4323] alice         rw    /home/alice/caf\xe9/id_rsa truncated ssh-private-key  sshd › bash › claude › bash
 03:04:06.000  192.0.2.53:53 again, 12 times (socket 8194)
 03:04:06.000  LOST 17 connection records in kernel: dropped_ring_full
@@ -173,6 +173,35 @@ fn names_are_shown_and_claims_as_such() {
     assert!(line(claimed.clone(), None).contains("443 (claims login.example.org) established 0.4 ms"));
     claimed.claims.pop();
     assert!(line(claimed, None).contains("443 (claims www.example.net) established 0.4 ms"));
+}
+
+#[test]
+fn a_login_is_shown_where_there_is_room() {
+    use std::sync::Arc;
+
+    use crate::model::act::Outcome;
+    use crate::model::process::{Login, LoginWay};
+    let line = |login: Login, width| {
+        let what = What::Connection(examples::connection(Outcome::Established));
+        let mut activity = examples::activity(examples::curl(), "cgroup/connect4", what);
+        Arc::make_mut(&mut activity.attribution).login = Some(Arc::new(login));
+        lines(&renderer(width), &[examples::event(10_000_000_000, activity)]).remove(0)
+    };
+    let ssh = examples::over_ssh();
+    for (width, shown) in [
+        (None, "  human/alice (ssh from 203.0.113.7)  "),
+        (Some(200), "  human/alice (ssh 203.0.113.7)  "),
+        (Some(160), "  human/alice (ssh)  "),
+        (Some(80), " human/alice (ssh) "),
+        (Some(60), " human/alice "),
+    ] {
+        let line = line(ssh.clone(), width);
+        assert!(line.contains(shown), "{width:?}: {line}");
+    }
+    let found = line(Login { found_running: true, ..ssh.clone() }, None);
+    assert!(found.contains("  human/alice (ssh)  "), "{found}");
+    let job = line(Login { way: LoginWay::Cron, connection: None, ..ssh }, None);
+    assert!(job.contains("  human/alice  "), "{job}");
 }
 
 fn hostile() -> Event {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::app::facts::RecordedFacts;
-use crate::attribute::{AgentRoles, Attributor};
+use crate::attribute::{AgentRoles, Attributor, LoginServers};
 use crate::capture::ledger::Ledger;
 use crate::capture::replay::{Item, Replay, ReplayError};
 use crate::capture::sequence::Start;
@@ -83,7 +83,9 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
     let mut pipeline = Pipeline::new(Parts {
         start: if recorded.numbers_from_zero { Start::AtZero } else { Start::Anywhere },
         ledger: ledger.clone(),
-        table: ProcessTable::new(redact_argv, facts.tick_ns()).with_roles(Box::new(roles)),
+        table: ProcessTable::new(redact_argv, facts.tick_ns())
+            .with_roles(Box::new(roles))
+            .with_logins(Box::new(LoginServers::new(facts.host_namespaces()))),
         attributor: Attributor::new(facts.host_namespaces(), facts.users()),
         catalogue: catalogue.clone(),
         known: facts.known_files(&catalogue),

@@ -133,7 +133,7 @@ pub struct Update {
 impl Update {
     /// From what was seen. `started_by` is the nearest maker that is somebody else.
     pub fn new(sighting: &Sighting, started_by: Option<&Identity>, boot_id: &str, clocks: ClockPair) -> Self {
-        let Attribution { identity, evidence, confidence, human, blended, role: _, owner: _ } =
+        let Attribution { identity, evidence, confidence, human, blended, role: _, owner: _, login: _ } =
             &*sighting.attribution;
         let proof = |evidence: &crate::model::identity::Evidence| Proof {
             kind: evidence.kind.to_owned(),

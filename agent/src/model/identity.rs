@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::process::AgentRole;
+use super::process::{AgentRole, Login};
 
 /// How far a piece of evidence may be relied upon, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +43,8 @@ pub struct Attribution {
     pub blended: Vec<Identity>,
     /// What it is in an AI agent's session.
     pub role: Option<Arc<AgentRole>>,
+    /// The login that it is in.
+    pub login: Option<Arc<Login>>,
     /// Who owns `identity`; nobody: it is an orphan.
     pub owner: Option<Owner>,
 }

@@ -1,5 +1,6 @@
 //! Processes: what one is, told apart for ever.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::act::Namespaces;
@@ -195,6 +196,79 @@ pub struct AgentRole {
     pub part: AgentPart,
 }
 
+/// How somebody came in, or what runs a job for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LoginWay {
+    /// sshd.
+    Ssh,
+    /// login(1), on a console or a terminal.
+    Console,
+    /// cron.
+    Cron,
+    /// atd.
+    At,
+}
+
+impl LoginWay {
+    /// `ssh`, `console`, `cron`, `at`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ssh => "ssh",
+            Self::Console => "console",
+            Self::Cron => "cron",
+            Self::At => "at",
+        }
+    }
+}
+
+/// The two ends of an SSH connection, as sshd told the program that it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SshConnection {
+    /// The client.
+    pub peer: SocketAddr,
+    /// The host.
+    pub local: SocketAddr,
+}
+
+/// One login, from the first program that a login server started for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Login {
+    /// How.
+    pub way: LoginWay,
+    /// From where, for SSH; `None` where it is not known.
+    pub connection: Option<SshConnection>,
+    /// Its terminal, below /dev (`pts/0`, `tty1`); `None` where it has none, or it is not known.
+    pub tty: Option<Arc<str>>,
+    /// Whether its first program, or the server that executed it with a user's rights, was found running: `connection` and
+    /// `tty` are then what some program's environment says, which is a claim.
+    pub found_running: bool,
+    /// Login uid of the first program, at its exec.
+    pub login_uid: Option<u32>,
+    /// Audit session of the first program, at its exec.
+    pub session_id: Option<u32>,
+}
+
+/// A login server of the host, which a process runs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LoginServer {
+    /// Which.
+    pub way: LoginWay,
+    /// Whether it was found running with a user's rights: a fork of the server that has given up root's, or the same
+    /// program, which that user has executed.
+    pub doubtful: bool,
+    /// The terminal that it serves, where its unit says so.
+    pub tty: Option<Arc<str>>,
+}
+
+/// What a process is to logins. It is inherited over fork and exec, whoever its parent is by then.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LoginState {
+    /// It runs a login server of the host: what it executes next is somebody's login.
+    pub server: Option<LoginServer>,
+    /// The login that it is in.
+    pub login: Option<Arc<Login>>,
+}
+
 /// One life of a process between two execs: immutable, shared by the events that name it.
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -221,4 +295,6 @@ pub struct Process {
     pub exec_count: u32,
     /// What it is to an AI agent.
     pub role: Option<Arc<AgentRole>>,
+    /// What it is to logins.
+    pub login: LoginState,
 }

@@ -28,7 +28,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::model::bytes::RawBytes;
-use crate::model::process::{AgentRole, Process};
+use crate::model::process::{AgentRole, LoginState, Process};
 use program::Program;
 
 /// Replaces secrets in a command line. It returns as many arguments as it is given.
@@ -43,6 +43,23 @@ pub trait Roles: Debug + Send {
         program: &Program,
         before: Option<&Arc<AgentRole>>,
     ) -> Option<Arc<AgentRole>>;
+}
+
+/// Says what a process is to logins.
+pub trait Logins: Debug + Send {
+    /// What `process` is from an exec on, or as it was found running, where it, or who made it, was `before` until then.
+    /// Pure.
+    fn at_exec(&self, process: &Process, before: &LoginState) -> LoginState;
+}
+
+/// No login is known.
+#[derive(Debug)]
+struct NoLogins;
+
+impl Logins for NoLogins {
+    fn at_exec(&self, _: &Process, _: &LoginState) -> LoginState {
+        LoginState::default()
+    }
 }
 
 /// There are no agents.

@@ -19,9 +19,9 @@ use super::entries::{Entries, Entry, Limits};
 use super::inventory::Inventory;
 use super::program::{Program, program_of};
 use super::scripts::{ScriptPath, ScriptTarget, Scripts, WantedScript};
-use super::{NoRoles, ProcessCounters, Redactor, Roles, image};
+use super::{Logins, NoLogins, NoRoles, ProcessCounters, Redactor, Roles, image};
 use crate::model::act::{Act, Actor, Deed, Exec, Exit, Fork};
-use crate::model::process::{Cgroup, ExecImage, Origin, Process, ProcessKey};
+use crate::model::process::{Cgroup, ExecImage, LoginState, Origin, Process, ProcessKey};
 use crate::model::time::BootTime;
 
 /// All processes, told apart by pid and start.
@@ -31,6 +31,7 @@ pub struct ProcessTable {
     cgroups: CgroupNames,
     redact: Redactor,
     roles: Box<dyn Roles>,
+    logins: Box<dyn Logins>,
     scripts: Scripts,
     /// The image of a process whose start was lost.
     unknown: Arc<ExecImage>,
@@ -52,6 +53,7 @@ impl ProcessTable {
             cgroups: CgroupNames::default(),
             redact,
             roles: Box::new(NoRoles),
+            logins: Box::new(NoLogins),
             scripts: Scripts::default(),
             unknown: Arc::default(),
             tick_ns: tick_ns.max(1),
@@ -63,6 +65,12 @@ impl ProcessTable {
     #[must_use]
     pub fn with_roles(self, roles: Box<dyn Roles>) -> Self {
         Self { roles, ..self }
+    }
+
+    /// The same, with logins that are known by these.
+    #[must_use]
+    pub fn with_logins(self, logins: Box<dyn Logins>) -> Self {
+        Self { logins, ..self }
     }
 
     /// What it did and could not keep.
@@ -176,16 +184,40 @@ impl ProcessTable {
             self.counters.seeded += 1;
             seeded.push((key, found.parent_pid));
         }
-        // Makers first: what they are to an agent is inherited.
+        // Makers first: what they are to an agent, and to logins, is inherited.
         seeded.sort_unstable_by_key(|(key, _)| key.start);
-        for (key, parent_pid) in seeded {
+        for &(key, parent_pid) in &seeded {
             let parent = self.entries.newest(parent_pid).map(|entry| entry.versions.current().clone());
             // A parent that is younger took the pid while /proc was being read.
             let tick = |key: ProcessKey| key.start.ns / self.tick_ns;
             if let Some(parent) = parent.filter(|parent| parent.key != key && tick(parent.key) <= tick(key)) {
                 self.entries.set_parent(key, parent);
             }
-            self.renew_roles(key);
+            self.renew_inherited(key);
+        }
+        self.find_logins(seeded.iter().map(|(key, _)| *key));
+    }
+
+    /// Gives what was found running, and whose parents have ended, the login of its audit session: the kernel gives each
+    /// login another number, and keeps it.
+    fn find_logins(&mut self, seeded: impl Iterator<Item = ProcessKey> + Clone) {
+        let mut logins = HashMap::new();
+        for key in seeded.clone() {
+            let Some(process) = self.entries.get(key).map(|entry| entry.versions.current()) else { continue };
+            if let Some(login) = &process.login.login
+                && login.session_id.is_some()
+                && (login.login_uid, login.session_id) == (process.ids.login_uid, process.ids.session_id)
+            {
+                logins.entry((login.login_uid, login.session_id)).or_insert_with(|| login.clone());
+            }
+        }
+        for key in seeded {
+            let Some(entry) = self.entries.get_mut(key) else { continue };
+            let process = entry.versions.current();
+            let login = logins.get(&(process.ids.login_uid, process.ids.session_id));
+            if let (None, Some(login)) = (&process.login.login, login) {
+                entry.versions.update(|process| process.login.login = Some(login.clone()));
+            }
         }
     }
 
@@ -218,6 +250,7 @@ impl ProcessTable {
             since: time,
             exec_count: 0,
             role: maker.role.clone(),
+            login: maker.login.clone(),
         };
         let Some(entry) = self.entries.get_mut(fork.child) else {
             let entry = Entry::new(child.clone(), Some(maker));
@@ -242,7 +275,7 @@ impl ProcessTable {
         entry.versions.retain(|process| process.origin == Origin::Observed || process.since > time);
         self.entries.set_parent(fork.child, maker);
         // What it called exec for since was taken for a stranger's.
-        self.renew_roles(fork.child);
+        self.renew_inherited(fork.child);
         child
     }
 
@@ -266,9 +299,11 @@ impl ProcessTable {
             since: time,
             exec_count: before.exec_count + 1,
             role: None,
+            login: LoginState::default(),
         };
         let program = self.program(&process, time);
         process.role = self.roles.at_exec(&process, &program, before.role.as_ref());
+        process.login = self.logins.at_exec(&process, &before.login);
         let process = Arc::new(process);
         let made_by = self.entries.get(parent).map(|entry| entry.versions.at(time).clone());
         let unknown = self.unknown.clone();
@@ -284,8 +319,8 @@ impl ProcessTable {
             && let Some(made_by) = made_by
         {
             self.entries.set_parent(actor.process, made_by);
-            // Its fork was lost: what it is to an agent comes from who made it all the same.
-            self.renew_roles(actor.process);
+            // Its fork was lost: what it is to an agent, and to logins, comes from who made it all the same.
+            self.renew_inherited(actor.process);
         }
         process
     }
@@ -311,13 +346,13 @@ impl ProcessTable {
     /// Takes where a script's path leads. Who has just run it may be an agent after all, and so what it has started since.
     pub fn learn_script(&mut self, found: ScriptTarget) {
         for key in self.scripts.learn(found) {
-            self.renew_roles(key);
+            self.renew_inherited(key);
         }
     }
 
-    /// Says anew what a process is to an agent, and, where that changed, what its descendants are.
-    fn renew_roles(&mut self, key: ProcessKey) {
-        if !self.renew_role(key) || self.entries.get(key).is_none_or(|entry| !entry.has_children()) {
+    /// Says anew what a process is to an agent and to logins, and, where that changed, what its descendants are.
+    fn renew_inherited(&mut self, key: ProcessKey) {
+        if !self.renew_one(key) || self.entries.get(key).is_none_or(|entry| !entry.has_children()) {
             return;
         }
         let mut children: HashMap<ProcessKey, Vec<ProcessKey>> = HashMap::new();
@@ -329,15 +364,15 @@ impl ProcessTable {
         let mut to_renew = children.remove(&self.entries.exact(key)).unwrap_or_default();
         // Each is a child of one: none is renewed for ever.
         while let Some(key) = to_renew.pop() {
-            if self.renew_role(key) {
+            if self.renew_one(key) {
                 to_renew.extend(children.remove(&key).unwrap_or_default());
             }
         }
     }
 
-    /// Says anew what a process is to an agent, from what its maker was at its fork; whether that changed. A role that it has
-    /// is never taken back.
-    fn renew_role(&mut self, key: ProcessKey) -> bool {
+    /// Says anew what a process is to an agent and to logins, from what its maker was at its fork; whether that changed. A
+    /// role or a login that it has is never taken back.
+    fn renew_one(&mut self, key: ProcessKey) -> bool {
         let Some(entry) = self.entries.get(key) else { return false };
         let made_by = entry.parent.as_ref();
         let maker = made_by.and_then(|made_by| {
@@ -346,10 +381,12 @@ impl ProcessTable {
             };
             self.entries.get(made_by.key)?.versions.iter().find(is_it)
         });
-        let mut before = maker.or(made_by).and_then(|maker| maker.role.clone());
-        let (roles, scripts) = (&self.roles, &self.scripts);
+        let maker = maker.or(made_by);
+        let mut before = maker.and_then(|maker| maker.role.clone());
+        let mut login = maker.map(|maker| maker.login.clone()).unwrap_or_default();
+        let (roles, logins, scripts) = (&self.roles, &self.logins, &self.scripts);
         let Some(entry) = self.entries.get_mut(key) else { return false };
-        entry.versions.update_roles(|process| {
+        entry.versions.update_inherited(|process| {
             let forked = process.exec_count == 0 && process.origin == Origin::Observed;
             if !forked {
                 let program = match program_of(&process.image) {
@@ -357,9 +394,11 @@ impl ProcessTable {
                     other => other,
                 };
                 before = roles.at_exec(process, &program, before.as_ref());
+                login = logins.at_exec(process, &login);
             }
             before = before.take().or_else(|| process.role.clone());
-            before.clone()
+            login.login = login.login.take().or_else(|| process.login.login.clone());
+            (before.clone(), login.clone())
         })
     }
 
@@ -405,6 +444,7 @@ impl ProcessTable {
             since: actor.process.start,
             exec_count: 0,
             role: None,
+            login: LoginState::default(),
         }
     }
 

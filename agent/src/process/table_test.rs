@@ -50,6 +50,7 @@ fn seed(key: ProcessKey, parent_pid: u32, exe: &str) -> Found {
         since: key.start,
         exec_count: 0,
         role: None,
+        login: Default::default(),
     };
     Found { process, parent_pid, read_at: BootTime::from_ns(10 * TICK_NS) }
 }

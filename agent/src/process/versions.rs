@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::process::{AgentRole, Origin, Process};
+use crate::model::process::{AgentRole, LoginState, Origin, Process};
 use crate::model::time::BootTime;
 
 /// Images of one process kept at once: fork, a wrapper or two that exec on, and what they end in.
@@ -67,13 +67,17 @@ impl Versions {
         }
     }
 
-    /// Says what each is to an agent, oldest first; whether that changed.
-    pub(super) fn update_roles(&mut self, mut role: impl FnMut(&Process) -> Option<Arc<AgentRole>>) -> bool {
+    /// Says what each is to an agent and to logins, oldest first; whether that changed.
+    pub(super) fn update_inherited(
+        &mut self,
+        mut inherited: impl FnMut(&Process) -> (Option<Arc<AgentRole>>, LoginState),
+    ) -> bool {
         let mut changed = false;
         for process in self.earlier.iter_mut().rev().chain(std::iter::once(&mut self.current)) {
-            let role = role(process);
-            if process.role != role {
-                Arc::make_mut(process).role = role;
+            let (role, login) = inherited(process);
+            if process.role != role || process.login != login {
+                let process = Arc::make_mut(process);
+                (process.role, process.login) = (role, login);
                 changed = true;
             }
         }

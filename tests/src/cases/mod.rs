@@ -15,6 +15,7 @@ mod keys;
 mod kills;
 mod ledger;
 mod lineage;
+mod logins;
 mod memory;
 mod names;
 mod pid_reuse;
@@ -76,6 +77,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(who::cases());
     all.extend(identities::cases());
     all.extend(agents::cases());
+    all.extend(logins::cases());
     all.extend(rungs::cases());
     all.extend(ledger::cases());
     all.extend(floods::cases());

@@ -115,6 +115,7 @@ fn read_once(
         since: start,
         exec_count: 0,
         role: None,
+        login: Default::default(),
     };
     let parent_pid = u32::try_from(stat.ppid).unwrap_or_default();
     Some(ReadProcess { found: Found { process, parent_pid, read_at: (reader.now)() }, unreadable })

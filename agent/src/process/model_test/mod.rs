@@ -35,6 +35,7 @@ fn found(life: &Life, parent: Option<&Life>, now: u64) -> Found {
         since: key.start,
         exec_count: 0,
         role: None,
+        login: Default::default(),
     };
     Found { process, parent_pid: parent.map_or(0, |parent| parent.key.pid), read_at: at(now) }
 }

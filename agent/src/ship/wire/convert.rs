@@ -47,7 +47,7 @@ impl From<&name::Names> for v1::Names {
 
 impl From<&identity::Attribution> for Attribution {
     fn from(attribution: &identity::Attribution) -> Self {
-        let identity::Attribution { identity, evidence, confidence, human, blended, role, owner } =
+        let identity::Attribution { identity, evidence, confidence, human, blended, role, login, owner } =
             attribution;
         let owned = |identity: &identity::Identity| Text::Owned(identity.to_string());
         let evidence = evidence.iter().take(MAX_EVIDENCE).map(|evidence| Evidence {
@@ -55,6 +55,8 @@ impl From<&identity::Attribution> for Attribution {
             detail: Text::Owned(evidence.detail.clone()),
             confidence: names::confidence(evidence.confidence).into(),
         });
+        // What the environment of a program that was found running says is evidence, and no more.
+        let seen = login.as_deref().filter(|login| !login.found_running);
         Self {
             identity: owned(identity),
             kind: names::identity_kind(identity).into(),
@@ -66,6 +68,11 @@ impl From<&identity::Attribution> for Attribution {
             agent_session: role.as_ref().map(|role| Text::Owned(role.session.id())),
             owner: owner.as_ref().map(|owner| Text::Owned(owner.name.to_string())),
             owner_source: owner.as_ref().map(|owner| Text::Borrowed(names::owner_source(owner.source))),
+            login: login.as_ref().map(|login| Text::Borrowed(login.way.name())),
+            login_from: seen
+                .and_then(|login| login.connection)
+                .map(|ends| Text::Owned(ends.peer.to_string())),
+            login_tty: seen.and_then(|login| login.tty.as_ref()).map(|tty| Text::Owned(tty.to_string())),
         }
     }
 }
@@ -76,10 +83,11 @@ impl Attribution {
         let evidence = |evidence: &Evidence| 40 + evidence.kind.len() + evidence.detail.len();
         64 + self.identity.len()
             + self.evidence.iter().map(evidence).sum::<usize>()
-            + [&self.human, &self.role, &self.agent_session, &self.owner, &self.owner_source]
+            + [&self.human, &self.role, &self.agent_session, &self.login, &self.login_from, &self.login_tty]
                 .into_iter()
+                .chain([&self.owner, &self.owner_source])
                 .flatten()
-                .map(text)
+                .map(|column| text(column) + 12)
                 .sum::<usize>()
             + self.blended.iter().map(text).sum::<usize>()
     }

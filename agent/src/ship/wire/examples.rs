@@ -1,6 +1,7 @@
 //! Fixed events, one of each kind: what the golden files, the manual and the tests of other modules show.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::model::act::{
@@ -16,8 +17,8 @@ use crate::model::event::{
 use crate::model::identity::{Attribution, Confidence, Evidence, Identity, Owner, OwnerSource, Runner};
 use crate::model::name::{Claim, Names, Source};
 use crate::model::process::{
-    AgentPart, AgentRole, AgentSession, Cgroup, CredentialIds, ExecImage, FileRef, Marker, Origin as Known,
-    Process, ProcessKey, Stdio, StdioKind,
+    AgentPart, AgentRole, AgentSession, Cgroup, CredentialIds, ExecImage, FileRef, Login, LoginState,
+    LoginWay, Marker, Origin as Known, Process, ProcessKey, SshConnection, Stdio, StdioKind,
 };
 use crate::model::time::{BootTime, ClockPair, WallTime};
 
@@ -107,6 +108,7 @@ pub(crate) fn process(pid: u32, exe: &str, argv: &[&str]) -> Process {
         since: start,
         exec_count: 1,
         role: None,
+        login: LoginState::default(),
     }
 }
 
@@ -138,7 +140,25 @@ pub(crate) fn alice() -> Arc<Attribution> {
         blended: vec![Identity::Executable { path: b"/usr/bin/curl"[..].into(), uid: 1000 }],
         role: None,
         owner: Some(Owner { name: "human/alice".into(), source: OwnerSource::Starter }),
+        login: None,
     })
+}
+
+/// alice's login.
+pub(crate) fn over_ssh() -> Login {
+    let connection = SshConnection {
+        peer: SocketAddr::from(([203, 0, 113, 7], 50022)),
+        local: SocketAddr::from(([198, 51, 100, 7], 22)),
+    };
+    let (connection, login_uid, session_id) = (Some(connection), Some(1000), Some(3));
+    Login {
+        way: LoginWay::Ssh,
+        connection,
+        tty: Some("pts/0".into()),
+        found_running: false,
+        login_uid,
+        session_id,
+    }
 }
 
 /// A tool of Claude Code, which alice runs.
@@ -158,14 +178,16 @@ pub(crate) fn tool() -> Arc<Attribution> {
         cgroup: session(),
     };
     let evidence = vec![observed("agent_program", program), observed("agent_session", &begun.id())];
+    let login = observed("login", "ssh from 203.0.113.7:50022 to 198.51.100.7:22 on pts/0");
     Arc::new(Attribution {
         identity: Identity::Agent {
             product: b"claude-code"[..].into(),
             runner: Runner::Identity(Arc::new(alice.identity.clone())),
         },
-        evidence: evidence.into_iter().chain(alice.evidence.iter().cloned()).collect(),
+        evidence: evidence.into_iter().chain(alice.evidence.iter().cloned()).chain([login]).collect(),
         blended: std::iter::once(&alice.identity).chain(&alice.blended).cloned().collect(),
         role: Some(Arc::new(AgentRole { session: Arc::new(begun), part: AgentPart::Tool })),
+        login: Some(Arc::new(over_ssh())),
         ..Attribution::clone(&alice)
     })
 }
@@ -370,6 +392,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         blended: Vec::new(),
         role: None,
         owner: None,
+        login: None,
     });
     let target_party = Party { attribution: whose, process: daemon };
     let memory = |way, refused| {

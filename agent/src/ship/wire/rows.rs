@@ -43,6 +43,15 @@ pub struct Attribution {
     /// Who says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner_source: Option<Text>,
+    /// How the login that it is in came about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Text>,
+    /// The client's address and port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_from: Option<Text>,
+    /// The login's terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_tty: Option<Text>,
 }
 
 /// A reason to believe an identity.

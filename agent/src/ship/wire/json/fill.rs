@@ -49,6 +49,9 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
             agent_session,
             owner,
             owner_source,
+            login,
+            login_from,
+            login_tty,
         } = view.attribution;
         let evidence = evidence.iter().map(|evidence| Evidence {
             kind: &evidence.kind,
@@ -66,6 +69,9 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
             agent_session: agent_session.as_deref(),
             owner: owner.as_deref(),
             owner_source: owner_source.as_deref(),
+            login: login.as_deref(),
+            login_from: login_from.as_deref(),
+            login_tty: login_tty.as_deref(),
             process: process(view.process, view.activity.tid),
             moment: moment(view),
             deed: match view.deed {

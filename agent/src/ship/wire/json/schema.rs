@@ -53,6 +53,11 @@ pub(super) struct Activity<'a> {
     pub(super) owner: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) owner_source: Option<&'a str>,
+    pub(super) login: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) login_from: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) login_tty: Option<&'a str>,
     #[serde(flatten)]
     pub(super) process: Process<'a>,
     #[serde(flatten)]
