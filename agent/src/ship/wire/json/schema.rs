@@ -53,6 +53,7 @@ pub(super) struct Activity<'a> {
     pub(super) owner: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) owner_source: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) login: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) login_from: Option<&'a str>,
