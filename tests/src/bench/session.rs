@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::interrupt;
 use super::reader::{Reader, Seen, Told};
 use super::usage::{Memory, Usage, memory};
+use crate::acts::boot_ns;
 use crate::harness::agent::{Agent, Options};
 use crate::harness::child::Running;
 use crate::harness::collector::{port_of, status_at};
@@ -112,7 +113,9 @@ impl Session {
         let port = |line: &String| port_of(line);
         let port = collector.messages.wait("the address it listens on", 0, setting.limit, port)?;
 
-        let options = Options { collector: Some(port), ..Options::default() };
+        // As an operator has it: what is seen of identities is kept, in a place of its own each time.
+        let state = setting.path(&format!("state-{}", boot_ns()));
+        let options = Options { collector: Some(port), state: Some(state), ..Options::default() };
         let mut run = Agent::command(setting, &options);
         run.arg("--quiet").args(arguments).env("RUNTIME_DIRECTORY", setting.scratch.path());
         let (running, _quiet, stderr) = Running::start(&mut run)?;

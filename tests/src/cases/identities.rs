@@ -34,6 +34,7 @@ pub(super) fn cases() -> Vec<Case> {
         shared("identity/unit", |scene| in_cgroup(scene, "telltale-tests.slice/telltale-tests.service")),
         shared("identity/container", move |scene| in_cgroup(scene, &scope)),
         shared("identity/mount-namespace", mount_namespace),
+        shared("identity/user-namespace", user_namespace),
         shared("identity/switched-user", switched_user),
     ]
 }
@@ -157,6 +158,23 @@ impl Drop for Cgroup {
             let _ = fs::remove_dir(directory);
         }
     }
+}
+
+/// In a user namespace of its own anybody is root, and may lay out a `/usr/bin` of his own: no path there is the host's.
+fn user_namespace(scene: &mut Scene<'_>) -> Outcome {
+    let expected = connected(scene, || {
+        // SAFETY: one system call; there is one thread.
+        let done = unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) };
+        if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    })?;
+    // It sees itself as nobody there; the host knows whom it is.
+    let me = Who::me()?;
+    scene.expect(expected.into_iter().map(|one| {
+        let ids = [("uid", me.uid), ("gid", me.gid), ("euid", me.euid), ("egid", me.egid)];
+        let one = ids.into_iter().fold(one, |one, (key, id)| one.key(key, id));
+        one.identity_begins("exe-ns/", "namespaced_executable")
+    }));
+    Ok(())
 }
 
 /// In a mount namespace of its own a path says nothing of the host's files.
