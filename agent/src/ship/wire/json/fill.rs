@@ -1,9 +1,9 @@
 //! From rows to the objects of the JSON form.
 
 use super::schema::{
-    Activity, Ancestor, Attempt, Body, Claim, Connection, Counter, Credential, Datagram, Deed, Evidence, Gap,
-    Impairment, Key, Line, Marker, Memory, Moment, Named, Names, Process, RawSocket, Reach, Read, Remote,
-    Repeat, Serving, Status, Target, Traffic,
+    Activity, Ancestor, Attempt, Body, Claim, Connection, Container, Counter, Credential, Datagram, Deed,
+    Evidence, Gap, Impairment, Key, Line, Marker, Memory, Moment, Named, Names, Process, RawSocket, Reach,
+    Read, Remote, Repeat, Serving, Status, Target, Traffic,
 };
 use super::text::{always, rfc3339, text, texts};
 use crate::model::time::WallTime;
@@ -38,8 +38,17 @@ impl<'a> From<View<'a>> for Line<'a> {
 
 impl<'a> From<&ActivityView<'a>> for Activity<'a> {
     fn from(view: &ActivityView<'a>) -> Self {
-        let rows::Attribution { identity, kind, confidence, evidence, human, blended, role, agent_session } =
-            view.attribution;
+        let rows::Attribution {
+            identity,
+            kind,
+            confidence,
+            evidence,
+            human,
+            blended,
+            role,
+            agent_session,
+            container: within,
+        } = view.attribution;
         let evidence = evidence.iter().map(|evidence| Evidence {
             kind: &evidence.kind,
             detail: &evidence.detail,
@@ -54,6 +63,7 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
             blended: blended.iter().map(AsRef::as_ref).collect(),
             role: role.as_deref(),
             agent_session: agent_session.as_deref(),
+            container: within.as_deref().map(container),
             process: process(view.process, view.activity.tid),
             moment: moment(view),
             deed: match view.deed {
@@ -71,6 +81,22 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
             lineage: view.lineage().map(ancestor).collect(),
             lineage_truncated: view.activity.lineage_truncated,
         }
+    }
+}
+
+fn container(row: &rows::Container) -> Container<'_> {
+    let rows::Container { id, engine, name, image, tag, digest, image_id, pod, pod_namespace, pod_uid } = row;
+    Container {
+        container_id: id,
+        container_engine: engine,
+        container_name: name.as_deref(),
+        image: image.as_deref(),
+        image_tag: tag.as_deref(),
+        image_digest: digest.as_deref(),
+        image_id: image_id.as_deref(),
+        pod: pod.as_deref(),
+        pod_namespace: pod_namespace.as_deref(),
+        pod_uid: pod_uid.as_deref(),
     }
 }
 
