@@ -94,15 +94,11 @@ impl Containers {
         if let Some(known) = self.old.remove(id) {
             self.keep(id.into(), known);
         }
-        let now = self.now;
         match self.young.get_mut(id) {
             // A hint may come before the engine has written its files.
             Some(known) if !known.is_seen => {
                 known.is_seen = true;
-                if !matches!(known.answer, Some(Answer::Found(_))) {
-                    known.again_at = now;
-                    self.ask_again(id);
-                }
+                self.ask_if_not_found(id);
             }
             Some(_) => {}
             None => self.ask(id, true),
@@ -118,8 +114,24 @@ impl Containers {
         let id = arguments
             .filter_map(|argument| std::str::from_utf8(argument.as_bytes()).ok())
             .find(|text| is_id(text));
-        if let Some(id) = id.filter(|id| !self.young.contains_key(*id) && !self.old.contains_key(*id)) {
-            self.ask(id, false);
+        let Some(id) = id else { return };
+        if let Some(known) = self.old.remove(id) {
+            self.keep(id.into(), known);
+        }
+        match self.young.get(id) {
+            // Each step of an engine is another program: the first comes before the files.
+            Some(known) if !known.is_seen => self.ask_if_not_found(id),
+            Some(_) => {}
+            None => self.ask(id, false),
+        }
+    }
+
+    /// Asks again where the last answer was that there is nothing.
+    fn ask_if_not_found(&mut self, id: &str) {
+        let Some(known) = self.young.get_mut(id) else { return };
+        if known.answer.as_ref().is_some_and(|answer| !matches!(answer, Answer::Found(_))) {
+            known.answer = None;
+            self.ask_again(id);
         }
     }
 
@@ -325,6 +337,10 @@ mod tests {
         containers.hint(&exec(&["echo", &id[1..], "docker"]));
         assert_eq!(containers.take_wanted(), [id.as_str().into()]);
         assert!(!containers.learn(found(&id, Answer::NotFound)), "nobody was told by it");
+        containers.hint(&exec(&["containerd-shim", "-id", &id, "start"]));
+        containers.hint(&exec(&["runc", "create", &id]));
+        assert_eq!(containers.take_wanted().len(), 1, "asked for again, once");
+        assert!(!containers.learn(found(&id, Answer::NotFound)));
         containers.see(&id);
         assert_eq!(containers.take_wanted().len(), 1);
         assert!(containers.learn(found(&id, facts())));

@@ -1,5 +1,5 @@
-//! What packaging/ promises, and who real AI agents are told to be, by scripts: each can be run by hand too, and says what
-//! it needs.
+//! What packaging/ promises, and who real AI agents and containers are told to be, by scripts: each can be run by hand too,
+//! and says what it needs.
 
 use std::{fmt, process::Command};
 
@@ -19,6 +19,8 @@ pub(super) enum Proof {
     Manifest,
     /// Real AI agents, and a real MCP server.
     Agents,
+    /// Containers of real engines.
+    Containers,
     /// The unit is refused in a container that has process ids of its own.
     Nspawn,
     /// The unit in a real systemd, in a virtual machine.
@@ -29,7 +31,8 @@ pub(super) enum Proof {
 
 impl Proof {
     /// All of them.
-    pub(super) const ALL: [Self; 5] = [Self::Manifest, Self::Agents, Self::Nspawn, Self::Systemd, Self::Pod];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Manifest, Self::Agents, Self::Containers, Self::Nspawn, Self::Systemd, Self::Pod];
 
     /// Whether it boots a virtual machine.
     pub(super) fn is_machine(self) -> bool {
@@ -43,7 +46,11 @@ impl Proof {
 
     /// Its script, from the root of the checkout.
     fn script(self) -> String {
-        let directory = if self == Self::Agents { "tests/agents" } else { "packaging/tests" };
+        let directory = match self {
+            Self::Agents => "tests/agents",
+            Self::Containers => "tests/containers",
+            _ => "packaging/tests",
+        };
         format!("{directory}/{}.sh", self.name())
     }
 
@@ -51,6 +58,7 @@ impl Proof {
         match self {
             Self::Manifest => "manifest",
             Self::Agents => "agents",
+            Self::Containers => "containers",
             Self::Nspawn => "nspawn",
             Self::Systemd => "systemd",
             Self::Pod => "pod",
@@ -88,6 +96,7 @@ impl fmt::Display for Proof {
         f.write_str(match self {
             Self::Manifest => "packaging: manifest",
             Self::Agents => "real AI agents",
+            Self::Containers => "real container engines",
             Self::Nspawn => "packaging: unit in a container",
             Self::Systemd => "packaging: unit in a systemd",
             Self::Pod => "packaging: pod on a node",

@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
-
-use crate::model::container::{ComposeService, EngineFacts, Pod};
-use crate::model::image::{ImageReference, is_id, is_lower_hex};
+use crate::model::image::is_id;
 
 /// Longest name or label that is kept, in bytes: Kubernetes allows 253, docker and compose use 63.
 const NAME_BYTES: usize = 256;
@@ -25,7 +22,11 @@ fn image_id(text: &str) -> Option<Arc<str>> {
 
 /// Docker.
 pub mod docker {
-    use super::*;
+    use serde::Deserialize;
+
+    use super::{Labels, image_id, kept};
+    use crate::model::container::{ComposeService, EngineFacts};
+    use crate::model::image::{ImageReference, is_id, is_lower_hex};
 
     const PROJECT: &str = "com.docker.compose.project";
     const SERVICE: &str = "com.docker.compose.service";
@@ -121,7 +122,11 @@ pub mod docker {
 
 /// Podman.
 pub mod podman {
-    use super::*;
+    use serde::Deserialize;
+
+    use super::{image_id, kept};
+    use crate::model::container::EngineFacts;
+    use crate::model::image::ImageReference;
 
     /// `Container` of `containers.go`, <https://github.com/containers/storage>.
     #[derive(Debug, Deserialize)]
@@ -171,8 +176,12 @@ pub mod podman {
 }
 
 /// Engines of Kubernetes: by the annotations of the container's OCI specification.
-pub mod crio_or_containerd {
-    use super::*;
+pub mod cri {
+    use serde::Deserialize;
+
+    use super::{Labels, image_id, kept};
+    use crate::model::container::{EngineFacts, Pod};
+    use crate::model::image::ImageReference;
 
     #[derive(Debug, Deserialize)]
     struct Specification {

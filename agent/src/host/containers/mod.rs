@@ -20,7 +20,7 @@ use super::HostRoot;
 use crate::model::container::{Answer, ContainerFound, EngineFacts};
 use crate::model::image::is_id;
 
-pub use engines::{crio_or_containerd, docker, podman};
+pub use engines::{cri, docker, podman};
 
 /// Containers that wait to be looked up; what comes while as many wait is not.
 const WAITING: usize = 1_024;
@@ -84,6 +84,9 @@ fn serve(host: &HostRoot, asked: &Receiver<Arc<str>>, tell: &mpsc::Sender<Contai
     }
 }
 
+/// What one engine tells of a container.
+type Look = fn(&HostRoot, &str) -> Result<EngineFacts, Silent>;
+
 /// Why a file says nothing.
 #[derive(Debug)]
 enum Silent {
@@ -99,8 +102,7 @@ pub fn look(host: &HostRoot, id: &str) -> Answer {
     if !is_id(id) {
         return Answer::NotFound;
     }
-    let looks: [fn(&HostRoot, &str) -> Result<EngineFacts, Silent>; 4] =
-        [in_docker, in_podman, in_crio, in_containerd];
+    let looks: [Look; 4] = [in_docker, in_podman, in_crio, in_containerd];
     let mut answer = Answer::NotFound;
     for look in looks {
         match look(host, id) {
@@ -149,7 +151,7 @@ fn in_podman(host: &HostRoot, id: &str) -> Result<EngineFacts, Silent> {
 fn in_crio(host: &HostRoot, id: &str) -> Result<EngineFacts, Silent> {
     const ROOTS: [&str; 2] = ["/run/containers/storage", "/var/lib/containers/storage"];
     let paths = ROOTS.map(|root| format!("{root}/overlay-containers/{id}/userdata/config.json"));
-    first(host, &paths, crio_or_containerd::crio)
+    first(host, &paths, cri::crio)
 }
 
 /// `NewBundle` of `runtime/v2/bundle.go`, <https://github.com/containerd/containerd>, writes the specification before the
@@ -157,7 +159,7 @@ fn in_crio(host: &HostRoot, id: &str) -> Result<EngineFacts, Silent> {
 fn in_containerd(host: &HostRoot, id: &str) -> Result<EngineFacts, Silent> {
     const STATES: [&str; 2] = ["/run/containerd", "/run/k3s/containerd"];
     let paths = STATES.map(|state| format!("{state}/io.containerd.runtime.v2.task/k8s.io/{id}/config.json"));
-    first(host, &paths, crio_or_containerd::containerd)
+    first(host, &paths, cri::containerd)
 }
 
 fn first(

@@ -127,7 +127,7 @@ fn each_engine_tells_of_its_containers() {
 
 #[test]
 fn cri_o_is_believed_in_what_it_sets_itself() {
-    let facts = crio_or_containerd::crio(&fixture("crio.json")).unwrap();
+    let facts = cri::crio(&fixture("crio.json")).unwrap();
     assert_eq!((&*facts.engine, facts.name.as_deref()), ("crio", Some("redis")));
     assert_eq!(image(&facts), "quay.io/team/redis:alpine");
     let pod = Pod {
@@ -136,10 +136,10 @@ fn cri_o_is_believed_in_what_it_sets_itself() {
         uid: "7b1e0a52-3a0c-4f52-9d53-0a1f6f0a7c11".into(),
     };
     assert_eq!(facts.pod, Some(pod.clone()));
-    let sandbox = crio_or_containerd::crio(&fixture("crio-sandbox.json")).unwrap();
+    let sandbox = cri::crio(&fixture("crio-sandbox.json")).unwrap();
     assert_eq!((sandbox.name, sandbox.image, sandbox.pod), (None, None, Some(pod)));
-    assert!(crio_or_containerd::crio(&fixture("containerd.json")).is_none());
-    assert!(crio_or_containerd::containerd(&fixture("crio.json")).is_none());
+    assert!(cri::crio(&fixture("containerd.json")).is_none());
+    assert!(cri::containerd(&fixture("crio.json")).is_none());
 }
 
 /// Labels of an image are its maker's: they make no container another's service.
@@ -265,7 +265,7 @@ proptest! {
                 }
                 let _ = docker::image_labels(bytes);
                 let _ = podman::find(bytes, IN_PODMAN);
-                let _ = (crio_or_containerd::crio(bytes), crio_or_containerd::containerd(bytes));
+                let _ = (cri::crio(bytes), cri::containerd(bytes));
             }
         }
     }
