@@ -378,3 +378,34 @@ fn buffer(bytes: &RawBytes) -> ByteBuf {
 fn raw(buffer: ByteBuf) -> RawBytes {
     RawBytes::from(buffer.into_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_of_a_container_comes_back() {
+        let facts = EngineFacts {
+            engine: "docker".into(),
+            source: "/var/lib/docker/x".into(),
+            name: Some("cache".into()),
+            image: ImageReference::parse("localhost:5000/redis:7"),
+            image_id: Some("sha256:00".into()),
+            compose: Some(ComposeService { project: "shop".into(), service: "db".into() }),
+            pod: Some(Pod { name: "p".into(), namespace: "n".into(), uid: "u".into() }),
+        };
+        for answer in [
+            Answer::Found(Arc::new(facts)),
+            Answer::Found(Arc::default()),
+            Answer::NotFound,
+            Answer::TooLarge,
+            Answer::Refused,
+            Answer::Unreadable,
+        ] {
+            let found = ContainerFound { id: "4f".into(), answer };
+            let bytes = encode_container(&found).unwrap();
+            assert_eq!(decode_container(&bytes).unwrap(), found);
+        }
+        assert!(decode_container(b"x").is_err());
+    }
+}
