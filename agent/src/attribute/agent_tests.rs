@@ -442,6 +442,8 @@ fn a_users_arguments_are_no_hint() {
     assert_eq!(wanted(&mut host, &task, 0, "/"), 0, "root of a user namespace");
     task.user_namespace = HOST.user;
     assert_eq!(wanted(&mut host, &task, 0, "/"), 1);
+    let within = format!("/docker/{}", ID.replace('4', "6"));
+    assert_eq!(wanted(&mut host, &task, 0, &within), 1, "its cgroup alone: an engine is in no container");
     let other = format!("/docker/{}", ID.replace('4', "5"));
     assert_eq!(wanted(&mut host, &task, 1000, &other), 1, "its cgroup");
 }

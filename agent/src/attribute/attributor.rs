@@ -102,18 +102,22 @@ impl Attributor {
     /// Looks ahead at a program that starts: in which container, or for which, so that it is asked for before it acts.
     pub fn foresee(&mut self, exec: &Exec, now: BootTime) {
         self.containers.at(now);
-        self.see(&exec.cgroup_path);
-        // Engines run as root of the host. What another's arguments say is not even looked up.
-        if exec.actor.ids.euid == 0 && exec.actor.namespaces.user == self.host.user {
+        let place = Place::parse(exec.cgroup_path.as_bytes());
+        self.see_place(&place);
+        // Engines run as root of the host, in no container. What another's arguments say is not even looked up.
+        let is_in_container = place.container.is_some() || place.claimed_container.is_some();
+        if exec.actor.ids.euid == 0 && exec.actor.namespaces.user == self.host.user && !is_in_container {
             self.containers.hint(exec);
         }
     }
 
     /// A process is in this cgroup: its container is asked for.
     pub fn see(&mut self, path: &RawBytes) {
-        if let Some(name) = &Place::parse(path.as_bytes()).container
-            && let Some(id) = engine_id(name)
-        {
+        self.see_place(&Place::parse(path.as_bytes()));
+    }
+
+    fn see_place(&mut self, place: &Place) {
+        if let Some(id) = place.container.as_ref().and_then(engine_id) {
             self.containers.see(id);
         }
     }
@@ -164,7 +168,7 @@ impl Attributor {
 
     fn resolve(&mut self, process: &Process, actor: &Actor, cgroup: &Cgroup) -> Attribution {
         let place = Place::parse(cgroup.path.as_bytes());
-        self.see(&cgroup.path);
+        self.see_place(&place);
         // An agent's runner is the container that its session began in.
         let innermost = process.role.as_ref().map(|role| &*role.session);
         let outermost = std::iter::successors(innermost, |session| session.within.as_deref()).last();

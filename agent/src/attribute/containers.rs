@@ -20,7 +20,9 @@ const GENERATION: usize = 2_048;
 /// Containers that are asked for at once; of these hints may be half.
 const WANTED: usize = 256;
 /// An answer so old is asked for again: containers that have ended are forgotten so.
-const FRESH_NS: u64 = 600_000_000_000;
+const FRESH_NS: u64 = 120_000_000_000;
+/// Hints that have led nowhere yet: more are not taken, so that none drives out what is known.
+const HINTS: usize = 256;
 /// After this a container of which nothing was found is asked for again, and then after twice as long each time.
 const RETRY_NS: u64 = 1_000_000_000;
 /// How often the time doubles: to half a minute.
@@ -122,8 +124,14 @@ impl Containers {
             // Each step of an engine is another program: the first comes before the files.
             Some(known) if !known.is_seen => self.ask_if_not_found(id),
             Some(_) => {}
-            None => self.ask(id, false),
+            None if self.open_hints() < HINTS => self.ask(id, false),
+            None => self.counters.not_asked += 1,
         }
+    }
+
+    fn open_hints(&self) -> usize {
+        let is_open = |known: &&Known| !known.is_seen && !matches!(known.answer, Some(Answer::Found(_)));
+        self.young.values().chain(self.old.values()).filter(is_open).count()
     }
 
     /// Asks again where the last answer was that there is nothing.
@@ -307,7 +315,7 @@ mod tests {
         assert!(!containers.learn(found(&id, Answer::NotFound)));
         assert!(containers.learn(found(&id, facts())));
         assert!(containers.facts(&id).is_some());
-        containers.sweep(at(500));
+        containers.sweep(at(100));
         assert!(containers.take_wanted().is_empty());
     }
 
@@ -318,7 +326,7 @@ mod tests {
         containers.see(&id);
         containers.learn(found(&id, facts()));
         containers.take_wanted();
-        containers.sweep(at(601));
+        containers.sweep(at(121));
         assert_eq!(containers.take_wanted().len(), 1);
         assert!(!containers.learn(found(&id, Answer::Unreadable)));
         assert!(containers.facts(&id).is_some());
@@ -375,6 +383,22 @@ mod tests {
         assert!(containers.counters().not_asked > 0);
         containers.sweep(at(1_000_000));
         assert!(containers.take_wanted().len() <= SWEEP);
+    }
+
+    #[test]
+    fn hints_drive_out_nothing() {
+        let mut containers = Containers::default();
+        let kept = id(usize::MAX);
+        containers.see(&kept);
+        containers.learn(found(&kept, facts()));
+        for number in 0..10 * GENERATION {
+            containers.hint(&exec(&["echo", &id(number)]));
+            containers.take_wanted();
+        }
+        assert!(containers.facts(&kept).is_some());
+        assert_eq!(containers.open_hints(), HINTS);
+        assert_eq!(containers.counters().evicted, 0);
+        assert!(containers.counters().not_asked > 0);
     }
 
     #[test]
