@@ -19,6 +19,7 @@ import sys
 import tarfile
 import threading
 import time
+import urllib.parse
 
 TELLTALE, SCRATCH = sys.argv[1], pathlib.Path(sys.argv[2])
 MARK = f"telltale-{os.getpid()}"
@@ -250,7 +251,8 @@ def try_docker(agent):
         docker.load(f"{MARK}/box")
         labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "db",
                   "com.docker.compose.config-hash": "0123"}
-        change = "&changes=LABEL%20com.docker.compose.project%3Dshop%20com.docker.compose.service%3Ddb%20com.docker.compose.config-hash%3D0123"
+        changes = "LABEL " + " ".join(f"{name}={value}" for name, value in labels.items())
+        change = "&" + urllib.parse.urlencode({"changes": changes})
         docker.load(f"evil.example/{MARK}/box", change)
         for name, image, own, expected in [
             ("plain", f"{MARK}/box:{TAG}", None, f"container/docker.io/{MARK}/box"),
@@ -275,8 +277,8 @@ def try_containerd(agent, rootfs):
     address, log = f"{SCRATCH}/containerd.sock", open(SCRATCH / "containerd.log", "w")
     configuration = SCRATCH / "containerd.toml"
     configuration.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
-    process = subprocess.Popen(["containerd", "--config", configuration, "--root", SCRATCH / "containerd", "--state", STATE,
-                                "--address", address], stdout=log, stderr=log)
+    process = subprocess.Popen(["containerd", "--config", configuration, "--root", SCRATCH / "containerd",
+                                "--state", STATE, "--address", address], stdout=log, stderr=log)
     try:
         wait_for("containerd starts", lambda: process.poll() is not None or os.path.exists(address))
         if process.poll() is not None:
@@ -323,7 +325,8 @@ def try_forged(agent, container):
         for path in [SCRATCH / "forger", home, home / "credentials"]:
             os.chown(path, USER, USER)
         SCRATCH.chmod(0o755)
-        line = f': {MARK}-forged; echo $$ >"{made[-1]}/cgroup.procs"; exec setpriv --reuid={USER} --regid={USER} --clear-groups cat "{home}/credentials" {MARK}-forged'
+        user = f"setpriv --reuid={USER} --regid={USER} --clear-groups"
+        line = f'echo $$ >"{made[-1]}/cgroup.procs"; exec {user} cat "{home}/credentials" {MARK}-forged'
         subprocess.run(["sh", "-c", line], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=LIMIT_S, check=False)
         event = identity_of(agent, f"{MARK}-forged")
         check("a user's scope with a container's name is no container", event.get("identity_kind") == "executable", event)

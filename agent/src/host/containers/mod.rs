@@ -127,15 +127,18 @@ fn in_docker(host: &HostRoot, id: &str) -> Result<EngineFacts, Silent> {
     Ok(EngineFacts { source: path.into(), ..kept.facts(labels.as_ref()) })
 }
 
-/// `containers.go` of <https://github.com/containers/storage>: one list for all containers, and one for those that need
-/// not survive a crash; both by the storage's driver. Podman writes a container there when it makes it.
+/// `newContainerStore` of `containers.go`, <https://github.com/containers/storage>: one list for all containers, and one for
+/// those that need not survive a crash, which is in the run directory where the configuration says `transient_store`; all by
+/// the storage's driver. Podman writes a container there when it makes it.
 fn in_podman(host: &HostRoot, id: &str) -> Result<EngineFacts, Silent> {
-    const LISTS: [&str; 2] = ["containers.json", "volatile-containers.json"];
+    const LISTS: [&str; 3] = [
+        "/var/lib/containers/storage/DRIVER-containers/containers.json",
+        "/var/lib/containers/storage/DRIVER-containers/volatile-containers.json",
+        "/run/containers/storage/DRIVER-containers/volatile-containers.json",
+    ];
     const DRIVERS: [&str; 4] = ["overlay", "vfs", "btrfs", "zfs"];
     let mut silent = Silent::Absent;
-    for path in DRIVERS.iter().flat_map(|driver| {
-        LISTS.map(|list| format!("/var/lib/containers/storage/{driver}-containers/{list}"))
-    }) {
+    for path in DRIVERS.iter().flat_map(|driver| LISTS.map(|list| list.replace("DRIVER", driver))) {
         match read(host, &path, LIST_BYTES).map(|bytes| podman::find(&bytes, id)) {
             Ok(Ok(Some(facts))) => return Ok(EngineFacts { source: path.into(), ..facts }),
             Ok(Ok(None)) | Err(Silent::Absent) => {}
