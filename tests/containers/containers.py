@@ -108,7 +108,6 @@ def make_files():
         (rootfs / name).mkdir()
     with tarfile.open(SCRATCH / "box.tar", "w") as tar:
         tar.add(rootfs, ".", filter=lambda it: it.replace(uid=0, gid=0, deep=False))
-    return rootfs
 
 
 def script(name):
@@ -133,8 +132,8 @@ class Docker:
 
     USUAL = "/var/run/docker.sock"
 
-    # Docker's own; its containerd puts sockets of its shims into the last.
-    PLACES = [pathlib.Path(path) for path in ["/var/lib/docker", "/run/docker", "/run/containerd"]]
+    # Docker's own, and what its containerd makes beside them.
+    PLACES = [pathlib.Path(path) for path in ["/var/lib/docker", "/run/docker", "/run/containerd", "/opt/containerd"]]
 
     def __init__(self):
         self.containers, self.images, self.made, self.process = [], [], [], None
@@ -268,35 +267,97 @@ def try_docker(agent):
         docker.stop()
 
 
-def try_containerd(agent, rootfs):
-    """Its bundle's directory and owner are containerd's own; the annotations are given as its CRI service sets them."""
-    if not shutil.which("containerd") or not shutil.which("ctr"):
+def message(*fields):
+    """A message of protobuf: (number, value) each, of integers, texts and messages."""
+    def varint(number):
+        rest = b""
+        while number > 127:
+            rest, number = rest + bytes([number & 127 | 128]), number >> 7
+        return rest + bytes([number])
+
+    def field(number, value):
+        if isinstance(value, int):
+            return varint(number << 3) + varint(value)
+        data = value.encode() if isinstance(value, str) else value
+        return varint(number << 3 | 2) + varint(len(data)) + data
+
+    return b"".join(field(*it) for it in fields)
+
+
+class Kubelet:
+    """Asks containerd for a pod and a container in it, as a kubelet does: `runtime.v1` of the CRI, over gRPC by curl."""
+
+    POD = {"name": "operator-65747dc769-pjztg", "uid": "4cad64d0-7a36-452a-8a08-bd3a694cdad5", "namespace": "shop"}
+
+    def __init__(self, address):
+        self.address, self.pod = address, None
+
+    def ask(self, method, request):
+        body = b"\0" + len(request).to_bytes(4, "big") + request
+        headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
+        answer, trailers = SCRATCH / "answer", SCRATCH / "trailers"
+        subprocess.run(["curl", "--silent", "--show-error", "--http2-prior-knowledge", "--unix-socket", self.address, *headers,
+                        "--data-binary", "@-", "--output", answer, "--dump-header", trailers,
+                        f"http://localhost/runtime.v1.RuntimeService/{method}"], input=body, timeout=LIMIT_S, check=True)
+        if "grpc-status: 0" not in trailers.read_text():
+            sys.exit(f"containerd: {method}: {trailers.read_text()[-400:]}")
+        return answer.read_bytes()[5:]
+
+    def run(self, name, image, command):
+        """The container's id: the answers have one field, a text."""
+        text = lambda answer: answer[2:].decode()
+        metadata = message((1, self.POD["name"]), (2, self.POD["uid"]), (3, self.POD["namespace"]))
+        # The node's network: there is nothing here that makes one for a pod.
+        linux = message((1, f"/kubepods/burstable/pod{self.POD['uid']}"), (2, message((1, message((1, 2))))))
+        sandbox = message((1, metadata), (8, linux))
+        self.pod = text(self.ask("RunPodSandbox", message((1, sandbox))))
+        mount = message((1, "/root"), (2, str(HOME)))
+        words = [(3, command[0])] + [(4, word) for word in command[1:]]
+        wanted = message((1, message((1, name))), (2, message((1, image))), *words, (7, mount))
+        container = text(self.ask("CreateContainer", message((1, self.pod), (2, wanted), (3, sandbox))))
+        self.ask("StartContainer", message((1, container)))
+        return container
+
+    def stop(self):
+        if self.pod:
+            for method in ["StopPodSandbox", "RemovePodSandbox"]:
+                self.ask(method, message((1, self.pod)))
+
+
+def try_containerd(agent):
+    if not all(map(shutil.which, ["containerd", "ctr", "curl"])):
         return skip("containerd", "it is not installed")
     if STATE.exists():
         return skip("containerd", f"one runs here, or has run: {STATE} is there")
-    address, log = f"{SCRATCH}/containerd.sock", open(SCRATCH / "containerd.log", "w")
-    configuration = SCRATCH / "containerd.toml"
-    configuration.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+    image, address = f"{REPOSITORY}:{TAG}", f"{SCRATCH}/containerd.sock"
+    configuration, log = SCRATCH / "containerd.toml", open(SCRATCH / "containerd.log", "w")
+    configuration.write_text(f"""version = 2
+disabled_plugins = ["io.containerd.internal.v1.opt"]
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{image}"
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "native"
+""")
     process = subprocess.Popen(["containerd", "--config", configuration, "--root", SCRATCH / "containerd",
                                 "--state", STATE, "--address", address], stdout=log, stderr=log)
+    kubelet = Kubelet(address)
     try:
         wait_for("containerd starts", lambda: process.poll() is not None or os.path.exists(address))
         if process.poll() is not None:
             return skip("containerd", "it does not start")
-        container, pod = os.urandom(32).hex(), "4cad64d0-7a36-452a-8a08-bd3a694cdad5"
-        cri = {"container-type": "container", "container-name": "operator", "image-name": f"{REPOSITORY}:{TAG}",
-               "sandbox-name": "operator-65747dc769-pjztg", "sandbox-namespace": "shop", "sandbox-uid": pod}
-        annotations = [word for key, value in cri.items() for word in ["--annotation", f"io.kubernetes.cri.{key}={value}"]]
-        run("ctr", "-a", address, "-n", "k8s.io", "run", "--rm", "--null-io", *annotations, "--cgroup",
-            f"/kubepods/burstable/pod{pod}/{container}", "--mount", f"type=bind,src={HOME},dst=/root,options=rbind:rw",
-            "--rootfs", rootfs, container, *script("pod"))
+        podman("save", "--quiet", "--output", str(SCRATCH / "image.tar"), image)
+        run("ctr", "-a", address, "-n", "k8s.io", "images", "import", "--snapshotter", "native", SCRATCH / "image.tar")
+        container = kubelet.run("operator", image, script("pod"))
         event = identity_of(agent, f"{MARK}-pod")
         check("containerd: a pod's container is its image", event.get("identity") == f"container/{REPOSITORY}", event)
-        keys = ["container_id", "container_engine", "container_name", "pod", "pod_namespace", "pod_uid"]
-        expected = [container, "containerd", "operator", cri["sandbox-name"], "shop", pod]
+        keys = ["container_id", "container_engine", "container_name", "image_tag", "pod", "pod_namespace", "pod_uid"]
+        pod = [kubelet.POD[key] for key in ["name", "namespace", "uid"]]
         told = [event.get(key) for key in keys]
-        check("containerd: pod, namespace, uid, name", told == expected, told)
+        check("containerd: pod, namespace, uid, name", told == [container, "containerd", "operator", TAG, *pod], told)
     finally:
+        kubelet.stop()
         process.terminate()
         process.wait(LIMIT_S)
         shutil.rmtree(STATE, ignore_errors=True)
@@ -351,9 +412,10 @@ def judge_replay(agent, recording):
 
 
 def main():
-    rootfs = make_files()
+    make_files()
     recording = str(SCRATCH / "recording")
-    podman("import", str(SCRATCH / "box.tar"), f"{REPOSITORY}:{TAG}")
+    # A pod's pause container runs what the image says.
+    podman("import", "--change", 'CMD ["/bin/sleep", "300"]', str(SCRATCH / "box.tar"), f"{REPOSITORY}:{TAG}")
     try:
         loop = f": {MARK}-early; while ! [ -e /signals/go ]; do sleep 0.1; done; {READ}; sleep 300"
         podman_run("early", "-d", command=["/bin/sh", "-c", loop])
@@ -362,7 +424,7 @@ def main():
         try:
             try_podman(agent, early)
             try_forged(agent, early)
-            try_containerd(agent, rootfs)
+            try_containerd(agent)
             try_docker(agent)
         finally:
             agent.stop()

@@ -10,6 +10,7 @@ need podman podman
 need runc runc
 need busybox busybox-static
 need setpriv util-linux
+need curl curl
 need python3 python3
 
 mkdir -p "$cache"

@@ -113,7 +113,7 @@ fn each_engine_tells_of_its_containers() {
 
     let in_pod = files.facts(IN_POD);
     assert_eq!((&*in_pod.engine, in_pod.name.as_deref()), ("containerd", Some("operator")));
-    assert_eq!(image(&in_pod), "registry.example/team/operator:2.1");
+    assert_eq!(image(&in_pod), "registry.example/team/box:1.2");
     let pod = Pod {
         name: "operator-65747dc769-pjztg".into(),
         namespace: "shop".into(),
