@@ -30,7 +30,8 @@ pub mod docker {
 
     const PROJECT: &str = "com.docker.compose.project";
     const SERVICE: &str = "com.docker.compose.service";
-    /// A digest of the service's part of the project's file, which compose gives each container and no image.
+    /// A digest of the service's part of the project's file, which compose gives each container and, other than the two
+    /// above (`getImageBuildLabels`), no image that it builds (<https://github.com/docker/compose>, `pkg/compose`).
     const HASH: &str = "com.docker.compose.config-hash";
 
     /// `config.v2.json`: the fields that are looked at of `Container` in `container/container.go`,
