@@ -192,6 +192,9 @@ impl Pipeline {
 
     fn act(&mut self, act: Act, emit: &mut dyn FnMut(Event)) {
         self.expected.watch(act.time, &act.deed);
+        if let Deed::Exec(exec) = &act.deed {
+            self.attributor.foresee(exec, act.time);
+        }
         let Some(act) = self.table.observe(act) else {
             self.ledger.add(Tally::Context, 1);
             return;
@@ -483,6 +486,7 @@ impl Pipeline {
 
     /// What time alone brings: attempts whose outcome never came, losses that are certain now.
     pub fn tick(&mut self, now: BootTime, counters: Option<&KernelCounters>, emit: &mut dyn FnMut(Event)) {
+        self.attributor.containers().sweep(now);
         for ended in self.join.expire(now) {
             self.connection(ended, emit);
         }
@@ -575,6 +579,8 @@ impl Pipeline {
         let mut figures = self.ledger.snapshot();
         let processes = self.table.counters();
         figures.extend(processes.by_name().into_iter().map(|(name, value)| (name.to_owned(), value)));
+        let containers = self.attributor.container_counters().by_name();
+        figures.extend(containers.map(|(name, value)| (name.to_owned(), value)));
         figures
     }
 }

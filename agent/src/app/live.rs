@@ -26,12 +26,14 @@ use crate::capture::tally::Tally;
 use crate::cli::print::Format;
 use crate::control;
 use crate::control::server::{AskProcess, Control, Serving};
+use crate::host::containers::ContainerLookup;
 use crate::host::scripts::ScriptLookup;
 use crate::kernel::impaired::{self, Impairment};
 use crate::kernel::ladder::Chosen;
 use crate::kernel::sensor::InheritedMark;
 use crate::life::owners::REGISTRY;
 use crate::life::store::Places;
+use crate::model::container::ContainerFound;
 use crate::model::time::{BootTime, ClockPair, WallTime};
 use crate::process::redact::redact_argv;
 use crate::process::scripts::ScriptTarget;
@@ -105,6 +107,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
             None
         }
     };
+    let containers = ContainerLookup::start(started.host_root.clone()).map_err(StartError::Loop)?;
     runtime.block_on(async {
         let control =
             control.map(|control| control.serve(lives.store())).transpose().map_err(StartError::Loop)?;
@@ -127,6 +130,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
             scripts,
             lives,
             control,
+            containers,
             ticks: 0,
             walk_ticks,
             record: Vec::new(),
@@ -194,6 +198,10 @@ async fn asked(control: &mut Option<Serving>) -> AskProcess {
 
 /// Answers about scripts that one turn takes: each can be followed by a look at all processes.
 const SCRIPTS_A_TURN: usize = 4;
+/// Answers about containers that one turn takes.
+const CONTAINERS_A_TURN: usize = 64;
+/// How long the start waits for what engines keep of the containers that run already: nothing has been told yet.
+const CONTAINERS_WITHIN: Duration = Duration::from_millis(500);
 
 struct Agent {
     started: Started,
@@ -203,6 +211,7 @@ struct Agent {
     lives: Lives,
     /// `None`: its socket cannot be had.
     control: Option<Serving>,
+    containers: ContainerLookup,
     ticks: u32,
     /// Ticks between walks over connections; `None`: there are none.
     walk_ticks: Option<u32>,
@@ -236,6 +245,7 @@ impl Agent {
         self.status("start");
         // By itself: who kills it at its first word would else find a record told and not yet given back.
         self.output.flush();
+        self.learn_running_containers().await;
         for (mark, record) in std::mem::take(&mut self.started.inherited) {
             self.take_inherited(mark, &record);
             // One by one: who is killed again and again at its start would else tell the same each time.
@@ -280,6 +290,7 @@ impl Agent {
                     self.ask(ask);
                 }
                 // Last: records come first, and each turn takes a few of these.
+                found = self.containers.found() => self.learn_container(found),
                 found = self.scripts.found() => self.learn_script(found),
                 AskProcess { pid, reply } = asked(&mut self.control) => {
                     // Who asked may have gone.
@@ -323,6 +334,10 @@ impl Agent {
         self.is_behind = taken >= RECORDS_A_TURN;
         self.record = record;
         self.ask_for_scripts();
+        for _ in 0..CONTAINERS_A_TURN {
+            let Some(found) = self.containers.try_found() else { break };
+            self.learn_container(found);
+        }
         for _ in 0..SCRIPTS_A_TURN {
             let Some(found) = self.scripts.try_found() else { break };
             self.learn_script(found);
@@ -343,6 +358,36 @@ impl Agent {
             if !self.scripts.ask(wanted) {
                 processes.script_not_asked(&script);
             }
+        }
+    }
+
+    fn ask_for_containers(&mut self) {
+        let containers = self.started.pipeline.attributor().containers();
+        for id in containers.take_wanted() {
+            if !self.containers.ask(id) {
+                containers.refused();
+            }
+        }
+    }
+
+    fn learn_container(&mut self, found: ContainerFound) {
+        if let Some(recording) = &mut self.recording {
+            recording.container(&found);
+        }
+        self.started.pipeline.attributor().learn_container(found);
+    }
+
+    /// Asks for the containers of all processes that are known to run, and waits a moment for the answers.
+    async fn learn_running_containers(&mut self) {
+        let running = self.started.pipeline.processes().snapshot();
+        let attributor = self.started.pipeline.attributor();
+        attributor.containers().at(now());
+        running.iter().for_each(|process| attributor.see(&process.cgroup.path));
+        self.ask_for_containers();
+        let until = tokio::time::Instant::now() + CONTAINERS_WITHIN;
+        while self.started.pipeline.attributor().containers().is_waiting() {
+            let Ok(found) = tokio::time::timeout_at(until, self.containers.found()).await else { return };
+            self.learn_container(found);
         }
     }
 
@@ -374,6 +419,8 @@ impl Agent {
             judgements.iter().for_each(|judgement| recording.executable(judgement));
             recording.record(record);
         }
+        // At once: the answer may be there before the turn ends.
+        self.ask_for_containers();
     }
 
     fn take_inherited(&mut self, mark: InheritedMark, record: &[u8]) {
@@ -436,6 +483,7 @@ impl Agent {
             Err(error) => tracing::error!(%error, "folded reaches into memory cannot be read"),
         }
         self.started.pipeline.tick(now, counted.as_ref().ok().map(|counted| &counted.counters), &mut emit);
+        self.ask_for_containers();
         self.told = counted.as_ref().ok().map(|counted| counted.counters);
         self.output.take_figures();
         if let (Some(recording), Ok(counted)) = (&mut self.recording, &counted) {

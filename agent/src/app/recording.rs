@@ -9,6 +9,7 @@ use crate::capture::sequence::Series;
 use crate::capture::tally::Tally;
 use crate::cli::summary::Summary;
 use crate::host::installed::Judgement;
+use crate::model::container::ContainerFound;
 use crate::model::time::BootTime;
 use crate::process::scripts::ScriptTarget;
 
@@ -45,6 +46,12 @@ impl Recording {
     /// Adds where a script's path leads.
     pub(super) fn script(&mut self, found: &ScriptTarget) {
         let written = self.recorder.script(found);
+        self.took(written);
+    }
+
+    /// Adds what was found of a container.
+    pub(super) fn container(&mut self, found: &ContainerFound) {
+        let written = self.recorder.container(found);
         self.took(written);
     }
 

@@ -7,7 +7,9 @@ use super::{AgentRoles, Attributor};
 use crate::catalogue::agents::AgentCatalogue;
 use crate::model::act::{Act, Actor, Deed, Exec, Exit, Fork, Namespaces};
 use crate::model::bytes::RawBytes;
+use crate::model::container::{Answer, ContainerFound, EngineFacts};
 use crate::model::identity::{Attribution, Identity};
+use crate::model::image::ImageReference;
 use crate::model::process::{AgentPart, CredentialIds, ExecImage, ProcessKey, Stdio, StdioKind};
 use crate::model::time::BootTime;
 use crate::process::ProcessTable;
@@ -398,4 +400,50 @@ fn a_link_that_is_moved_takes_nobody_along() {
         }
         assert!(host.identity(&again).ends_with("agent/gemini-cli@human/alice"));
     }
+}
+
+/// A session keeps the cgroup that it began in, and what that container is may become known later.
+#[test]
+fn an_agent_in_a_container_is_run_by_its_image() {
+    const ID: &str = "4fa6e0f0c6786287e131c3852c58a2e01cc697a68231826813597e4994f1d6e2";
+    const CGROUP: &str = "/docker/4fa6e0f0c6786287e131c3852c58a2e01cc697a68231826813597e4994f1d6e2";
+    let mut host = Host::new();
+    let shell = host.login(None, CGROUP);
+    let agent = host.start(&shell, CLAUDE, &["claude"]);
+    let tool = host.start(&agent, "/usr/bin/cat", &["cat"]);
+    let elsewhere = Task { cgroup: "/system.slice/other.service", ..tool.clone() };
+    assert_eq!(host.identity(&tool), format!("agent/claude-code@container/docker/{ID}"));
+    assert_eq!(host.attributor.containers().take_wanted(), [ID.into()]);
+    let facts = EngineFacts { image: ImageReference::parse("node:22"), ..EngineFacts::default() };
+    let answer = Answer::Found(Arc::new(facts));
+    host.attributor.learn_container(ContainerFound { id: ID.into(), answer });
+    for task in [&agent, &tool, &elsewhere] {
+        assert_eq!(host.identity(task), "agent/claude-code@container/docker.io/library/node");
+    }
+}
+
+/// Only what root of the host runs hints at a container, and a process in its cgroup asks.
+#[test]
+fn a_users_arguments_are_no_hint() {
+    const ID: &str = "4fa6e0f0c6786287e131c3852c58a2e01cc697a68231826813597e4994f1d6e2";
+    let mut host = Host::new();
+    let mut task = host.login(None, "/");
+    let wanted = |host: &mut Host, task: &Task, euid: u32, path: &str| {
+        let mut actor = Host::actor(task);
+        actor.ids.euid = euid;
+        let image = ExecImage { argv: vec!["runc".into(), ID.into()], ..ExecImage::default() };
+        let parent = task.key;
+        let exec = Exec { actor, parent, namespaced_pid: 1, image, cgroup_path: path.into() };
+        host.attributor.foresee(&exec, BootTime::from_ns(1));
+        host.attributor.containers().take_wanted().len()
+    };
+    assert_eq!(wanted(&mut host, &task, 1000, "/system.slice/x.service"), 0);
+    task.user_namespace = HOST.user + 1;
+    assert_eq!(wanted(&mut host, &task, 0, "/"), 0, "root of a user namespace");
+    task.user_namespace = HOST.user;
+    assert_eq!(wanted(&mut host, &task, 0, "/"), 1);
+    let within = format!("/docker/{}", ID.replace('4', "6"));
+    assert_eq!(wanted(&mut host, &task, 0, &within), 1, "its cgroup alone: an engine is in no container");
+    let other = format!("/docker/{}", ID.replace('4', "5"));
+    assert_eq!(wanted(&mut host, &task, 1000, &other), 1, "its cgroup");
 }

@@ -4,14 +4,18 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::container::{engine_id, in_container};
+use super::containers::{ContainerCounters, Containers};
 use super::place::Place;
 use super::users::Users;
 use super::{Finding, Resolver, Standing, Subject, precedence};
 use crate::life::owners::Owners;
-use crate::model::act::Actor;
+use crate::model::act::{Actor, Exec};
 use crate::model::bytes::RawBytes;
+use crate::model::container::ContainerFound;
 use crate::model::identity::{Attribution, Confidence, Identity};
 use crate::model::process::{AgentRole, Cgroup, Login, Process};
+use crate::model::time::BootTime;
 use crate::process::inventory::HostNamespaces;
 
 /// Attributions of one generation. Two are kept, so that what is in use survives when the first is full; 10,000
@@ -51,6 +55,7 @@ pub struct Attributor {
     resolvers: Vec<Arc<dyn Resolver>>,
     users: Users,
     owners: Owners,
+    containers: Containers,
     host: HostNamespaces,
     young: HashMap<Key, Arc<Attribution>>,
     old: HashMap<Key, Arc<Attribution>>,
@@ -65,13 +70,17 @@ impl Attributor {
 
     /// With resolvers of one's own, most specific first.
     pub fn with_resolvers(host: HostNamespaces, users: Users, resolvers: Vec<Arc<dyn Resolver>>) -> Self {
-        let (owners, young, old, counters) = Default::default();
-        Self { resolvers, users, owners, host, young, old, counters }
+        let (owners, containers, young, old, counters) = Default::default();
+        Self { resolvers, users, owners, containers, host, young, old, counters }
     }
 
     /// Takes a new snapshot of users: what was attributed with the old one is forgotten.
     pub fn set_users(&mut self, users: Users) {
         self.users = users;
+        self.forget();
+    }
+
+    fn forget(&mut self) {
         self.young.clear();
         self.old.clear();
     }
@@ -94,6 +103,46 @@ impl Attributor {
             comm: RawBytes::default(),
         };
         self.attribute(process, &actor, &process.cgroup)
+    }
+
+    /// What is known of containers.
+    pub fn containers(&mut self) -> &mut Containers {
+        &mut self.containers
+    }
+
+    /// What became of the questions about containers.
+    pub fn container_counters(&self) -> ContainerCounters {
+        self.containers.counters()
+    }
+
+    /// Takes what was found of a container: what was attributed without is said anew.
+    pub fn learn_container(&mut self, found: ContainerFound) {
+        if self.containers.learn(found) {
+            self.forget();
+        }
+    }
+
+    /// Looks ahead at a program that starts: in which container, or for which, so that it is asked for before it acts.
+    pub fn foresee(&mut self, exec: &Exec, now: BootTime) {
+        self.containers.at(now);
+        let place = Place::parse(exec.cgroup_path.as_bytes());
+        self.see_place(&place);
+        // Engines run as root of the host, in no container. What another's arguments say is not even looked up.
+        let is_in_container = place.container.is_some() || place.claimed_container.is_some();
+        if exec.actor.ids.euid == 0 && exec.actor.namespaces.user == self.host.user && !is_in_container {
+            self.containers.hint(exec);
+        }
+    }
+
+    /// A process is in this cgroup: its container is asked for.
+    pub fn see(&mut self, path: &RawBytes) {
+        self.see_place(&Place::parse(path.as_bytes()));
+    }
+
+    fn see_place(&mut self, place: &Place) {
+        if let Some(id) = place.container.as_ref().and_then(engine_id) {
+            self.containers.see(id);
+        }
     }
 
     /// What it did.
@@ -141,16 +190,24 @@ impl Attributor {
         attribution
     }
 
-    fn resolve(&self, process: &Process, actor: &Actor, cgroup: &Cgroup) -> Attribution {
+    fn resolve(&mut self, process: &Process, actor: &Actor, cgroup: &Cgroup) -> Attribution {
         let place = Place::parse(cgroup.path.as_bytes());
-        let (users, host) = (&self.users, self.host);
-        let subject = Subject { process, actor, cgroup, place: &place, users, host };
+        self.see_place(&place);
+        // An agent's runner is the container that its session began in.
+        let innermost = process.role.as_ref().map(|role| &*role.session);
+        let outermost = std::iter::successors(innermost, |session| session.within.as_deref()).last();
+        if let Some(session) = outermost {
+            self.see(&session.cgroup.path);
+        }
+        let Self { users, containers, host, .. } = &*self;
+        let subject = Subject { process, actor, cgroup, place: &place, users, containers, host: *host };
         let findings = self.resolvers.iter().map(|resolver| resolver.resolve(&subject)).collect();
+        let container = in_container(&place, containers).map(Arc::new);
         let found = assemble(findings, actor.ids.uid);
         let human = found.human.as_ref().map(ToString::to_string);
         let owner = self.owners.of(&found.identity.to_string(), human.as_deref());
         let (role, login) = (process.role.clone(), process.login.login.clone());
-        Attribution { role, login, owner, ..found }
+        Attribution { role, login, container, owner, ..found }
     }
 }
 
@@ -175,5 +232,6 @@ fn assemble(mut findings: Vec<Finding>, uid: u32) -> Attribution {
     evidence.sort_by_key(|evidence| Reverse(evidence.confidence));
     let human =
         std::iter::once(&identity).chain(&blended).find(|it| matches!(it, Identity::Human { .. })).cloned();
-    Attribution { identity, evidence, confidence, human, blended, role: None, login: None, owner: None }
+    let (role, login, container, owner) = Default::default();
+    Attribution { identity, evidence, confidence, human, blended, role, login, container, owner }
 }

@@ -10,6 +10,7 @@
 mod agent;
 mod attributor;
 mod container;
+pub mod containers;
 mod executable;
 mod human;
 mod login;
@@ -34,6 +35,7 @@ use crate::model::act::Actor;
 use crate::model::identity::{Evidence, Identity};
 use crate::model::process::{Cgroup, Process};
 use crate::process::inventory::HostNamespaces;
+use containers::Containers;
 use place::Place;
 use users::Users;
 
@@ -50,6 +52,8 @@ pub struct Subject<'a> {
     pub place: &'a Place,
     /// Names of users.
     pub users: &'a Users,
+    /// What engines tell of containers.
+    pub containers: &'a Containers,
     /// The host's own namespaces.
     pub host: HostNamespaces,
 }

@@ -6,7 +6,9 @@ use super::users::Users;
 use super::{Attributor, Finding, Resolver, Standing, Subject};
 use crate::model::act::{Actor, Namespaces};
 use crate::model::bytes::RawBytes;
+use crate::model::container::{Answer, ComposeService, ContainerFound, EngineFacts};
 use crate::model::identity::{Attribution, Confidence, Evidence, Identity};
+use crate::model::image::ImageReference;
 use crate::model::process::{Cgroup, CredentialIds, ExecImage, FileRef, Origin, Process, ProcessKey};
 use crate::model::time::BootTime;
 use crate::process::inventory::HostNamespaces;
@@ -269,4 +271,98 @@ fn any_number_of_kinds_is_bounded_and_right() {
     }
     assert_eq!(attributor.counters().resolved, 40_001);
     assert!(attributor.counters().evicted >= 40_000 - 2 * 8_192);
+}
+
+fn redis() -> EngineFacts {
+    EngineFacts {
+        engine: "docker".into(),
+        source: "/var/lib/docker/x".into(),
+        name: Some("cache".into()),
+        image: ImageReference::parse("redis:7"),
+        ..EngineFacts::default()
+    }
+}
+
+fn found(facts: EngineFacts) -> ContainerFound {
+    ContainerFound { id: ID.into(), answer: Answer::Found(Arc::new(facts)) }
+}
+
+fn evidence(attribution: &Attribution, kind: &str) -> Vec<(String, Confidence)> {
+    let of_kind = attribution.evidence.iter().filter(|evidence| evidence.kind == kind);
+    of_kind.map(|evidence| (evidence.detail.clone(), evidence.confidence)).collect()
+}
+
+#[test]
+fn a_container_is_its_image_as_soon_as_that_is_known() {
+    let mut attributor = attributor();
+    let who = who("/usr/bin/redis", "/docker/{64}").in_namespaces(9, HOST.user);
+    let before = who.attribute(&mut attributor);
+    assert_eq!(before.identity.to_string(), format!("container/docker/{ID}"));
+    assert_eq!(evidence(&before, "image_unknown").len(), 1);
+    assert_eq!(attributor.containers().take_wanted(), [ID.into()]);
+    attributor.learn_container(ContainerFound { id: ID.into(), answer: Answer::Refused });
+    let refused = who.attribute(&mut attributor);
+    assert_eq!(refused.identity, before.identity);
+    let why = ("its engine's file is not root's alone".to_owned(), Confidence::Observed);
+    assert_eq!(evidence(&refused, "image_unknown"), [why]);
+    attributor.learn_container(found(redis()));
+    let after = who.attribute(&mut attributor);
+    assert_eq!(after.identity.to_string(), "container/docker.io/library/redis");
+    assert_eq!(after.confidence, Confidence::Observed);
+    assert_eq!(evidence(&after, "image_unknown"), []);
+    let image =
+        ("docker.io/library/redis:7, says docker in /var/lib/docker/x".to_owned(), Confidence::Declared);
+    assert_eq!(evidence(&after, "image"), [image]);
+    let within = after.container.as_ref().unwrap();
+    assert_eq!((&*within.engine, &*within.id, within.facts.is_some()), ("docker", ID, true));
+}
+
+#[test]
+fn a_service_goes_before_its_image_and_what_has_no_name_is_told_by_id() {
+    let mut attributor = attributor();
+    let who = who("/usr/bin/redis", "/system.slice/docker-{64}.scope").in_namespaces(9, HOST.user);
+    let service = ComposeService { project: "shop".into(), service: "db".into() };
+    attributor.learn_container(found(EngineFacts { compose: Some(service), ..redis() }));
+    assert_eq!(who.attribute(&mut attributor).identity.to_string(), "container/compose/shop/db");
+    attributor.learn_container(found(EngineFacts { image: None, ..redis() }));
+    let nameless = who.attribute(&mut attributor);
+    assert_eq!(nameless.identity.to_string(), format!("container/docker/{ID}"));
+    assert_eq!(evidence(&nameless, "image_unknown").len(), 1);
+    assert_eq!(evidence(&nameless, "container_name").len(), 1);
+}
+
+/// A user calls a cgroup of his own as a container that is there: he is nobody's image, and nobody looks it up.
+#[test]
+fn a_users_own_scope_has_no_image() {
+    let mut attributor = attributor();
+    for cgroup in [
+        "/user.slice/user-1000.slice/user@1000.service/docker-{64}.scope",
+        "/user.slice/user-1000.slice/session-3.scope/docker/{64}",
+        "/system.slice/own.service/docker-{64}.scope",
+    ] {
+        let who = who("/bin/x", cgroup).uid(1000).in_namespaces(9, 10);
+        who.attribute(&mut attributor);
+        assert!(attributor.containers().take_wanted().is_empty(), "{cgroup}");
+    }
+    attributor.learn_container(found(redis()));
+    for cgroup in [
+        "/user.slice/user-1000.slice/user@1000.service/docker-{64}.scope",
+        "/system.slice/own.service/docker-{64}.scope",
+    ] {
+        let attribution = who("/bin/x", cgroup).uid(1000).in_namespaces(9, 10).attribute(&mut attributor);
+        assert!(!matches!(attribution.identity, Identity::Image { .. }), "{cgroup}");
+        assert_eq!(attribution.container, None);
+        assert!(!attribution.blended.iter().any(|other| other.kind() == "container"));
+        assert_eq!(evidence(&attribution, "image"), []);
+    }
+}
+
+#[test]
+fn a_machine_is_asked_of_no_engine() {
+    let mut attributor = attributor();
+    let attribution = who("/bin/x", "/lxc.payload.web").attribute(&mut attributor);
+    assert_eq!(attribution.identity.to_string(), "container/lxc/web");
+    assert_eq!(evidence(&attribution, "image_unknown"), []);
+    assert!(attributor.containers().take_wanted().is_empty());
+    assert_eq!(attribution.container.as_ref().map(|within| &*within.id), Some("web"));
 }

@@ -12,6 +12,8 @@ use serde_bytes::ByteBuf;
 use crate::host::installed::Judgement;
 use crate::model::act::Namespaces;
 use crate::model::bytes::RawBytes;
+use crate::model::container::{Answer, ComposeService, ContainerFound, EngineFacts, Pod};
+use crate::model::image::ImageReference;
 use crate::model::process::{
     Cgroup, CredentialIds, ExecImage, FileRef, LoginState, Marker, Origin, Process, ProcessKey, Stdio,
     StdioKind,
@@ -132,6 +134,78 @@ pub(super) fn encode_script(found: &ScriptTarget) -> Result<Vec<u8>, rmp_serde::
 pub(super) fn decode_script(bytes: &[u8]) -> Result<ScriptTarget, rmp_serde::decode::Error> {
     let (mount, path, target): WireScript = rmp_serde::from_slice(bytes)?;
     Ok(ScriptTarget { script: ScriptPath { mount, path: raw(path) }, target: target.map(raw) })
+}
+
+/// Engine, source, name, reference of the image, its id; compose project and service; pod, its namespace and uid.
+type WireFacts = (
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<(String, String)>,
+    Option<(String, String, String)>,
+);
+
+/// Id, what became of it, what was found.
+type WireContainer = (String, u8, Option<WireFacts>);
+
+/// Encodes what was found of a container.
+pub(super) fn encode_container(found: &ContainerFound) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+    let ContainerFound { id, answer } = found;
+    let (number, facts) = match answer {
+        Answer::Found(facts) => (0, Some(wire_facts(facts))),
+        Answer::NotFound => (1, None),
+        Answer::TooLarge => (2, None),
+        Answer::Refused => (3, None),
+        Answer::Unreadable => (4, None),
+    };
+    let wire: WireContainer = (id.to_string(), number, facts);
+    rmp_serde::to_vec(&wire)
+}
+
+fn wire_facts(facts: &EngineFacts) -> WireFacts {
+    let EngineFacts { engine, source, name, image, image_id, compose, pod } = facts;
+    let text = |text: &Arc<str>| text.to_string();
+    (
+        text(engine),
+        text(source),
+        name.as_ref().map(text),
+        image.as_ref().map(ToString::to_string),
+        image_id.as_ref().map(text),
+        compose.as_ref().map(|ComposeService { project, service }| (text(project), text(service))),
+        pod.as_ref().map(|Pod { name, namespace, uid }| (text(name), text(namespace), text(uid))),
+    )
+}
+
+/// Decodes what was found of a container.
+pub(super) fn decode_container(bytes: &[u8]) -> Result<ContainerFound, rmp_serde::decode::Error> {
+    let (id, number, facts): WireContainer = rmp_serde::from_slice(bytes)?;
+    let answer = match (number, facts) {
+        (0, Some((engine, source, name, image, image_id, compose, pod))) => {
+            Answer::Found(Arc::new(EngineFacts {
+                engine: engine.into(),
+                source: source.into(),
+                name: name.map(Into::into),
+                image: image.as_deref().and_then(ImageReference::parse),
+                image_id: image_id.map(Into::into),
+                compose: compose.map(|(project, service)| ComposeService {
+                    project: project.into(),
+                    service: service.into(),
+                }),
+                pod: pod.map(|(name, namespace, uid)| Pod {
+                    name: name.into(),
+                    namespace: namespace.into(),
+                    uid: uid.into(),
+                }),
+            }))
+        }
+        (1, _) => Answer::NotFound,
+        (2, _) => Answer::TooLarge,
+        (3, _) => Answer::Refused,
+        _ => Answer::Unreadable,
+    };
+    Ok(ContainerFound { id: id.into(), answer })
 }
 
 /// Encodes a process.
@@ -306,4 +380,35 @@ fn buffer(bytes: &RawBytes) -> ByteBuf {
 
 fn raw(buffer: ByteBuf) -> RawBytes {
     RawBytes::from(buffer.into_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_of_a_container_comes_back() {
+        let facts = EngineFacts {
+            engine: "docker".into(),
+            source: "/var/lib/docker/x".into(),
+            name: Some("cache".into()),
+            image: ImageReference::parse("localhost:5000/redis:7"),
+            image_id: Some("sha256:00".into()),
+            compose: Some(ComposeService { project: "shop".into(), service: "db".into() }),
+            pod: Some(Pod { name: "p".into(), namespace: "n".into(), uid: "u".into() }),
+        };
+        for answer in [
+            Answer::Found(Arc::new(facts)),
+            Answer::Found(Arc::default()),
+            Answer::NotFound,
+            Answer::TooLarge,
+            Answer::Refused,
+            Answer::Unreadable,
+        ] {
+            let found = ContainerFound { id: "4f".into(), answer };
+            let bytes = encode_container(&found).unwrap();
+            assert_eq!(decode_container(&bytes).unwrap(), found);
+        }
+        assert!(decode_container(b"x").is_err());
+    }
 }

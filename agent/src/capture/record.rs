@@ -17,11 +17,14 @@ use agent_common::records::{Header, kind as record_kind};
 use super::decode;
 use super::exec;
 use super::frame::{self, kind};
-use super::inventory::{Host, encode_host, encode_judgement, encode_process, encode_script};
+use super::inventory::{
+    Host, encode_container, encode_host, encode_judgement, encode_process, encode_script,
+};
 use super::ledger::KernelCounters;
 use super::sequence::Series;
 use crate::host::installed::Judgement;
 use crate::model::bytes::RawBytes;
+use crate::model::container::ContainerFound;
 use crate::model::process::Process;
 use crate::model::time::BootTime;
 use crate::process::scripts::ScriptTarget;
@@ -244,6 +247,14 @@ impl<W: RecordFile> Recorder<W> {
     pub fn script(&mut self, found: &ScriptTarget) -> Result<(), RecordError> {
         match encode_script(found) {
             Ok(payload) => self.add(kind::SCRIPT, &payload, Content::Other),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Adds what was found of a container, as the agent learnt it now. What does not fit a frame is left out.
+    pub fn container(&mut self, found: &ContainerFound) -> Result<(), RecordError> {
+        match encode_container(found) {
+            Ok(payload) => self.add(kind::CONTAINER, &payload, Content::Other),
             Err(_) => Ok(()),
         }
     }

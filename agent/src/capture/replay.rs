@@ -8,10 +8,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Damage, Frames, PROLOGUE, PrologueError, kind};
-use super::inventory::{Host, decode_host, decode_judgement, decode_process, decode_script};
+use super::inventory::{
+    Host, decode_container, decode_host, decode_judgement, decode_process, decode_script,
+};
 use super::ledger::KernelCounters;
 use super::sequence::Series;
 use crate::host::installed::Judgement;
+use crate::model::container::ContainerFound;
 use crate::model::process::Process;
 use crate::model::time::BootTime;
 use crate::process::scripts::ScriptTarget;
@@ -51,6 +54,8 @@ pub enum Item {
     Executable(Judgement),
     /// Where a script's path leads.
     Script(ScriptTarget),
+    /// What an engine keeps of a container.
+    Container(ContainerFound),
     /// The kernel's counters.
     Counters(Box<CounterSnapshot>),
 }
@@ -138,6 +143,7 @@ impl<R: Read> Replay<R> {
                 }
                 kind::EXECUTABLE => decode_judgement(&payload).ok().map(Item::Executable),
                 kind::SCRIPT => decode_script(&payload).ok().map(Item::Script),
+                kind::CONTAINER => decode_container(&payload).ok().map(Item::Container),
                 kind::COUNTERS => counters(&payload).map(|snapshot| Item::Counters(Box::new(snapshot))),
                 kind::END => {
                     let mut said = numbers(&payload);

@@ -243,13 +243,13 @@ mod tests {
         (1..=1000).for_each(|millis| summary.encoded_after(millis * 10_000));
         summary.loss("queue", "queue_full", 1234);
         let shown = summary.render(Duration::from_millis(12_300), Some(80), false);
-        let expected = "2,024 events in 12.3 s
+        let expected = "2,025 events in 12.3 s
   agent_status                  1
   connection                2,003
   connection_end                1
   connection_name               1
   connection_update             1
-  credential_access             5
+  credential_access             6
   credential_attempt            2
   datagram_flow                 1
   gap                           1
@@ -261,9 +261,10 @@ mod tests {
   kernel: dropped_ring_full                17
   queue: queue_full                     1,234
 busiest identities
-  svc/nginx                            2,000
-  human/alice                             18
-  agent/claude-code@human/alice            1
+  svc/nginx                                       2,000
+  human/alice                                        18
+  agent/claude-code@human/alice                       1
+  container/registry.example/team/operator            1
 kernel to encoded: p50 5.0 ms, p99 10.0 ms
 ";
         assert!(shown == expected, "{shown}");

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
+pub mod containers;
 pub mod directory;
 pub mod installed;
 pub(crate) mod mountinfo;

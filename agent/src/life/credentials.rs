@@ -199,9 +199,7 @@ fn place(activity: &Activity, path: &str, host_mount: u32) -> Place {
     let attribution = &activity.attribution;
     let container = || {
         let all = std::iter::once(&attribution.identity).chain(&attribution.blended);
-        all.into_iter()
-            .find(|identity| matches!(identity, Identity::Container { .. }))
-            .map(ToString::to_string)
+        all.into_iter().find(|identity| is_container(identity)).map(ToString::to_string)
     };
     let scope = if activity.actor.namespaces.mount == host_mount {
         "host".to_owned()
@@ -209,6 +207,10 @@ fn place(activity: &Activity, path: &str, host_mount: u32) -> Place {
         container().unwrap_or_else(|| "elsewhere".to_owned())
     };
     Place { scope, path: path.to_owned() }
+}
+
+const fn is_container(identity: &Identity) -> bool {
+    matches!(identity, Identity::Container { .. } | Identity::Image { .. } | Identity::Compose { .. })
 }
 
 /// Who uses a credential.

@@ -104,9 +104,11 @@ fn session(activity: &Activity) -> Option<Session> {
             Some(Session::Agent(role.session.root))
         }
         Identity::Human { .. } => activity.actor.ids.session_id.map(Session::Login),
-        Identity::SystemUnit { .. } | Identity::UserUnit { .. } | Identity::Container { .. } => {
-            Some(Session::Cgroup(activity.actor.cgroup_id))
-        }
+        Identity::SystemUnit { .. }
+        | Identity::UserUnit { .. }
+        | Identity::Container { .. }
+        | Identity::Image { .. }
+        | Identity::Compose { .. } => Some(Session::Cgroup(activity.actor.cgroup_id)),
         Identity::Executable { .. } | Identity::NamespacedExecutable { .. } => None,
     }
 }

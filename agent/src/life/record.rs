@@ -133,8 +133,17 @@ pub struct Update {
 impl Update {
     /// From what was seen. `started_by` is the nearest maker that is somebody else.
     pub fn new(sighting: &Sighting, started_by: Option<&Identity>, boot_id: &str, clocks: ClockPair) -> Self {
-        let Attribution { identity, evidence, confidence, human, blended, role: _, owner: _, login: _ } =
-            &*sighting.attribution;
+        let Attribution {
+            identity,
+            evidence,
+            confidence,
+            human,
+            blended,
+            role: _,
+            owner: _,
+            login: _,
+            container: _,
+        } = &*sighting.attribution;
         let proof = |evidence: &crate::model::identity::Evidence| Proof {
             kind: evidence.kind.to_owned(),
             detail: cut(&evidence.detail, DETAIL_BYTES).to_owned(),

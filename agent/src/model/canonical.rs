@@ -6,7 +6,9 @@
 //!            | "user-svc/" segment "/" segment
 //!            | "agent/" segment "@" runner
 //!            | "mcp/" segment "/of/agent/" segment "@" runner
-//!            | "container/" segment "/" segment
+//!            | "container/" segment "/" segment                      engine, id
+//!            | "container/compose/" segment "/" segment
+//!            | "container/" host ( "/" segment )+                     image: its first segment is a registry's host
 //!            | "exe" path "@uid:" number
 //!            | "exe-ns/" segment
 //! runner     = "uid:" number | identity of another kind than "mcp/"; agents nest 8 deep
@@ -25,12 +27,18 @@ use std::sync::Arc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use super::identity::{Identity, Runner};
+use super::image::{Repository, is_host};
 
 /// What a segment encodes: all but letters, digits, `.`, `_` and `-`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
 
 /// Between an executable's path and its real uid.
 const UID_MARK: &str = "@uid:";
+
+/// Before a compose project: an engine has one part behind it, and no registry's host is called so.
+const COMPOSE: &str = "compose";
+const CONTAINER_FORM: &str =
+    "container/REGISTRY/PATH/OF/IMAGE, container/compose/PROJECT/SERVICE or container/ENGINE/ID";
 
 /// Agents that were started by one another, in one string: so deep do their sessions nest.
 const AGENTS_DEEP: usize = 9;
@@ -74,6 +82,13 @@ impl fmt::Display for Identity {
                 write!(f, "mcp/{}/of/agent/{}@{runner}", segment(server), segment(product))
             }
             Self::Container { engine, id } => write!(f, "container/{}/{}", segment(engine), segment(id)),
+            Self::Image { repository } => {
+                f.write_str("container")?;
+                repository.as_str().split('/').try_for_each(|part| write!(f, "/{}", segment(part.as_bytes())))
+            }
+            Self::Compose { project, service } => {
+                write!(f, "container/{COMPOSE}/{}/{}", segment(project), segment(service))
+            }
             Self::Executable { path, uid } => {
                 f.write_str("exe")?;
                 write_path(f, path)?;
@@ -112,7 +127,7 @@ impl Identity {
             Self::UserUnit { .. } => "user-svc",
             Self::Agent { .. } => "agent",
             Self::McpServer { .. } => "mcp",
-            Self::Container { .. } => "container",
+            Self::Container { .. } | Self::Image { .. } | Self::Compose { .. } => "container",
             Self::Executable { .. } => "exe",
             Self::NamespacedExecutable { .. } => "exe-ns",
         }
@@ -158,8 +173,8 @@ fn parse_within(text: &str, agents: usize) -> Result<Identity, ParseIdentityErro
             .ok_or(ParseIdentityError::Shape { kind: "agent", form: "agent/PRODUCT@RUNNER" }),
         ("mcp", _) => parse_mcp(rest, agents)
             .ok_or(ParseIdentityError::Shape { kind: "mcp", form: "mcp/SERVER/of/agent/PRODUCT@RUNNER" }),
-        ("container", [engine, id]) => Ok(Identity::Container { engine: engine.clone(), id: id.clone() }),
-        ("container", _) => Err(ParseIdentityError::Shape { kind: "container", form: "container/ENGINE/ID" }),
+        ("container", parts) => parse_container(parts)
+            .ok_or(ParseIdentityError::Shape { kind: "container", form: CONTAINER_FORM }),
         ("exe", _) => parse_executable(rest)
             .ok_or(ParseIdentityError::Shape { kind: "exe", form: "exe/PATH/OF/FILE@uid:NUMBER" }),
         ("exe-ns", [hash]) => std::str::from_utf8(hash)
@@ -167,6 +182,26 @@ fn parse_within(text: &str, agents: usize) -> Result<Identity, ParseIdentityErro
             .map_err(|_| ParseIdentityError::Shape { kind: "exe-ns", form: "exe-ns/HASH" }),
         ("exe-ns", _) => Err(ParseIdentityError::Shape { kind: "exe-ns", form: "exe-ns/HASH" }),
         (other, _) => Err(ParseIdentityError::UnknownKind(other.escape_debug().to_string())),
+    }
+}
+
+/// Of what comes after `container`.
+fn parse_container(parts: &[Arc<[u8]>]) -> Option<Identity> {
+    if parts.first().is_some_and(|host| std::str::from_utf8(host).is_ok_and(is_host)) {
+        let text: Vec<&str> =
+            parts.iter().map(|part| std::str::from_utf8(part).ok()).collect::<Option<_>>()?;
+        // An encoded `/` is none that parts what comes before it.
+        if text.iter().any(|part| part.contains('/')) {
+            return None;
+        }
+        return Some(Identity::Image { repository: Repository::parse_full(&text.join("/"))? });
+    }
+    match parts {
+        [engine, id] => Some(Identity::Container { engine: engine.clone(), id: id.clone() }),
+        [first, project, service] if **first == *COMPOSE.as_bytes() => {
+            Some(Identity::Compose { project: project.clone(), service: service.clone() })
+        }
+        _ => None,
     }
 }
 
@@ -217,6 +252,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::image::ImageReference;
 
     fn bytes(text: &[u8]) -> Arc<[u8]> {
         text.into()
@@ -226,11 +262,15 @@ mod tests {
         Identity::Executable { path: bytes(path), uid }
     }
 
+    fn image(reference: &str) -> Identity {
+        Identity::Image { repository: ImageReference::parse(reference).unwrap().repository }
+    }
+
     #[test]
     fn each_kind_is_written_as_documented() {
         let agent = |runner: Runner| Identity::Agent { product: bytes(b"claude-code"), runner };
         let alice = Runner::Identity(Arc::new(Identity::Human { user: bytes(b"alice") }));
-        let table: [(Identity, &str); 22] = [
+        let table: [(Identity, &str); 27] = [
             (agent(alice.clone()), "agent/claude-code@human/alice"),
             (agent(Runner::Uid(1000)), "agent/claude-code@uid:1000"),
             (agent(Runner::Identity(Arc::new(exe(b"/a@b", 7)))), "agent/claude-code@exe/a%40b@uid:7"),
@@ -262,6 +302,14 @@ mod tests {
                 "user-svc/alice/syncthing",
             ),
             (Identity::Container { engine: bytes(b"lxc"), id: bytes(b"web 1%") }, "container/lxc/web%201%25"),
+            (image("redis:7"), "container/docker.io/library/redis"),
+            (image("localhost:5000/a/b"), "container/localhost%3A5000/a/b"),
+            (image("evil.example/docker.io/library/redis"), "container/evil.example/docker.io/library/redis"),
+            (
+                Identity::Compose { project: bytes(b"shop"), service: bytes(b"db/1") },
+                "container/compose/shop/db%2F1",
+            ),
+            (Identity::Container { engine: bytes(b"compose"), id: bytes(b"x") }, "container/compose/x"),
             (exe(b"/usr/local/bin/sync", 1000), "exe/usr/local/bin/sync@uid:1000"),
             (exe(b"/opt/a@uid:0/./../b", 7), "exe/opt/a%40uid%3A0/./../b@uid:7"),
             (exe(b"//a//", 7), "exe//a//@uid:7"),
@@ -312,6 +360,13 @@ mod tests {
             "svc",
             "user-svc/a",
             "container/x",
+            "container/docker.io/redis",
+            "container/index.docker.io/library/redis",
+            "container/docker.io%2Flibrary%2Fredis",
+            "container/docker.io/library%2Fredis",
+            "container/docker.io/library/redis%3A7",
+            "container/docker.io",
+            "container/docker/a/b",
             "exe/bin/x",
             "exe/x@uid:-1",
             "exe-ns/%FF",
@@ -337,6 +392,13 @@ mod tests {
         .prop_map(Into::into)
     }
 
+    /// No engine is called as a registry's host may be.
+    fn any_engine() -> impl Strategy<Value = Arc<[u8]>> {
+        let is_engine = |name: &Arc<[u8]>| !std::str::from_utf8(name).is_ok_and(is_host);
+        prop_oneof![Just(bytes(b"docker")), Just(bytes(b"compose")), any_bytes()]
+            .prop_filter("a host", is_engine)
+    }
+
     fn any_identity() -> impl Strategy<Value = Identity> {
         let runner = prop_oneof![
             any_workload().prop_map(|identity| Runner::Identity(Arc::new(identity))),
@@ -355,7 +417,11 @@ mod tests {
             any_bytes().prop_map(|user| Identity::Human { user }),
             any_bytes().prop_map(|unit| Identity::SystemUnit { unit }),
             (any_bytes(), any_bytes()).prop_map(|(user, unit)| Identity::UserUnit { user, unit }),
-            (any_bytes(), any_bytes()).prop_map(|(engine, id)| Identity::Container { engine, id }),
+            (any_engine(), any_bytes()).prop_map(|(engine, id)| Identity::Container { engine, id }),
+            (any_bytes(), any_bytes()).prop_map(|(project, service)| Identity::Compose { project, service }),
+            "([a-z]{1,3}[.:][0-9]{1,3}/)?[a-z0-9]{1,5}(/[a-z0-9]{1,5}){0,3}"
+                .prop_filter_map("no reference", |text| ImageReference::parse(&text))
+                .prop_map(|reference| Identity::Image { repository: reference.repository }),
             (any_bytes(), any::<u32>()).prop_map(|(path, uid)| Identity::Executable { path, uid }),
             any::<String>().prop_map(|hash| Identity::NamespacedExecutable { hash: hash.into() }),
         ]

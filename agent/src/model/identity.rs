@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::container::InContainer;
+use super::image::Repository;
 use super::process::{AgentRole, Login};
 
 /// How far a piece of evidence may be relied upon, weakest first.
@@ -43,6 +45,8 @@ pub struct Attribution {
     pub blended: Vec<Identity>,
     /// What it is in an AI agent's session.
     pub role: Option<Arc<AgentRole>>,
+    /// The container it is in, and what its engine keeps of it.
+    pub container: Option<Arc<InContainer>>,
     /// The login that it is in.
     pub login: Option<Arc<Login>>,
     /// Who owns `identity`; nobody: it is an orphan.
@@ -108,13 +112,26 @@ pub enum Identity {
         /// Who runs the agent.
         runner: Runner,
     },
-    /// `container/docker/<id>`: by engine and id, until an engine tells the image. An image's repository never
+    /// `container/docker/<id>`: by engine and id, where no engine tells the image. An image's repository never
     /// begins with a bare engine name: its first segment is a registry host.
     Container {
-        /// The engine as the cgroup names it (`docker`, `podman`, `containerd`, `crio`, `nspawn`, `lxc`).
+        /// The engine as the cgroup names it (`docker`, `podman`, `containerd`, `crio`, `nspawn`, `lxc`): never what a
+        /// registry's host may be ([`super::image::is_host`]).
         engine: Arc<[u8]>,
         /// Container id or machine name.
         id: Arc<[u8]>,
+    },
+    /// `container/docker.io/library/redis`: by the repository of its image, whatever the tag.
+    Image {
+        /// The whole repository.
+        repository: Repository,
+    },
+    /// `container/compose/shop/db`: a service of a compose project.
+    Compose {
+        /// The project.
+        project: Arc<[u8]>,
+        /// The service.
+        service: Arc<[u8]>,
     },
     /// `exe/usr/local/bin/sync@uid:1000`; `exe@uid:1000` where the executable is not known.
     Executable {

@@ -5,8 +5,10 @@
 pub mod act;
 pub mod bytes;
 pub mod canonical;
+pub mod container;
 pub mod event;
 pub mod identity;
+pub mod image;
 pub mod name;
 pub mod process;
 pub mod time;

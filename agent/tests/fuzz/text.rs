@@ -4,7 +4,11 @@ use agent::attribute::place::Place;
 use agent::attribute::users::Users;
 use agent::catalogue::agents::AgentCatalogue;
 use agent::catalogue::file::Source;
+use agent::host::containers::{cri, docker, podman};
 use agent::model::bytes::RawBytes;
+use agent::model::container::EngineFacts;
+use agent::model::identity::Identity;
+use agent::model::image::ImageReference;
 use agent::model::process::ExecImage;
 use agent::process::program::{Program, program_of};
 use agent::process::redact::redact_argv;
@@ -131,6 +135,56 @@ fn users_are_read() {
     fuzz(vec![seed.to_vec()], |bytes| {
         let users = Users::parse(bytes);
         prop_assert!(users.name(0).len() <= bytes.len().max("uid:0".len()));
+        Ok(())
+    });
+}
+
+const IN_PODMAN: &str = "7e4c364e930aed6455f0419258aed562b58e16d676b4aacb89dfbe5f338f1692";
+
+/// Whatever an engine's file says, an image has one canonical name.
+#[test]
+fn files_of_engines_are_facts_or_nothing() {
+    let names = ["docker-compose", "docker-labelled", "podman", "containerd", "crio", "crio-sandbox"];
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/containers");
+    let seeds = names.map(|name| std::fs::read(directory.join(name).with_extension("json")).unwrap());
+    fuzz(seeds.to_vec(), |bytes| {
+        let kept = docker::read(bytes);
+        let path = kept.as_ref().and_then(docker::Kept::image_config).unwrap_or_default();
+        prop_assert!(!path.contains("..") && path.matches('/').count() <= 10, "{}", path);
+        let all: [Option<EngineFacts>; 4] = [
+            kept.map(|kept| kept.facts(docker::image_labels(bytes).as_ref())),
+            podman::find(bytes, IN_PODMAN).ok().flatten(),
+            cri::crio(bytes),
+            cri::containerd(bytes),
+        ];
+        for facts in all.into_iter().flatten() {
+            prop_assert!(facts.name.is_none_or(|name| name.len() <= 256));
+            if let Some(image) = facts.image {
+                let identity = Identity::Image { repository: image.repository };
+                prop_assert_eq!(identity.to_string().parse::<Identity>(), Ok(identity));
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn references_of_images_are_names_or_nothing() {
+    let digest = "sha256:aaea69ca297bd4f81a9606f34d7805df4af71f1927dc6f1bef6b023f555c7910";
+    let seeds = [
+        "redis".to_owned(),
+        "evil.example/redis:7".to_owned(),
+        format!("localhost:5000/a__b/c-d.e:1.2@{digest}"),
+        "[2001:db8::1]:5000/x/y".to_owned(),
+        format!("docker.io/library/redis@{digest}"),
+    ];
+    fuzz(seeds.map(String::into_bytes).to_vec(), |bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return Ok(()) };
+        if let Some(reference) = ImageReference::parse(text) {
+            prop_assert_eq!(ImageReference::parse_qualified(&reference.to_string()), Some(reference.clone()));
+            let identity = Identity::Image { repository: reference.repository };
+            prop_assert_eq!(identity.to_string().parse::<Identity>(), Ok(identity));
+        }
         Ok(())
     });
 }

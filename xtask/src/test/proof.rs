@@ -1,5 +1,5 @@
-//! What packaging/ promises, and how real AI agents and real logins are told, by scripts: each can be run by hand too, and
-//! says what it needs.
+//! What packaging/ promises, and who real AI agents, logins and containers are told to be, by scripts: each can be run by
+//! hand too, and says what it needs.
 
 use std::{fmt, process::Command};
 
@@ -21,6 +21,8 @@ pub(super) enum Proof {
     Agents,
     /// Real logins: OpenSSH, sudo, tmux.
     Login,
+    /// Containers of real engines.
+    Containers,
     /// The unit is refused in a container that has process ids of its own.
     Nspawn,
     /// The unit in a real systemd, in a virtual machine.
@@ -31,8 +33,8 @@ pub(super) enum Proof {
 
 impl Proof {
     /// All of them.
-    pub(super) const ALL: [Self; 6] =
-        [Self::Manifest, Self::Agents, Self::Login, Self::Nspawn, Self::Systemd, Self::Pod];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Manifest, Self::Agents, Self::Containers, Self::Login, Self::Nspawn, Self::Systemd, Self::Pod];
 
     /// Whether it boots a virtual machine.
     pub(super) fn is_machine(self) -> bool {
@@ -50,6 +52,7 @@ impl Proof {
             Self::Agents => "tests/agents",
             Self::Login => "tests/login",
             Self::Manifest | Self::Nspawn | Self::Systemd | Self::Pod => "packaging/tests",
+            Self::Containers => "tests/containers",
         };
         format!("{directory}/{}.sh", self.name())
     }
@@ -59,6 +62,7 @@ impl Proof {
             Self::Manifest => "manifest",
             Self::Agents => "agents",
             Self::Login => "login",
+            Self::Containers => "containers",
             Self::Nspawn => "nspawn",
             Self::Systemd => "systemd",
             Self::Pod => "pod",
@@ -97,6 +101,7 @@ impl fmt::Display for Proof {
             Self::Manifest => "packaging: manifest",
             Self::Agents => "real AI agents",
             Self::Login => "real logins",
+            Self::Containers => "real container engines",
             Self::Nspawn => "packaging: unit in a container",
             Self::Systemd => "packaging: unit in a systemd",
             Self::Pod => "packaging: pod on a node",

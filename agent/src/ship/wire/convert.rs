@@ -1,13 +1,16 @@
 //! From the model to rows, each with about how many bytes it takes.
 
+use std::sync::Arc;
+
 use crate::model::act::Namespaces;
 use crate::model::bytes::RawBytes;
+use crate::model::container;
 use crate::model::identity;
 use crate::model::name;
 use crate::model::process::{self, CredentialIds, FileRef};
 
 use super::bytes::{WireAddress, WireBytes};
-use super::rows::{Attribution, Evidence, File, Ids, Marker, Process, Stdio};
+use super::rows::{Attribution, Container, Evidence, File, Ids, Marker, Process, Stdio};
 use super::v1::{self, Status};
 use super::{MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, MAX_EVIDENCE, MAX_MARKERS, Text, names};
 
@@ -47,8 +50,17 @@ impl From<&name::Names> for v1::Names {
 
 impl From<&identity::Attribution> for Attribution {
     fn from(attribution: &identity::Attribution) -> Self {
-        let identity::Attribution { identity, evidence, confidence, human, blended, role, login, owner } =
-            attribution;
+        let identity::Attribution {
+            identity,
+            evidence,
+            confidence,
+            human,
+            blended,
+            role,
+            login,
+            container,
+            owner,
+        } = attribution;
         let owned = |identity: &identity::Identity| Text::Owned(identity.to_string());
         let evidence = evidence.iter().take(MAX_EVIDENCE).map(|evidence| Evidence {
             kind: Text::Borrowed(evidence.kind),
@@ -73,7 +85,39 @@ impl From<&identity::Attribution> for Attribution {
                 .and_then(|login| login.connection)
                 .map(|ends| Text::Owned(ends.peer.to_string())),
             login_tty: seen.and_then(|login| login.tty.as_ref()).map(|tty| Text::Owned(tty.to_string())),
+            container: container.as_ref().map(|container| Box::new((&**container).into())),
         }
+    }
+}
+
+impl From<&container::InContainer> for Container {
+    fn from(container: &container::InContainer) -> Self {
+        let container::InContainer { engine, id, facts, pod_uid } = container;
+        let owned = |text: &Arc<str>| Text::Owned(text.to_string());
+        let known = |text: &Arc<str>| (!text.is_empty()).then(|| owned(text));
+        let facts = facts.as_deref();
+        let image = facts.and_then(|facts| facts.image.as_ref());
+        let pod = facts.and_then(|facts| facts.pod.as_ref());
+        Self {
+            id: owned(id),
+            engine: owned(engine),
+            name: facts.and_then(|facts| facts.name.as_ref()).map(owned),
+            image: image.map(|image| Text::Owned(image.repository.to_string())),
+            tag: image.and_then(|image| image.tag.as_ref()).map(owned),
+            digest: image.and_then(|image| image.digest.as_ref()).map(owned),
+            image_id: facts.and_then(|facts| facts.image_id.as_ref()).map(owned),
+            pod: pod.and_then(|pod| known(&pod.name)),
+            pod_namespace: pod.and_then(|pod| known(&pod.namespace)),
+            pod_uid: pod_uid.as_ref().and_then(known),
+        }
+    }
+}
+
+impl Container {
+    fn bytes(&self) -> usize {
+        let Self { id, engine, name, image, tag, digest, image_id, pod, pod_namespace, pod_uid } = self;
+        let known = [name, image, tag, digest, image_id, pod, pod_namespace, pod_uid].into_iter().flatten();
+        [id, engine].into_iter().chain(known).map(|text| text.len() + 20).sum()
     }
 }
 
@@ -90,6 +134,7 @@ impl Attribution {
                 .map(|column| text(column) + 12)
                 .sum::<usize>()
             + self.blended.iter().map(text).sum::<usize>()
+            + self.container.as_ref().map_or(0, |container| container.bytes())
     }
 }
 

@@ -9,12 +9,14 @@ use crate::model::act::{
     UnknownOutcome,
 };
 use crate::model::bytes::RawBytes;
+use crate::model::container::{EngineFacts, InContainer, Pod};
 use crate::model::event::{
     Activity, AgentStatus, Connection, CredentialAccess, CredentialAttempt, DatagramFlow, Event, EventKind,
     ExpectedRead, Folded, Gap, KeyAccess, MemoryAccess, NamedConnection, Party, Relation, Repeat, Traffic,
     What, Why,
 };
 use crate::model::identity::{Attribution, Confidence, Evidence, Identity, Owner, OwnerSource, Runner};
+use crate::model::image::ImageReference;
 use crate::model::name::{Claim, Names, Source};
 use crate::model::process::{
     AgentPart, AgentRole, AgentSession, Cgroup, CredentialIds, ExecImage, FileRef, Login, LoginState,
@@ -141,6 +143,7 @@ pub(crate) fn alice() -> Arc<Attribution> {
         role: None,
         owner: Some(Owner { name: "human/alice".into(), source: OwnerSource::Starter }),
         login: None,
+        container: None,
     })
 }
 
@@ -189,6 +192,55 @@ pub(crate) fn tool() -> Arc<Attribution> {
         role: Some(Arc::new(AgentRole { session: Arc::new(begun), part: AgentPart::Tool })),
         login: Some(Arc::new(over_ssh())),
         ..Attribution::clone(&alice)
+    })
+}
+
+const IN_POD: &str = "b1f06ea545e81d89dc503414d20a33f1b3f3eca71e3a4344fd16ddc202cc8129";
+const POD_SLICE: &str = "pod4cad64d0_7a36_452a_8a08_bd3a694cdad5";
+
+/// A container of a pod, as containerd tells of it.
+pub(crate) fn in_pod() -> Arc<Attribution> {
+    let id = IN_POD;
+    let uid = "4cad64d0-7a36-452a-8a08-bd3a694cdad5";
+    let source = format!("/run/containerd/io.containerd.runtime.v2.task/k8s.io/{id}/config.json");
+    let image = ImageReference::parse("registry.example/team/operator:2.1").unwrap();
+    let slice = format!("kubelet-kubepods-burstable-{POD_SLICE}.slice");
+    let evidence = |kind, detail: String, confidence| Evidence { kind, detail, confidence };
+    let declared = Confidence::Declared;
+    let facts = EngineFacts {
+        engine: "containerd".into(),
+        source: source.as_str().into(),
+        name: Some("operator".into()),
+        image: Some(image.clone()),
+        image_id: None,
+        compose: None,
+        pod: Some(Pod {
+            name: "operator-65747dc769-pjztg".into(),
+            namespace: "shop".into(),
+            uid: uid.into(),
+        }),
+    };
+    Arc::new(Attribution {
+        identity: Identity::Image { repository: image.repository.clone() },
+        evidence: vec![
+            evidence("cgroup", format!("/{slice}/cri-containerd-{id}.scope"), Confidence::Observed),
+            evidence("pod_uid", uid.to_owned(), Confidence::Observed),
+            evidence("image", format!("{image}, says containerd in {source}"), declared),
+            evidence("container_name", "operator".to_owned(), declared),
+            evidence("pod", "shop/operator-65747dc769-pjztg".to_owned(), declared),
+        ],
+        confidence: Confidence::Observed,
+        human: None,
+        blended: vec![Identity::NamespacedExecutable { hash: "0011223344556677".into() }],
+        role: None,
+        login: None,
+        owner: None,
+        container: Some(Arc::new(InContainer {
+            engine: "containerd".into(),
+            id: id.into(),
+            facts: Some(Arc::new(facts)),
+            pod_uid: Some(uid.into()),
+        })),
     })
 }
 
@@ -374,6 +426,19 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
     let shadow = activity(curl(), "fexit/capable_wrt_inode_uidgid", shadow);
     let claimed = activity(curl(), "tp_btf/sys_exit", attempt("/etc/shadow", None));
 
+    let of_pod = What::CredentialAccess(CredentialAccess {
+        credential: "kubernetes-service-account".into(),
+        kind: "kubernetes".into(),
+        ..credential("/var/run/secrets/kubernetes.io/serviceaccount/token".into())
+    });
+    let mut operator = process(4326, "/operator", &["/operator"]);
+    operator.ids = CredentialIds { login_uid: None, session_id: None, ..ids(65_532) };
+    let scope = format!("/kubelet-kubepods-burstable-{POD_SLICE}.slice/cri-containerd-{IN_POD}.scope");
+    operator.cgroup = Arc::new(Cgroup { id: 9_120, path: scope.as_str().into() });
+    let shim = process(4325, "/usr/bin/containerd-shim-runc-v2", &["containerd-shim-runc-v2"]);
+    let why = Why { lineage: vec![Arc::new(shim)], lineage_truncated: false };
+    let of_pod = Activity { attribution: in_pod(), why, ..activity(operator, "lsm/file_open", of_pod) };
+
     let moved = CredentialAccess {
         access: Access { read: false, write: false, truncate: false },
         how: "rename",
@@ -393,6 +458,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         role: None,
         owner: None,
         login: None,
+        container: None,
     });
     let target_party = Party { attribution: whose, process: daemon };
     let memory = |way, refused| {
@@ -472,6 +538,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("key_access", event(at(90_000_000_000), read_key)),
         ("key_access_refused", event(at(91_000_000_000), numbered)),
         ("credential_access_expected", event(at(92_000_000_000), own_key)),
+        ("credential_access_container", event(at(93_000_000_000), of_pod)),
         ("repeat_read", plain(94_000_000_000, EventKind::Repeat(made_for))),
     ]
 }

@@ -31,7 +31,7 @@ pub(crate) const fn identity_kind(identity: &Identity) -> &'static str {
         Identity::UserUnit { .. } => "user_unit",
         Identity::Agent { .. } => "ai_agent",
         Identity::McpServer { .. } => "mcp_server",
-        Identity::Container { .. } => "container",
+        Identity::Container { .. } | Identity::Image { .. } | Identity::Compose { .. } => "container",
         Identity::Executable { .. } => "executable",
         Identity::NamespacedExecutable { .. } => "namespaced_executable",
     }

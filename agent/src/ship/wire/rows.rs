@@ -52,6 +52,42 @@ pub struct Attribution {
     /// The login's terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login_tty: Option<Text>,
+    /// The container it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Box<Container>>,
+}
+
+/// A container, and what its engine keeps of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Container {
+    /// Its id, or a machine's name.
+    pub id: Text,
+    /// The engine.
+    pub engine: Text,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Text>,
+    /// Full repository of its image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Text>,
+    /// Tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Text>,
+    /// Digest of the image's manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Text>,
+    /// Digest of the image's configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<Text>,
+    /// Its pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Text>,
+    /// The pod's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_namespace: Option<Text>,
+    /// The pod's uid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<Text>,
 }
 
 /// A reason to believe an identity.

@@ -1,9 +1,9 @@
 //! From rows to the objects of the JSON form.
 
 use super::schema::{
-    Activity, Ancestor, Attempt, Body, Claim, Connection, Counter, Credential, Datagram, Deed, Evidence, Gap,
-    Impairment, Key, Line, Marker, Memory, Moment, Named, Names, Process, RawSocket, Reach, Read, Remote,
-    Repeat, Serving, Status, Target, Traffic,
+    Activity, Ancestor, Attempt, Body, Claim, Connection, Container, Counter, Credential, Datagram, Deed,
+    Evidence, Gap, Impairment, Key, Line, Marker, Memory, Moment, Named, Names, Process, RawSocket, Reach,
+    Read, Remote, Repeat, Serving, Status, Target, Traffic,
 };
 use super::text::{always, rfc3339, text, texts};
 use crate::model::time::WallTime;
@@ -52,6 +52,7 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
             login,
             login_from,
             login_tty,
+            container: within,
         } = view.attribution;
         let evidence = evidence.iter().map(|evidence| Evidence {
             kind: &evidence.kind,
@@ -72,6 +73,7 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
             login: login.as_deref(),
             login_from: login_from.as_deref(),
             login_tty: login_tty.as_deref(),
+            container: within.as_deref().map(container),
             process: process(view.process, view.activity.tid),
             moment: moment(view),
             deed: match view.deed {
@@ -89,6 +91,22 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
             lineage: view.lineage().map(ancestor).collect(),
             lineage_truncated: view.activity.lineage_truncated,
         }
+    }
+}
+
+fn container(row: &rows::Container) -> Container<'_> {
+    let rows::Container { id, engine, name, image, tag, digest, image_id, pod, pod_namespace, pod_uid } = row;
+    Container {
+        container_id: id,
+        container_engine: engine,
+        container_name: name.as_deref(),
+        image: image.as_deref(),
+        image_tag: tag.as_deref(),
+        image_digest: digest.as_deref(),
+        image_id: image_id.as_deref(),
+        pod: pod.as_deref(),
+        pod_namespace: pod_namespace.as_deref(),
+        pod_uid: pod_uid.as_deref(),
     }
 }
 

@@ -60,6 +60,8 @@ pub(super) struct Activity<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) login_tty: Option<&'a str>,
     #[serde(flatten)]
+    pub(super) container: Option<Container<'a>>,
+    #[serde(flatten)]
     pub(super) process: Process<'a>,
     #[serde(flatten)]
     pub(super) moment: Moment<'a>,
@@ -67,6 +69,28 @@ pub(super) struct Activity<'a> {
     pub(super) deed: Deed<'a>,
     pub(super) lineage: Vec<Ancestor<'a>>,
     pub(super) lineage_truncated: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct Container<'a> {
+    pub(super) container_id: &'a str,
+    pub(super) container_engine: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) container_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) image: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) image_tag: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) image_digest: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) image_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pod: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pod_namespace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pod_uid: Option<&'a str>,
 }
 
 #[derive(Serialize)]

@@ -1,0 +1,441 @@
+"""Real container engines, without a network: what is told of a container is its image, or its service.
+
+Podman always; docker and containerd where they are installed. Containerd's daemon is the test's own, and docker's where
+none runs; what is made in another's is taken away again.
+
+usage: containers.py TELLTALE SCRATCH    the agent, a directory of the test's own
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import urllib.parse
+
+TELLTALE, SCRATCH = sys.argv[1], pathlib.Path(sys.argv[2])
+MARK = f"telltale-{os.getpid()}"
+REPOSITORY = f"registry.example/{MARK}/box"
+# Of the image that podman gets, and that docker gets under another name.
+TAG = "1.2"
+HOME, SIGNALS = SCRATCH / "home", SCRATCH / "signals"
+READ = "cat /root/.aws/credentials >/dev/null; nc 127.0.0.1 9 </dev/null"
+# Where containerd keeps what runs: the agent looks nowhere else.
+STATE = pathlib.Path("/run/containerd")
+USER = 64_111
+LIMIT_S = 60
+
+results = {"passed": 0, "failed": 0}
+
+
+def check(what, holds, otherwise=""):
+    results["passed" if holds else "failed"] += 1
+    print(f"{'ok' if holds else 'FAILED':8} {what}{'' if holds else f': {otherwise}'}", flush=True)
+
+
+def skip(what, why):
+    print(f"{'not tried':8} {what}: {why}", flush=True)
+
+
+def run(*command, **options):
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT_S, **options)
+    if ended.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))[:300]}: {ended.returncode}: {ended.stderr.strip()[-600:]}")
+    return ended.stdout.strip()
+
+
+def wait_for(what, holds):
+    until = time.monotonic() + LIMIT_S
+    while not holds():
+        if time.monotonic() > until:
+            sys.exit(f"{what}: not within {LIMIT_S} s")
+        time.sleep(0.1)
+
+
+class Agent:
+    """The agent, and what it tells, as it comes."""
+
+    def __init__(self, recording):
+        environment = dict(os.environ, RUNTIME_DIRECTORY=str(SCRATCH / "run"))
+        (SCRATCH / "run").mkdir()
+        self.process = subprocess.Popen([TELLTALE, "run", "--json", "--pins", "none", "--record", recording],
+                                        stdout=subprocess.PIPE, stderr=open(SCRATCH / "telltale.log", "w"),
+                                        env=environment, text=True)
+        self.told, self.ended = [], False
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+        wait_for("the agent starts", lambda: self.ended or any(it.get("phase") == "start" for it in self.told))
+
+    def read(self):
+        for line in self.process.stdout:
+            self.told.append(json.loads(line))
+        self.ended = True
+
+    def reads(self, marker):
+        """Reads of the credential with this argument in the reader's lineage, or its own."""
+        own = lambda event: [event] + event.get("lineage", [])
+        is_it = lambda event: any(marker in argument for who in own(event) for argument in who.get("argv", []))
+        return [event for event in self.told if event["event"] == "credential_access" and event["comm"] == "cat"
+                and event["path"].endswith("/.aws/credentials") and is_it(event)]
+
+    def wait(self, marker):
+        wait_for(f"the read of {marker} is told", lambda: self.ended or self.reads(marker))
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(LIMIT_S)
+        self.reader.join(LIMIT_S)
+
+
+def make_files():
+    for directory in [HOME / ".aws", SIGNALS]:
+        directory.mkdir(parents=True)
+    (HOME / ".aws/credentials").write_text("[default]\n")
+    rootfs = SCRATCH / "rootfs"
+    (rootfs / "bin").mkdir(parents=True)
+    shutil.copy(shutil.which("busybox"), rootfs / "bin/busybox")
+    for name in ["sh", "cat", "nc", "sleep"]:
+        (rootfs / "bin" / name).symlink_to("busybox")
+    for name in ["proc", "root", "dev", "sys", "tmp", "signals", "etc"]:
+        (rootfs / name).mkdir()
+    with tarfile.open(SCRATCH / "box.tar", "w") as tar:
+        tar.add(rootfs, ".", filter=lambda it: it.replace(uid=0, gid=0, deep=False))
+
+
+def script(name):
+    """What a container runs: `name` tells its acts from others'."""
+    return ["/bin/sh", "-c", f": {MARK}-{name}; {READ}; true"]
+
+
+def podman(*words):
+    return run("podman", "--cgroup-manager", "cgroupfs", *words)
+
+
+def podman_run(name, *options, command=None):
+    limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
+    volumes = ["-v", f"{HOME}:/root", "-v", f"{SIGNALS}:/signals"]
+    podman("run", "--runtime", "runc", *limits, "--network", "none", *volumes, "--name", f"{MARK}-{name}", *options,
+           f"{REPOSITORY}:{TAG}", *(command or script(name)))
+    return f"{MARK}-{name}"
+
+
+class Docker:
+    """A docker daemon, of the test's own where none runs, asked over its socket."""
+
+    USUAL = "/var/run/docker.sock"
+
+    # Docker's own, and what its containerd makes beside them.
+    PLACES = [pathlib.Path(path) for path in ["/var/lib/docker", "/run/docker", "/run/containerd", "/opt/containerd"]]
+
+    def __init__(self):
+        self.containers, self.images, self.made, self.process = [], [], [], None
+        self.socket = self.USUAL
+        if not os.path.exists(self.USUAL):
+            self.start()
+
+    def start(self):
+        self.made = [place for place in self.PLACES if not place.exists()]
+        self.socket = str(SCRATCH / "docker.sock")
+        log = open(SCRATCH / "dockerd.log", "w")
+        self.process = subprocess.Popen(
+            ["dockerd", "--storage-driver", "vfs", "--bridge", "none", "--iptables=false", "--ip6tables=false",
+             "--exec-opt", "native.cgroupdriver=cgroupfs", "-H", f"unix://{self.socket}",
+             "--pidfile", str(SCRATCH / "docker.pid")], stdout=log, stderr=log)
+
+    def why_not(self):
+        """Why it cannot be asked, once it had time to start."""
+        wait_for("docker starts", lambda: self.has_ended() or self.is_up())
+        if self.has_ended():
+            return f"it does not start: {(SCRATCH / 'dockerd.log').read_text().strip()[-300:]}"
+        kept = self.ask("GET", "/info").get("DockerRootDir")
+        return None if kept == "/var/lib/docker" else f"it keeps its containers in {kept}"
+
+    def has_ended(self):
+        return self.process is not None and self.process.poll() is not None
+
+    def ask(self, method, path, body=None, kind="application/json"):
+        connection = http.client.HTTPConnection("localhost", timeout=LIMIT_S)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(LIMIT_S)
+        connection.sock.connect(self.socket)
+        with contextlib.closing(connection):
+            data = json.dumps(body).encode() if isinstance(body, dict) else body
+            connection.request(method, f"/v1.41{path}", data, {"Content-Type": kind})
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            if answer.status >= 400:
+                sys.exit(f"docker: {method} {path}: {answer.status} {text[:300]}")
+            return json.loads(text) if text.startswith("{") and "\n{" not in text.strip() else {}
+
+    def is_up(self):
+        try:
+            self.ask("GET", "/version")
+            return True
+        except OSError:
+            return False
+
+    def load(self, repository, changes=""):
+        tar = (SCRATCH / "box.tar").read_bytes()
+        self.ask("POST", f"/images/create?fromSrc=-&repo={repository}&tag={TAG}{changes}", tar, "application/x-tar")
+        self.images.append(f"{repository}:{TAG}")
+
+    def run(self, name, image, labels=None):
+        host = {"NetworkMode": "none", "Binds": [f"{HOME}:/root"]}
+        made = self.ask("POST", f"/containers/create?name={MARK}-{name}",
+                        {"Image": image, "Cmd": script(name), "Labels": labels or {}, "HostConfig": host})
+        self.containers.append(made["Id"])
+        self.ask("POST", f"/containers/{made['Id']}/start")
+        self.ask("POST", f"/containers/{made['Id']}/wait")
+        return made["Id"]
+
+    def stop(self):
+        for container in self.containers:
+            self.ask("DELETE", f"/containers/{container}?force=1")
+        for image in self.images:
+            self.ask("DELETE", f"/images/{image}?force=1")
+        if self.process:
+            self.process.terminate()
+            self.process.wait(LIMIT_S)
+        for place in self.made:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def identity_of(agent, marker):
+    agent.wait(marker)
+    reads = agent.reads(marker)
+    return reads[-1] if reads else {}
+
+
+def judge_podman(agent, names, ids):
+    expected = f"container/{REPOSITORY}"
+    for name in names:
+        event = identity_of(agent, f"{MARK}-{name}")
+        check(f"podman, {name}: it is its image", event.get("identity") == expected, event)
+        told = [event.get(key) for key in ["image", "image_tag", "container_id", "container_name", "container_engine"]]
+        check(f"podman, {name}: image, tag, id, name", told == [REPOSITORY, TAG, ids[name], f"{MARK}-{name}", "podman"], told)
+        connects = [it for it in agent.told if it["event"] == "connection" and it.get("container_id") == ids[name]]
+        check(f"podman, {name}: its connection is its image's", {it["identity"] for it in connects} == {expected}, connects[:1])
+        by_id = [it for it in agent.told if it.get("container_id") == ids[name] and it["identity"].startswith("container/podman/")]
+        check(f"podman, {name}: nothing was told under its id", not by_id, by_id[:1])
+    different = {identity_of(agent, f"{MARK}-{name}").get("container_id") for name in names}
+    check("podman: different containers, one identity", len(different) == len(names), different)
+
+
+def try_podman(agent, early):
+    ids = {"early": early}
+    (SIGNALS / "go").touch()
+    for name in ["one", "two"]:
+        podman_run(name)
+        ids[name] = podman("inspect", "-f", "{{.Id}}", f"{MARK}-{name}")
+    judge_podman(agent, ["early", "one", "two"], ids)
+    return ids["early"]
+
+
+def try_docker(agent):
+    if not shutil.which("dockerd"):
+        return skip("docker", "it is not installed")
+    docker = Docker()
+    try:
+        why_not = docker.why_not()
+        if why_not:
+            return skip("docker", why_not)
+        docker.load(f"{MARK}/box")
+        labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "db",
+                  "com.docker.compose.config-hash": "0123"}
+        changes = "LABEL " + " ".join(f"{name}={value}" for name, value in labels.items())
+        change = "&" + urllib.parse.urlencode({"changes": changes})
+        docker.load(f"evil.example/{MARK}/box", change)
+        for name, image, own, expected in [
+            ("plain", f"{MARK}/box:{TAG}", None, f"container/docker.io/{MARK}/box"),
+            ("composed", f"{MARK}/box:{TAG}", labels, "container/compose/shop/db"),
+            ("labelled", f"evil.example/{MARK}/box:{TAG}", None, f"container/evil.example/{MARK}/box"),
+        ]:
+            container = docker.run(name, image, own)
+            event = identity_of(agent, f"{MARK}-{name}")
+            check(f"docker, {name}: {expected}", event.get("identity") == expected, event)
+            told = [event.get(key) for key in ["container_id", "container_name", "container_engine", "image_tag"]]
+            check(f"docker, {name}: id, name, tag", told == [container, f"{MARK}-{name}", "docker", TAG], told)
+    finally:
+        docker.stop()
+
+
+def message(*fields):
+    """A message of protobuf: (number, value) each, of integers, texts and messages."""
+    def varint(number):
+        rest = b""
+        while number > 127:
+            rest, number = rest + bytes([number & 127 | 128]), number >> 7
+        return rest + bytes([number])
+
+    def field(number, value):
+        if isinstance(value, int):
+            return varint(number << 3) + varint(value)
+        data = value.encode() if isinstance(value, str) else value
+        return varint(number << 3 | 2) + varint(len(data)) + data
+
+    return b"".join(field(*it) for it in fields)
+
+
+class Kubelet:
+    """Asks containerd for a pod and a container in it, as a kubelet does: `runtime.v1` of the CRI, over gRPC by curl."""
+
+    POD = {"name": "operator-65747dc769-pjztg", "uid": "4cad64d0-7a36-452a-8a08-bd3a694cdad5", "namespace": "shop"}
+
+    def __init__(self, address):
+        self.address, self.pod = address, None
+
+    def ask(self, method, request):
+        body = b"\0" + len(request).to_bytes(4, "big") + request
+        headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
+        answer, trailers = SCRATCH / "answer", SCRATCH / "trailers"
+        subprocess.run(["curl", "--silent", "--show-error", "--http2-prior-knowledge", "--unix-socket", self.address, *headers,
+                        "--data-binary", "@-", "--output", answer, "--dump-header", trailers,
+                        f"http://localhost/runtime.v1.RuntimeService/{method}"], input=body, timeout=LIMIT_S, check=True)
+        if "grpc-status: 0" not in trailers.read_text():
+            sys.exit(f"containerd: {method}: {trailers.read_text()[-400:]}")
+        return answer.read_bytes()[5:]
+
+    def run(self, name, image, command):
+        """The container's id: the answers have one field, a text."""
+        text = lambda answer: answer[2:].decode()
+        metadata = message((1, self.POD["name"]), (2, self.POD["uid"]), (3, self.POD["namespace"]))
+        # The node's network: there is nothing here that makes one for a pod.
+        linux = message((1, f"/kubepods/burstable/pod{self.POD['uid']}"), (2, message((1, message((1, 2))))))
+        sandbox = message((1, metadata), (8, linux))
+        self.pod = text(self.ask("RunPodSandbox", message((1, sandbox))))
+        mount = message((1, "/root"), (2, str(HOME)))
+        words = [(3, command[0])] + [(4, word) for word in command[1:]]
+        wanted = message((1, message((1, name))), (2, message((1, image))), *words, (7, mount))
+        container = text(self.ask("CreateContainer", message((1, self.pod), (2, wanted), (3, sandbox))))
+        self.ask("StartContainer", message((1, container)))
+        return container
+
+    def stop(self):
+        if self.pod:
+            for method in ["StopPodSandbox", "RemovePodSandbox"]:
+                self.ask(method, message((1, self.pod)))
+
+
+def try_containerd(agent):
+    if not all(map(shutil.which, ["containerd", "ctr", "curl"])):
+        return skip("containerd", "it is not installed")
+    if STATE.exists():
+        return skip("containerd", f"one runs here, or has run: {STATE} is there")
+    image, address = f"{REPOSITORY}:{TAG}", f"{SCRATCH}/containerd.sock"
+    configuration, log = SCRATCH / "containerd.toml", open(SCRATCH / "containerd.log", "w")
+    configuration.write_text(f"""version = 2
+disabled_plugins = ["io.containerd.internal.v1.opt"]
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{image}"
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "native"
+""")
+    process = subprocess.Popen(["containerd", "--config", configuration, "--root", SCRATCH / "containerd",
+                                "--state", STATE, "--address", address], stdout=log, stderr=log)
+    kubelet = Kubelet(address)
+    try:
+        wait_for("containerd starts", lambda: process.poll() is not None or os.path.exists(address))
+        if process.poll() is not None:
+            return skip("containerd", "it does not start")
+        podman("save", "--quiet", "--output", str(SCRATCH / "image.tar"), image)
+        run("ctr", "-a", address, "-n", "k8s.io", "images", "import", "--snapshotter", "native", SCRATCH / "image.tar")
+        container = kubelet.run("operator", image, script("pod"))
+        event = identity_of(agent, f"{MARK}-pod")
+        check("containerd: a pod's container is its image", event.get("identity") == f"container/{REPOSITORY}", event)
+        keys = ["container_id", "container_engine", "container_name", "image_tag", "pod", "pod_namespace", "pod_uid"]
+        pod = [kubelet.POD[key] for key in ["name", "namespace", "uid"]]
+        told = [event.get(key) for key in keys]
+        check("containerd: pod, namespace, uid, name", told == [container, "containerd", "operator", TAG, *pod], told)
+    finally:
+        kubelet.stop()
+        process.terminate()
+        process.wait(LIMIT_S)
+        shutil.rmtree(STATE, ignore_errors=True)
+
+
+def cgroup_mount():
+    for line in open("/proc/self/mountinfo"):
+        fields, _, kind = line.partition(" - ")
+        if kind.startswith("cgroup2 "):
+            return pathlib.Path(fields.split()[4])
+    sys.exit("no cgroup v2 is mounted")
+
+
+def try_forged(agent, container):
+    """A user's own service manager may name its cgroups as it likes: here as a container that is there."""
+    slices = cgroup_mount() / "user.slice"
+    made = [slices / f"user-{USER}.slice"]
+    made.append(made[-1] / f"user@{USER}.service")
+    made.append(made[-1] / f"docker-{container}.scope")
+    is_own = not slices.exists()
+    made[-1].mkdir(parents=True)
+    try:
+        home = SCRATCH / "forger/.aws"
+        home.mkdir(parents=True)
+        (home / "credentials").write_text("[default]\n")
+        for path in [SCRATCH / "forger", home, home / "credentials"]:
+            os.chown(path, USER, USER)
+        SCRATCH.chmod(0o755)
+        user = f"setpriv --reuid={USER} --regid={USER} --clear-groups"
+        line = f'echo $$ >"{made[-1]}/cgroup.procs"; exec {user} cat "{home}/credentials" {MARK}-forged'
+        subprocess.run(["sh", "-c", line], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=LIMIT_S, check=False)
+        event = identity_of(agent, f"{MARK}-forged")
+        check("a user's scope with a container's name is no container", event.get("identity_kind") == "executable", event)
+        check("nor has it the container's image", not {"image", "container_id", "container_name"} & event.keys(), event)
+        kinds = {piece["kind"]: piece["confidence"] for piece in event.get("evidence", [])}
+        check("it is told as a claim", kinds.get("container_claim") == "claimed", kinds)
+    finally:
+        for path in reversed(made):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        if is_own:
+            with contextlib.suppress(OSError):
+                slices.rmdir()
+
+
+def judge_replay(agent, recording):
+    keys = ["boot_ns", "pid", "identity", "image", "image_tag", "container_id", "container_name", "container_engine", "path"]
+    told = lambda events: [[event.get(key) for key in keys] for event in events if event["event"] == "credential_access"]
+    lines = run(TELLTALE, "replay", "--json", recording).splitlines()
+    replayed, live = told(map(json.loads, lines)), told(agent.told)
+    check("a replay says the same", replayed == live and live, [pair for pair in zip(live, replayed) if pair[0] != pair[1]][:1])
+
+
+def main():
+    make_files()
+    recording = str(SCRATCH / "recording")
+    # A pod's pause container runs what the image says.
+    podman("import", "--change", 'CMD ["/bin/sleep", "300"]', str(SCRATCH / "box.tar"), f"{REPOSITORY}:{TAG}")
+    try:
+        loop = f": {MARK}-early; while ! [ -e /signals/go ]; do sleep 0.1; done; {READ}; sleep 300"
+        podman_run("early", "-d", command=["/bin/sh", "-c", loop])
+        early = podman("inspect", "-f", "{{.Id}}", f"{MARK}-early")
+        agent = Agent(recording)
+        try:
+            try_podman(agent, early)
+            try_forged(agent, early)
+            try_containerd(agent)
+            try_docker(agent)
+        finally:
+            agent.stop()
+        judge_replay(agent, recording)
+    finally:
+        for name in ["early", "one", "two"]:
+            subprocess.run(["podman", "--cgroup-manager", "cgroupfs", "rm", "-f", "-t", "0", f"{MARK}-{name}"],
+                           capture_output=True, check=False)
+        subprocess.run(["podman", "rmi", "-f", f"{REPOSITORY}:{TAG}"], capture_output=True, check=False)
+    print(f"{results['passed']} passed, {results['failed']} failed")
+    sys.exit(1 if results["failed"] else 0)
+
+
+main()
