@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::control::api::{Ancestor, Who};
 use crate::host::HostRoot;
 use crate::life::owners::Owners;
-use crate::life::record::{Proof, Update};
+use crate::life::record::Proof;
 use crate::life::store::{Places, Seen, Store, StoreThread};
 use crate::life::{Sighting, Sightings};
 use crate::model::event::Event;
@@ -57,13 +57,14 @@ impl Lives {
         if !self.store.is_ready() {
             return;
         }
-        let update = |sighting: Sighting| {
+        let with_starter = |mut sighting: Sighting| {
             let starter = starter(pipeline, &sighting);
-            Update::new(&sighting, starter.as_ref(), &self.boot_id, clocks)
+            sighting.lineage = Vec::new();
+            (sighting, starter)
         };
-        let updates = self.sightings.take().into_iter().map(update).collect();
+        let identities = self.sightings.take().into_iter().map(with_starter).collect();
         let credentials = self.sightings.take_credentials(clocks);
-        if !self.store.add(Seen { identities: updates, credentials }) {
+        if !self.store.add(Seen { identities, boot_id: self.boot_id.clone(), clocks, credentials }) {
             tracing::warn!(
                 "what was seen of identities and credentials in the last seconds is not added to their lives: too much is asked"
             );

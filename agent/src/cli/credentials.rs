@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::summary::thousands;
+use super::summary::{thousands, totals};
 use super::who::{WhoError, ago};
 use crate::control::client::Asking;
 use crate::control::socket;
@@ -123,20 +123,10 @@ fn table(lines: &[CredentialLine]) -> String {
 const SHOWN: usize = 3;
 
 fn counts(lines: &[CredentialLine]) -> String {
-    let mut text = match lines.len() {
-        1 => "1 credential".to_owned(),
-        many => format!("{} credentials", thousands(many as u64)),
-    };
-    let parts: [(&str, fn(&CredentialLine) -> bool); 3] = [
-        ("standing", |line| line.lifetime == "standing"),
-        ("shared", |line| line.shared),
-        ("stale", |line| line.stale),
+    let parts = [
+        ("standing", lines.iter().filter(|line| line.lifetime == "standing").count()),
+        ("shared", lines.iter().filter(|line| line.shared).count()),
+        ("stale", lines.iter().filter(|line| line.stale).count()),
     ];
-    for (name, is_one) in parts {
-        let number = lines.iter().filter(|line| is_one(line)).count();
-        if number > 0 {
-            text.push_str(&format!(", {} {name}", thousands(number as u64)));
-        }
-    }
-    text
+    totals(lines.len(), ("credential", "credentials"), &parts)
 }

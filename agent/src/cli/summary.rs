@@ -215,6 +215,16 @@ impl Summary {
     }
 }
 
+/// How many there are, and how many of these are what; what none is is left out.
+pub(super) fn totals(number: usize, (one, many): (&str, &str), parts: &[(&str, usize)]) -> String {
+    let name = if number == 1 { one } else { many };
+    let mut text = format!("{} {name}", thousands(number as u64));
+    for (what, number) in parts.iter().filter(|(_, number)| *number > 0) {
+        text.push_str(&format!(", {} {what}", thousands(*number as u64)));
+    }
+    text
+}
+
 /// `1,234,567`.
 pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();

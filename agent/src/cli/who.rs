@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use super::summary::thousands;
+use super::summary::{thousands, totals};
 use crate::control::api::{Ancestor, Decision, Who};
 use crate::control::client::{Asking, ClientError};
 use crate::control::socket;
@@ -262,23 +262,14 @@ fn list(lines: &[Line]) -> String {
 }
 
 fn counts(lines: &[Line]) -> String {
-    let mut text = match lines.len() {
-        1 => "1 identity".to_owned(),
-        many => format!("{} identities", thousands(many as u64)),
-    };
-    let parts: [(&str, fn(&Line) -> bool); 4] = [
-        ("without owner", |line| line.owner.is_none()),
-        ("dormant", |line| line.state == State::Dormant),
-        ("returned", |line| line.state == State::Returned),
-        ("retired and active", |line| line.state == State::RetiredActive),
+    let state = |wanted| lines.iter().filter(|line| line.state == wanted).count();
+    let parts = [
+        ("without owner", lines.iter().filter(|line| line.owner.is_none()).count()),
+        ("dormant", state(State::Dormant)),
+        ("returned", state(State::Returned)),
+        ("retired and active", state(State::RetiredActive)),
     ];
-    for (name, is_one) in parts {
-        let number = lines.iter().filter(|line| is_one(line)).count();
-        if number > 0 {
-            text.push_str(&format!(", {} {name}", thousands(number as u64)));
-        }
-    }
-    text
+    totals(lines.len(), ("identity", "identities"), &parts)
 }
 
 /// Whoever started somebody stands above him. Who was started by several stands below the latest.

@@ -10,10 +10,12 @@ use crate::model::identity::{Attribution, Identity};
 use crate::model::time::ClockPair;
 use crate::ship::wire::names;
 
+/// Seconds of a day.
+const DAY: u64 = 86_400;
 /// Not seen for so long is dormant; seen again after that is a return.
-pub const DORMANT_AFTER: Duration = Duration::from_hours(30 * 24);
+pub const DORMANT_AFTER: Duration = Duration::from_secs(30 * DAY);
 /// For so long a return is shown.
-pub const RETURNED_FOR: Duration = Duration::from_hours(7 * 24);
+pub const RETURNED_FOR: Duration = Duration::from_secs(7 * DAY);
 
 /// Sessions remembered, so that one which goes on is not counted again.
 const SESSIONS: usize = 64;

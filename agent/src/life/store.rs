@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
+use super::Sighting;
 use super::credentials::CredentialLife;
 use super::database::{Database, DatabaseError, Row};
 use super::owners::{Owners, Registry, check_owner};
@@ -21,12 +22,15 @@ use super::record::{Decision, Life, Proof, State, Update};
 use crate::attribute::users::{PasswdFile, Users};
 use crate::host::HostRoot;
 use crate::model::identity::{Identity, Owner};
+use crate::model::time::ClockPair;
 use crate::ship::wire::names;
 
 /// Requests that wait; an operator's beyond it is refused.
 const WAITING: usize = 16;
 /// Identities that could not be written and are kept in memory; beyond it what was seen is dropped, and said to be.
 const UNWRITTEN: usize = 16_384;
+/// Identities written at once.
+const WRITTEN_AT_ONCE: usize = 512;
 /// How often it is looked whether the registry of owners was changed.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// For writing what is left when the agent stops.
@@ -149,10 +153,14 @@ pub struct CredentialUser {
 }
 
 /// What was seen since the last time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Seen {
-    /// Of identities.
-    pub identities: Vec<Update>,
+    /// Of identities, each with who started it.
+    pub identities: Vec<(Sighting, Option<Identity>)>,
+    /// Of which boot.
+    pub boot_id: String,
+    /// What their times are.
+    pub clocks: ClockPair,
     /// Of credentials, by their keys.
     pub credentials: Vec<(String, CredentialLife)>,
 }
@@ -439,7 +447,7 @@ impl Keeper {
         self.publish.send_replace(Arc::new(self.owners.clone()));
     }
 
-    fn add(&mut self, Seen { identities, credentials }: Seen) {
+    fn add(&mut self, Seen { identities, boot_id, clocks, credentials }: Seen) {
         for (key, seen) in credentials {
             if self.unwritten_credentials.len() < UNWRITTEN || self.unwritten_credentials.contains_key(&key) {
                 self.unwritten_credentials.entry(key).or_default().add(&seen);
@@ -447,7 +455,12 @@ impl Keeper {
                 self.dropped += 1;
             }
         }
-        for Update { identity, seen } in identities {
+        for (sighting, starter) in identities {
+            let Update { identity, seen } = Update::new(&sighting, starter.as_ref(), &boot_id, clocks);
+            // A few at a time: in memory they are several times what they are in a sighting.
+            if self.unwritten.len() >= WRITTEN_AT_ONCE && !self.failing {
+                self.write();
+            }
             if let Some(known) = self.unwritten.get_mut(&identity) {
                 known.add(&seen);
             } else if self.unwritten.len() < UNWRITTEN {

@@ -133,7 +133,8 @@ impl Kept {
 async fn add(store: &Store, attributions: &[Arc<Attribution>]) {
     let mut sightings = Sightings::new(7);
     attributions.iter().for_each(|attribution| sightings.event(&event(attribution, SECOND)));
-    let seen = Seen { identities: updates(&mut sightings), ..Seen::default() };
+    let identities = sightings.take().into_iter().map(|sighting| (sighting, None)).collect();
+    let seen = Seen { identities, boot_id: "boot".to_owned(), clocks: clocks(), credentials: Vec::new() };
     assert!(store.add(seen));
     let begun = Instant::now();
     while !store.is_ready() {
