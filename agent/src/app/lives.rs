@@ -54,9 +54,12 @@ impl Lives {
 
     /// Hands on what was seen, unless the store has still to do with the last.
     pub(super) fn hand_on(&mut self, pipeline: &mut Pipeline, clocks: ClockPair) {
-        if !self.store.is_ready() {
-            return;
+        if self.store.is_ready() {
+            self.hand_on_now(pipeline, clocks);
         }
+    }
+
+    fn hand_on_now(&mut self, pipeline: &mut Pipeline, clocks: ClockPair) {
         let with_starter = |mut sighting: Sighting| {
             let starter = starter(pipeline, &sighting);
             sighting.lineage = Vec::new();
@@ -73,7 +76,7 @@ impl Lives {
 
     /// Hands on the rest, and waits until it is written.
     pub(super) fn stop(mut self, pipeline: &mut Pipeline, clocks: ClockPair) {
-        self.hand_on(pipeline, clocks);
+        self.hand_on_now(pipeline, clocks);
         self.thread.stop();
     }
 }

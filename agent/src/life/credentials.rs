@@ -1,9 +1,11 @@
 //! What is kept of a credential: who uses it, how often, since when, and how often it is rotated. Never what is in it.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::bytes::RawBytes;
 use crate::model::event::{Activity, CredentialAccess, ExpectedRead, What};
 use crate::model::identity::Identity;
 use crate::model::process::FileRef;
@@ -23,18 +25,35 @@ const SHORT_NS: i64 = 7 * DAY_NS;
 const STALE_NS: i64 = 90 * DAY_NS;
 const DAY_NS: i64 = 86_400_000_000_000;
 
-/// Where a credential is: its path, and in whose file system.
+/// In whose file system a credential is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
-    /// `host`, the container's identity, or `elsewhere`: another mount namespace.
-    pub scope: String,
-    /// Path there, escaped.
-    pub path: String,
+enum Scope {
+    Host,
+    Container(Identity),
+    /// Another mount namespace.
+    Elsewhere,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("host"),
+            Self::Container(identity) => identity.fmt(f),
+            Self::Elsewhere => f.write_str("elsewhere"),
+        }
+    }
+}
+
+/// Where a credential is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    scope: Scope,
+    path: RawBytes,
 }
 
 impl Place {
     /// Its key in the store: no scope holds a space.
-    pub fn key(&self) -> String {
+    fn key(&self) -> String {
         format!("{} {}", self.scope, self.path)
     }
 }
@@ -101,7 +120,7 @@ impl CredentialSightings {
         match &activity.what {
             What::CredentialAccess(access) => self.access(activity, access, time, host_mount),
             What::CredentialAttempt(attempt) => {
-                let place = place(activity, &attempt.path.to_string(), host_mount);
+                let place = place(activity, &attempt.path, host_mount);
                 // What was refused and never seen to be there is no credential of the inventory.
                 if let Some(seen) = self.seen.get_mut(&place) {
                     seen.refused += 1;
@@ -112,13 +131,15 @@ impl CredentialSightings {
     }
 
     fn access(&mut self, activity: &Activity, access: &CredentialAccess, time: BootTime, host_mount: u32) {
-        let place = place(activity, &access.path.to_string(), host_mount);
+        let place = place(activity, &access.path, host_mount);
         if !self.seen.contains_key(&place) && self.seen.len() >= CREDENTIALS {
             self.turned_away += 1;
             return;
         }
         let seen = self.seen.entry(place).or_insert_with(|| Seen::new(&access.credential, time));
-        seen.kind = access.kind.to_string();
+        if seen.kind.is_empty() {
+            access.kind.as_ref().clone_into(&mut seen.kind);
+        }
         seen.sensitivity = access.sensitivity;
         seen.first = seen.first.min(time);
         let is_known = seen.file.inode != 0;
@@ -140,7 +161,7 @@ impl CredentialSightings {
 
     /// Expected reads that were counted and not told each: of a credential that was told before.
     pub fn repeated(&mut self, read: &ExpectedRead, count: u64, last: BootTime) {
-        let place = Place { scope: "host".to_owned(), path: read.path.to_string() };
+        let place = Place { scope: Scope::Host, path: read.path.clone() };
         if !self.seen.contains_key(&place) && self.seen.len() >= CREDENTIALS {
             self.turned_away += count;
             return;
@@ -161,8 +182,8 @@ impl CredentialSightings {
                 last_ns: wall(last),
             });
             let life = CredentialLife {
-                scope: place.scope.clone(),
-                path: place.path.clone(),
+                scope: place.scope.to_string(),
+                path: place.path.to_string(),
                 credential: seen.credential,
                 kind: seen.kind,
                 sensitivity: seen.sensitivity,
@@ -195,18 +216,18 @@ fn changed_ns(file: &FileRef) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds.into())
 }
 
-fn place(activity: &Activity, path: &str, host_mount: u32) -> Place {
+fn place(activity: &Activity, path: &RawBytes, host_mount: u32) -> Place {
     let attribution = &activity.attribution;
     let container = || {
-        let all = std::iter::once(&attribution.identity).chain(&attribution.blended);
-        all.into_iter().find(|identity| is_container(identity)).map(ToString::to_string)
+        let mut all = std::iter::once(&attribution.identity).chain(&attribution.blended);
+        all.find(|identity| is_container(identity)).cloned()
     };
     let scope = if activity.actor.namespaces.mount == host_mount {
-        "host".to_owned()
+        Scope::Host
     } else {
-        container().unwrap_or_else(|| "elsewhere".to_owned())
+        container().map_or(Scope::Elsewhere, Scope::Container)
     };
-    Place { scope, path: path.to_owned() }
+    Place { scope, path: path.clone() }
 }
 
 const fn is_container(identity: &Identity) -> bool {
