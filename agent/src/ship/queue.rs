@@ -131,7 +131,7 @@ struct Waiting {
     events: VecDeque<Queued>,
     bytes: usize,
     next_seq: u64,
-    /// When there was an event last after there was none; later where some were taken since.
+    /// When there was an event last after there was none: what is left behind a full batch has waited for its time already.
     since: Instant,
     /// The reader sleeps until this many wait, so that it is not woken for each event.
     wake_at: usize,
@@ -275,7 +275,7 @@ impl QueueOutput {
         self.lane
     }
 
-    /// Since when the oldest event waits, about; where none does, any time.
+    /// Since when events wait; where none does, any time.
     pub fn since(&self) -> Instant {
         self.shared.state().lanes.of(self.lane).since
     }
@@ -302,8 +302,7 @@ impl QueueOutput {
     /// bounds.
     pub fn take(&mut self, into: &mut VecDeque<Queued>, most: usize, weights: usize) {
         let mut state = self.shared.state();
-        let Waiting { events, bytes, since, .. } = state.lanes.of_mut(self.lane);
-        *since = Instant::now();
+        let Waiting { events, bytes, .. } = state.lanes.of_mut(self.lane);
         let mut taken = 0;
         let fits = |queued: &&Queued| {
             let is_first = taken == 0;

@@ -54,7 +54,7 @@ impl Pace {
 }
 
 /// Bytes at which a batch of the bulk lane is sent, at most.
-const BULK_BYTES: usize = 128 << 10;
+const BULK_BYTES: usize = 256 << 10;
 
 impl Default for Pace {
     fn default() -> Self {
