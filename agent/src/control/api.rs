@@ -2,9 +2,9 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /v1/identities` | [`Identities`] |
+//! | `GET /v1/identities?after=KEY`, the key percent-encoded; without it the first | [`Identities`] |
 //! | `GET /v1/identities/NAME`, the name percent-encoded | [`crate::life::store::Line`] |
-//! | `GET /v1/credentials` | [`Credentials`] |
+//! | `GET /v1/credentials?after=KEY` | [`Credentials`] |
 //! | `GET /v1/processes/PID` | [`Who`] |
 //! | `POST /v1/decisions` with [`Decision`] | the identity as it is then |
 //!
@@ -24,18 +24,22 @@ pub const PROCESSES: &str = "/v1/processes";
 /// Path of decisions.
 pub const DECISIONS: &str = "/v1/decisions";
 
-/// All identities that are known.
+/// Identities that are known: a page of them.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Identities {
-    /// In no order.
+    /// In the order of their canonical strings.
     pub identities: Vec<Line>,
+    /// What to write for KEY, to be told of those behind these.
+    pub next: Option<String>,
 }
 
-/// All credentials that are known.
+/// Credentials that are known: a page of them.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Credentials {
-    /// In no order.
+    /// In the order of their scopes and paths.
     pub credentials: Vec<CredentialLine>,
+    /// What to write for KEY, to be told of those behind these.
+    pub next: Option<String>,
 }
 
 /// An operator's decision.

@@ -101,8 +101,13 @@ impl Asking {
     /// # Errors
     /// See [`ClientError`].
     pub async fn identities(&self) -> Result<Vec<Line>, ClientError> {
-        let Identities { identities } = self.get(IDENTITIES).await?;
-        Ok(identities)
+        let (mut all, mut path) = (Vec::new(), IDENTITIES.to_owned());
+        loop {
+            let Identities { identities, next } = self.get(&path).await?;
+            all.extend(identities);
+            let Some(next) = next else { return Ok(all) };
+            path = behind(IDENTITIES, &next);
+        }
     }
 
     /// One identity.
@@ -118,8 +123,13 @@ impl Asking {
     /// # Errors
     /// See [`ClientError`].
     pub async fn credentials(&self) -> Result<Vec<CredentialLine>, ClientError> {
-        let Credentials { credentials } = self.get(CREDENTIALS).await?;
-        Ok(credentials)
+        let (mut all, mut path) = (Vec::new(), CREDENTIALS.to_owned());
+        loop {
+            let Credentials { credentials, next } = self.get(&path).await?;
+            all.extend(credentials);
+            let Some(next) = next else { return Ok(all) };
+            path = behind(CREDENTIALS, &next);
+        }
     }
 
     /// One process.
@@ -161,6 +171,11 @@ impl Asking {
             _ => none(said),
         })
     }
+}
+
+/// The page behind a key.
+fn behind(path: &str, key: &str) -> String {
+    format!("{path}?after={}", utf8_percent_encode(key, NON_ALPHANUMERIC))
 }
 
 /// The host of such an address is nobody's: the socket is the address.

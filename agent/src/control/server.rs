@@ -11,11 +11,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::connect_info::{ConnectInfo, Connected};
-use axum::extract::{DefaultBodyLimit, FromRequest as _, Path as UrlPath, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Path as UrlPath, RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -24,9 +25,9 @@ use tokio::time::timeout;
 use super::api::{
     CREDENTIALS, Credentials, DECISIONS, Decision, Failure, IDENTITIES, Identities, PROCESSES, Who,
 };
-use crate::life::store::{Store, StoreError};
+use crate::life::store::{Page, Store, StoreError};
 
-/// Requests under way; others are refused. Each may hold the whole list.
+/// Requests under way; others are refused. Each may hold a page.
 const AT_ONCE: usize = 4;
 /// Questions that wait for the event loop.
 const ASKED: usize = 16;
@@ -190,18 +191,24 @@ impl Peer {
     }
 }
 
-async fn identities(State(shared): State<Shared>) -> Response {
+/// The key behind which a page begins. axum's own reader of queries needs a crate more.
+fn after(RawQuery(query): RawQuery) -> String {
+    let after = query.as_deref().and_then(|query| query.strip_prefix("after=")).unwrap_or_default();
+    percent_decode_str(after).decode_utf8_lossy().into_owned()
+}
+
+async fn identities(State(shared): State<Shared>, query: RawQuery) -> Response {
     let Ok(_permit) = shared.permits.try_acquire() else { return busy() };
-    match within(shared.store.list()).await {
-        Ok(identities) => json(&Identities { identities }),
+    match within(shared.store.list(after(query))).await {
+        Ok(Page { lines: identities, next }) => json(&Identities { identities, next }),
         Err(response) => response,
     }
 }
 
-async fn credentials(State(shared): State<Shared>) -> Response {
+async fn credentials(State(shared): State<Shared>, query: RawQuery) -> Response {
     let Ok(_permit) = shared.permits.try_acquire() else { return busy() };
-    match within(shared.store.credentials()).await {
-        Ok(credentials) => json(&Credentials { credentials }),
+    match within(shared.store.credentials(after(query))).await {
+        Ok(Page { lines: credentials, next }) => json(&Credentials { credentials, next }),
         Err(response) => response,
     }
 }

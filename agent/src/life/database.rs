@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::ops::Bound;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -195,19 +196,34 @@ impl Database {
         Ok(found.map(|row| read_row(key, row.value())))
     }
 
-    /// All that are known, by their keys.
+    /// Rows behind a key, in the order of keys, so many at most.
     ///
     /// # Errors
     /// Where they cannot be read.
-    pub fn all<R: Row>(&self) -> Result<Vec<(String, R)>, DatabaseError> {
+    pub fn page<R: Row>(&self, after: &str, most: usize) -> Result<Vec<(String, R)>, DatabaseError> {
         let read = self.file.begin_read()?;
         let table = read.open_table(R::TABLE)?;
-        let rows = table.iter()?;
-        rows.map(|row| {
+        let rows = table.range::<&str>((Bound::Excluded(after), Bound::Unbounded))?;
+        rows.take(most)
+            .map(|row| {
+                let (key, row) = row?;
+                Ok((key.value().to_owned(), read_row(key.value(), row.value())))
+            })
+            .collect()
+    }
+
+    /// Shows each row that is known, one at a time.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn each<R: Row>(&self, mut show: impl FnMut(&str, R)) -> Result<(), DatabaseError> {
+        let read = self.file.begin_read()?;
+        let table = read.open_table(R::TABLE)?;
+        for row in table.iter()? {
             let (key, row) = row?;
-            Ok((key.value().to_owned(), read_row(key.value(), row.value())))
-        })
-        .collect()
+            show(key.value(), read_row(key.value(), row.value()));
+        }
+        Ok(())
     }
 
     /// Rows of a kind that went because there were too many.
@@ -319,7 +335,7 @@ mod tests {
         let life = database.get::<Life>("svc/nginx").unwrap().unwrap();
         assert_eq!((life.first_seen_ns, life.last_seen_ns, life.events), (5, 9, 2));
         assert_eq!(database.get::<Life>("svc/other").unwrap(), None);
-        assert_eq!(database.all::<Life>().unwrap(), [("svc/nginx".to_owned(), life)]);
+        assert_eq!(database.page::<Life>("", usize::MAX).unwrap(), [("svc/nginx".to_owned(), life)]);
     }
 
     #[test]
@@ -356,10 +372,33 @@ mod tests {
         let many: Vec<String> = (0..10_000).map(|number| format!("svc/{number}")).collect();
         let changes = many.iter().enumerate().map(|(at, identity)| (identity.as_str(), seen(at as i64)));
         database.change(changes, |life: &mut Life, seen| life.add(&seen)).unwrap();
-        let left: Vec<i64> =
-            database.all::<Life>().unwrap().iter().map(|(_, life)| life.last_seen_ns).collect();
+        let left: Vec<i64> = database
+            .page::<Life>("", usize::MAX)
+            .unwrap()
+            .iter()
+            .map(|(_, life)| life.last_seen_ns)
+            .collect();
         assert_eq!(left, (9_990..10_000).collect::<Vec<_>>());
         assert_eq!(database.evicted::<Life>().unwrap(), 9_990);
+    }
+
+    #[test]
+    fn pages_hold_each_row_once() {
+        let database = Database::in_memory().unwrap();
+        for number in 0..25 {
+            add(&database, &format!("svc/{number:02}"), number);
+        }
+        let (mut after, mut seen) = (String::new(), Vec::new());
+        loop {
+            let page = database.page::<Life>(&after, 10).unwrap();
+            let Some((last, _)) = page.last() else { break };
+            after.clone_from(last);
+            seen.extend(page.into_iter().map(|(_, life)| life.last_seen_ns));
+        }
+        assert_eq!(seen, (0..25).collect::<Vec<_>>());
+        let mut shown = 0;
+        database.each(|_, _: Life| shown += 1).unwrap();
+        assert_eq!(shown, 25);
     }
 
     #[test]

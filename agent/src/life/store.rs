@@ -37,6 +37,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// Bytes of an operator's reason.
 const REASON_BYTES: usize = 1_024;
+/// Rows of one answer: an answer is all in memory, three times over.
+pub const PAGE: usize = 500;
+/// From which likeness a name is offered where another is not known; 1 is the same.
+const ALIKE: f64 = 0.7;
 /// Names offered where one is not known.
 const NEAREST: usize = 3;
 
@@ -152,6 +156,22 @@ pub struct CredentialUser {
     pub last: String,
 }
 
+/// Some of many, in the order of their keys.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// These.
+    pub lines: Vec<T>,
+    /// Behind which key there may be more.
+    pub next: Option<String>,
+}
+
+impl<T> Page<T> {
+    fn of<R>(rows: Vec<(String, R)>, line: impl Fn(String, R) -> T) -> Self {
+        let next = rows.last().filter(|_| rows.len() >= PAGE).map(|(key, _)| key.clone());
+        Self { lines: rows.into_iter().map(|(key, row)| line(key, row)).collect(), next }
+    }
+}
+
 /// What was seen since the last time.
 #[derive(Debug)]
 pub struct Seen {
@@ -210,8 +230,8 @@ fn offer(names: &[String]) -> String {
 
 enum Request {
     Add(Seen),
-    Credentials(oneshot::Sender<Result<Vec<CredentialLine>, StoreError>>),
-    List(oneshot::Sender<Result<Vec<Line>, StoreError>>),
+    Credentials(String, oneshot::Sender<Result<Page<CredentialLine>, StoreError>>),
+    List(String, oneshot::Sender<Result<Page<Line>, StoreError>>),
     One(String, oneshot::Sender<Result<Line, StoreError>>),
     Decide {
         identity: String,
@@ -280,20 +300,20 @@ impl Store {
         self.owners.has_changed().unwrap_or(false).then(|| self.owners.borrow_and_update().clone())
     }
 
-    /// All identities.
+    /// Identities behind a key, in the order of keys: a page of them.
     ///
     /// # Errors
     /// Where they cannot be read.
-    pub async fn list(&self) -> Result<Vec<Line>, StoreError> {
-        self.ask(Request::List).await
+    pub async fn list(&self, after: String) -> Result<Page<Line>, StoreError> {
+        self.ask(|reply| Request::List(after, reply)).await
     }
 
-    /// All credentials.
+    /// Credentials behind a key, in the order of keys: a page of them.
     ///
     /// # Errors
     /// Where they cannot be read.
-    pub async fn credentials(&self) -> Result<Vec<CredentialLine>, StoreError> {
-        self.ask(Request::Credentials).await
+    pub async fn credentials(&self, after: String) -> Result<Page<CredentialLine>, StoreError> {
+        self.ask(|reply| Request::Credentials(after, reply)).await
     }
 
     /// One identity.
@@ -379,8 +399,8 @@ impl Keeper {
                     adding.store(false, Ordering::Release);
                 }
                 // Who asked may have gone.
-                Ok(Request::List(reply)) => drop(reply.send(self.list())),
-                Ok(Request::Credentials(reply)) => drop(reply.send(self.credentials())),
+                Ok(Request::List(after, reply)) => drop(reply.send(self.list(&after))),
+                Ok(Request::Credentials(after, reply)) => drop(reply.send(self.credentials(&after))),
                 Ok(Request::One(identity, reply)) => drop(reply.send(self.one(&identity))),
                 Ok(Request::Decide { identity, what, by, reason, reply }) => {
                     drop(reply.send(self.decide(&identity, &what, by, reason)));
@@ -406,13 +426,16 @@ impl Keeper {
                 }
             }
         });
-        if let Ok(all) = self.database().and_then(Database::all::<Life>) {
-            for (identity, life) in all {
-                if let Some(owned) = life.owned {
-                    self.owners.decide(identity, Some(owned.owner));
-                }
-            }
+        let mut decided = Vec::new();
+        let shown = self.database().and_then(|database| {
+            database.each(|identity, life: Life| {
+                decided.extend(life.owned.map(|owned| (identity.to_owned(), owned.owner)));
+            })
+        });
+        if let Err(error) = shown {
+            tracing::error!("who owns what cannot be read: {error}");
         }
+        decided.into_iter().for_each(|(identity, owner)| self.owners.decide(identity, Some(owner)));
         self.look_for_registry();
         self.publish.send_replace(Arc::new(self.owners.clone()));
     }
@@ -515,27 +538,27 @@ impl Keeper {
         }
     }
 
-    fn list(&mut self) -> Result<Vec<Line>, StoreError> {
+    fn list(&mut self, after: &str) -> Result<Page<Line>, StoreError> {
         self.look_for_users();
         let now = now_ns();
-        let mut all = self.database()?.all::<Life>()?;
-        for (identity, life) in &mut all {
+        let mut rows = self.database()?.page::<Life>(after, PAGE)?;
+        for (identity, life) in &mut rows {
             if let Some(seen) = self.unwritten.get(identity) {
                 life.add(seen);
             }
         }
-        Ok(all.into_iter().map(|(identity, life)| self.line(identity, life, now)).collect())
+        Ok(Page::of(rows, |identity, life| self.line(identity, life, now)))
     }
 
-    fn credentials(&mut self) -> Result<Vec<CredentialLine>, StoreError> {
+    fn credentials(&mut self, after: &str) -> Result<Page<CredentialLine>, StoreError> {
         let now = now_ns();
-        let mut all = self.database()?.all::<CredentialLife>()?;
-        for (key, life) in &mut all {
+        let mut rows = self.database()?.page::<CredentialLife>(after, PAGE)?;
+        for (key, life) in &mut rows {
             if let Some(seen) = self.unwritten_credentials.get(key) {
                 life.add(seen);
             }
         }
-        Ok(all.into_iter().map(|(_, life)| credential_line(life, now)).collect())
+        Ok(Page::of(rows, |_, life| credential_line(life, now)))
     }
 
     fn one(&mut self, identity: &str) -> Result<Line, StoreError> {
@@ -550,14 +573,21 @@ impl Keeper {
     }
 
     fn unknown(&mut self, name: &str) -> StoreError {
-        let all = self.database().and_then(Database::all::<Life>).unwrap_or_default();
-        let mut likeness: Vec<_> = all
-            .into_iter()
-            .map(|(identity, _)| (strsim::jaro_winkler(name, &identity), identity))
-            .filter(|(likeness, _)| *likeness > 0.7)
-            .collect();
-        likeness.sort_by(|(one, _), (other, _)| other.total_cmp(one));
-        let nearest = likeness.into_iter().take(NEAREST).map(|(_, identity)| identity).collect();
+        let mut likest: Vec<(f64, String)> = Vec::new();
+        let shown = self.database().and_then(|database| {
+            database.each(|identity, _: Life| {
+                let likeness = strsim::jaro_winkler(name, identity);
+                if likeness > ALIKE {
+                    likest.push((likeness, identity.to_owned()));
+                    likest.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+                    likest.truncate(NEAREST);
+                }
+            })
+        });
+        if let Err(error) = shown {
+            tracing::debug!(%error, "names like this one cannot be looked for");
+        }
+        let nearest = likest.into_iter().map(|(_, identity)| identity).collect();
         StoreError::Unknown { name: name.escape_debug().to_string(), nearest }
     }
 

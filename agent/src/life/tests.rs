@@ -177,7 +177,7 @@ async fn the_registry_names_owners_and_is_read_again() {
     std::fs::write(kept.directory.path().join("owners.toml"), registry("team-one")).unwrap();
     let (mut store, thread) = kept.start();
     add(&store, &[examples::tool(), executable(1)]).await;
-    let lines = store.list().await.unwrap();
+    let lines = store.list(String::new()).await.unwrap().lines;
     let owner = |name: &str| lines.iter().find(|line| line.identity == name).unwrap().owner.clone();
     assert_eq!(owner("exe/x/1@uid:0").as_deref(), Some("team-one"));
     assert_eq!(owner("agent/claude-code@human/alice").as_deref(), Some("human/alice"));
@@ -187,7 +187,7 @@ async fn the_registry_names_owners_and_is_read_again() {
     let later = std::time::SystemTime::now() + Duration::from_secs(5);
     std::fs::File::open(&other).unwrap().set_modified(later).unwrap();
     std::fs::rename(&other, kept.directory.path().join("owners.toml")).unwrap();
-    store.list().await.unwrap();
+    store.list(String::new()).await.unwrap();
     let line = store.one("exe/x/1@uid:0".to_owned()).await.unwrap();
     assert_eq!(line.owner.as_deref(), Some("team-two"));
     assert_eq!(store.new_owners().unwrap().of("exe/x/9@uid:0", None).unwrap().name.as_ref(), "team-two");
@@ -221,6 +221,6 @@ async fn a_state_that_cannot_be_kept_is_kept_in_memory() {
     std::fs::write(kept.directory.path().join("state"), "a file").unwrap();
     let (store, thread) = kept.start();
     add(&store, &[executable(1)]).await;
-    assert_eq!(store.list().await.unwrap().len(), 1);
+    assert_eq!(store.list(String::new()).await.unwrap().lines.len(), 1);
     thread.stop();
 }
