@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Client, RequestBuilder, StatusCode};
+use reqwest::{Client, RequestBuilder, StatusCode, redirect};
 use serde::de::DeserializeOwned;
 
 use super::api::{
     CREDENTIALS, Credentials, DECISIONS, Decision, Failure, IDENTITIES, Identities, PROCESSES, Who,
 };
 use crate::life::store::{CredentialLine, Line};
+use crate::ship::http::chain;
 
 /// For an answer.
 const WITHIN: Duration = Duration::from_secs(15);
@@ -89,10 +90,17 @@ impl Asking {
             }
             Err(error) => return Err(unreachable(error.to_string())),
         }
-        // No TLS is spoken; but a client is not made without a provider of it.
+        // No TLS is spoken; but a client is not made without a provider of it, nor, where authorities are asked for, on a host
+        // without their certificates.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().unix_socket(socket).timeout(WITHIN).build();
-        let client = client.map_err(|error| unreachable(error.to_string()))?;
+        let client = Client::builder()
+            .unix_socket(socket)
+            .timeout(WITHIN)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .tls_certs_only([])
+            .build()
+            .map_err(|error| unreachable(chain(&error)))?;
         Ok(Self { socket: socket.to_owned(), client })
     }
 
@@ -155,9 +163,9 @@ impl Asking {
 
     async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
         let none = |why: String| ClientError::NoAnswer { path: self.socket.clone(), why };
-        let response = request.send().await.map_err(|error| none(error.to_string()))?;
+        let response = request.send().await.map_err(|error| none(chain(&error)))?;
         let status = response.status();
-        let body = response.bytes().await.map_err(|error| none(error.to_string()))?;
+        let body = response.bytes().await.map_err(|error| none(chain(&error)))?;
         if status.is_success() {
             return serde_json::from_slice(&body)
                 .map_err(|error| none(format!("{error}; are both of one build?")));

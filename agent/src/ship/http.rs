@@ -210,7 +210,7 @@ fn retry_after(value: &str) -> Option<Duration> {
 }
 
 /// An error with its causes: reqwest's own text names none of them.
-fn chain(error: &reqwest::Error) -> String {
+pub(crate) fn chain(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
