@@ -6,11 +6,10 @@ use std::sync::Arc;
 use crate::control::api::{Ancestor, Who};
 use crate::host::HostRoot;
 use crate::life::owners::Owners;
-use crate::life::record::Proof;
 use crate::life::store::{Places, Seen, Store, StoreThread};
 use crate::life::{Sighting, Sightings};
 use crate::model::event::Event;
-use crate::model::identity::{Attribution, Evidence, Identity};
+use crate::model::identity::{Attribution, Identity};
 use crate::model::process::Process;
 use crate::model::time::ClockPair;
 use crate::pipeline::Pipeline;
@@ -107,7 +106,7 @@ pub(super) fn who(pipeline: &mut Pipeline, pid: u32) -> Option<Who> {
         cgroup: process.cgroup.path.to_string(),
         login_uid: process.ids.login_uid,
         confidence: names::confidence(*confidence).to_owned(),
-        evidence: evidence.iter().map(proof).collect(),
+        evidence: evidence.iter().map(Into::into).collect(),
         human: human.as_ref().map(ToString::to_string),
         blended: blended.iter().map(ToString::to_string).collect(),
         role: role.as_ref().map(|role| names::agent_part(&role.part).to_owned()),
@@ -127,13 +126,5 @@ fn line(process: &Process, identity: &Identity) -> Ancestor {
         exe: process.image.exe.to_string(),
         identity: identity.to_string(),
         identity_kind: names::identity_kind(identity).to_owned(),
-    }
-}
-
-fn proof(evidence: &Evidence) -> Proof {
-    Proof {
-        kind: evidence.kind.to_owned(),
-        detail: evidence.detail.clone(),
-        confidence: names::confidence(evidence.confidence).to_owned(),
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use redb::backends::InMemoryBackend;
 use redb::{
     Database as Redb, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition,
+    TableHandle as _,
 };
 
 use serde::Serialize;
@@ -226,16 +227,6 @@ impl Database {
         Ok(())
     }
 
-    /// Rows of a kind that went because there were too many.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    pub fn evicted<R: Row>(&self) -> Result<u64, DatabaseError> {
-        let read = self.file.begin_read()?;
-        let about = read.open_table(ABOUT)?;
-        Ok(about.get(R::EVICTED)?.map_or(0, |value| value.value()))
-    }
-
     /// Changes rows: each is read, given to `change`, and written, all together or none. On disk when this returns.
     ///
     /// # Errors
@@ -265,6 +256,12 @@ impl Database {
                     rows.remove(key.as_str())?;
                 }
                 about.insert(R::EVICTED, before + went.len() as u64)?;
+                tracing::warn!(
+                    went = went.len(),
+                    ever = before + went.len() as u64,
+                    "there are more {} than are kept: those not seen for longest are forgotten",
+                    R::TABLE.name()
+                );
             }
         }
         Ok(write.commit()?)
@@ -379,7 +376,9 @@ mod tests {
             .map(|(_, life)| life.last_seen_ns)
             .collect();
         assert_eq!(left, (9_990..10_000).collect::<Vec<_>>());
-        assert_eq!(database.evicted::<Life>().unwrap(), 9_990);
+        let read = database.file.begin_read().unwrap();
+        let evicted = read.open_table(ABOUT).unwrap().get(Life::EVICTED).unwrap().unwrap().value();
+        assert_eq!(evicted, 9_990);
     }
 
     #[test]

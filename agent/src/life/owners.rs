@@ -19,7 +19,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 
 use crate::model::identity::{Owner, OwnerSource};
@@ -73,15 +73,13 @@ struct Row {
     comment: String,
 }
 
-struct Entry {
-    pattern: GlobMatcher,
-    owner: String,
-}
-
 /// Patterns of identities, and who owns them.
 #[derive(Default)]
 pub struct Registry {
-    entries: Vec<Entry>,
+    /// One automaton for all: who owns what is asked on the event path.
+    patterns: GlobSet,
+    /// Of each pattern.
+    owners: Vec<Arc<str>>,
 }
 
 /// Everything that says who owns what.
@@ -112,7 +110,7 @@ impl Owners {
         let decided = self.decided.get(identity).cloned();
         let decided = decided.map(|name| Owner { name, source: OwnerSource::Operator });
         let registered = || {
-            let name = self.registry.owner_of(identity)?.into();
+            let name = self.registry.owner_of(identity)?.clone();
             Some(Owner { name, source: OwnerSource::Registry })
         };
         let starter = || Some(Owner { name: human?.into(), source: OwnerSource::Starter });
@@ -150,18 +148,21 @@ impl Registry {
         if owner.len() > ENTRIES {
             return Err(format!("it has {} entries, more than {ENTRIES}", owner.len()));
         }
-        let entries = owner.into_iter().map(|Row { identity, owner, comment: _ }| {
+        let (mut patterns, mut owners) = (GlobSetBuilder::new(), Vec::new());
+        for Row { identity, owner, comment: _ } in owner {
             check_owner(&owner).map_err(|why| format!("the owner of {identity:?}: {why}"))?;
             let glob = GlobBuilder::new(&identity).build();
-            let pattern = glob.map_err(|error| format!("the pattern {identity:?}: {error}"))?;
-            Ok(Entry { pattern: pattern.compile_matcher(), owner })
-        });
-        Ok(Self { entries: entries.collect::<Result<_, String>>()? })
+            patterns.add(glob.map_err(|error| format!("the pattern {identity:?}: {error}"))?);
+            owners.push(owner.into());
+        }
+        let patterns = patterns.build().map_err(|error| format!("all patterns together: {error}"))?;
+        Ok(Self { patterns, owners })
     }
 
     /// Who owns an identity, by its canonical string.
-    pub fn owner_of(&self, identity: &str) -> Option<&str> {
-        self.entries.iter().find(|entry| entry.pattern.is_match(identity)).map(|entry| entry.owner.as_str())
+    pub fn owner_of(&self, identity: &str) -> Option<&Arc<str>> {
+        let first = self.patterns.matches(identity).into_iter().min()?;
+        self.owners.get(first)
     }
 }
 
@@ -214,8 +215,22 @@ mod tests {
             ("user-svc/alice/postgres", None),
         ];
         for (identity, owner) in owners {
-            assert_eq!(registry.owner_of(identity), owner, "{identity}");
+            assert_eq!(registry.owner_of(identity).map(AsRef::as_ref), owner, "{identity}");
         }
+    }
+
+    #[test]
+    fn as_many_entries_as_there_may_be_are_one_automaton() {
+        let rows = (0..ENTRIES).map(|number| {
+            let pattern = if number % 2 == 0 { format!("svc/{number}-*") } else { format!("*/{number}") };
+            format!("[[owner]]\nidentity = \"{pattern}\"\nowner = \"{number}\"\n")
+        });
+        let text: String = std::iter::once("version = 1\n".to_owned()).chain(rows).collect();
+        let registry = Registry::parse(&text).unwrap();
+        for (identity, owner) in [("svc/4000-x", "4000"), ("human/9999", "9999")] {
+            assert_eq!(registry.owner_of(identity).unwrap().as_ref(), owner);
+        }
+        assert_eq!(registry.owner_of("svc/x"), None);
     }
 
     #[test]
@@ -241,7 +256,10 @@ mod tests {
         let path = directory.path().join("owners.toml");
         assert_eq!(Registry::load(&path).unwrap().owner_of("svc/x"), None);
         fs::write(&path, FILE).unwrap();
-        assert_eq!(Registry::load(&path).unwrap().owner_of("svc/postgres"), Some("dba@example.com"));
+        assert_eq!(
+            Registry::load(&path).unwrap().owner_of("svc/postgres").unwrap().as_ref(),
+            "dba@example.com"
+        );
         fs::write(&path, vec![b'#'; MAX_FILE_BYTES as usize + 1]).unwrap();
         assert!(matches!(Registry::load(&path), Err(RegistryError::Form { .. })));
         assert!(matches!(Registry::load(directory.path()), Err(RegistryError::Read { .. })));

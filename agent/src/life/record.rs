@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Session, Sighting};
-use crate::model::identity::{Attribution, Identity};
+use crate::model::identity::{Attribution, Evidence, Identity};
 use crate::model::time::ClockPair;
 use crate::ship::wire::names;
 
@@ -37,6 +37,16 @@ pub struct Proof {
     pub detail: String,
     /// `claimed`, `declared`, `observed` or `attested`.
     pub confidence: String,
+}
+
+impl From<&Evidence> for Proof {
+    fn from(evidence: &Evidence) -> Self {
+        Self {
+            kind: evidence.kind.to_owned(),
+            detail: cut(&evidence.detail, DETAIL_BYTES).to_owned(),
+            confidence: names::confidence(evidence.confidence).to_owned(),
+        }
+    }
 }
 
 /// What an operator has decided of an identity.
@@ -146,11 +156,6 @@ impl Update {
             login: _,
             container: _,
         } = &*sighting.attribution;
-        let proof = |evidence: &crate::model::identity::Evidence| Proof {
-            kind: evidence.kind.to_owned(),
-            detail: cut(&evidence.detail, DETAIL_BYTES).to_owned(),
-            confidence: names::confidence(evidence.confidence).to_owned(),
-        };
         let mut recent: Vec<u64> =
             sighting.sessions.iter().map(|session| digest(boot_id, *session)).collect();
         recent.sort_unstable();
@@ -167,7 +172,7 @@ impl Update {
             started_by: started_by.map(ToString::to_string).into_iter().collect(),
             human: human.as_ref().map(ToString::to_string),
             blended: blended.iter().take(BLENDED).map(ToString::to_string).collect(),
-            evidence: evidence.iter().take(EVIDENCE).map(proof).collect(),
+            evidence: evidence.iter().take(EVIDENCE).map(Into::into).collect(),
             ..Life::default()
         };
         Self { identity: identity.to_string(), seen }
