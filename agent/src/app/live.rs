@@ -26,8 +26,8 @@ use crate::capture::tally::Tally;
 use crate::cli::print::Format;
 use crate::control;
 use crate::control::server::{AskProcess, Control, Serving};
-use crate::host::containers::ContainerLookup;
-use crate::host::scripts::ScriptLookup;
+use crate::host::containers::{self, ContainerLookup};
+use crate::host::scripts::{self, ScriptLookup};
 use crate::kernel::impaired::{self, Impairment};
 use crate::kernel::ladder::Chosen;
 use crate::kernel::sensor::InheritedMark;
@@ -96,7 +96,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
         tracing::warn!(%error, "capabilities that are no longer needed cannot be given up");
     }
     // Behind the above: a thread has the privileges of who starts it.
-    let scripts = ScriptLookup::start(started.host_root.clone()).map_err(StartError::Loop)?;
+    let scripts = scripts::start(started.host_root.clone()).map_err(StartError::Loop)?;
     let places = Places { state: options.state.clone(), registry: REGISTRY.into() };
     let lives = Lives::start(places, started.host_root.clone(), origin.host.boot_id.clone())
         .map_err(StartError::Loop)?;
@@ -107,7 +107,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
             None
         }
     };
-    let containers = ContainerLookup::start(started.host_root.clone()).map_err(StartError::Loop)?;
+    let containers = containers::start(started.host_root.clone()).map_err(StartError::Loop)?;
     runtime.block_on(async {
         let control =
             control.map(|control| control.serve(lives.store())).transpose().map_err(StartError::Loop)?;

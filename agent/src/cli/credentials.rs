@@ -10,7 +10,7 @@ use super::summary::{thousands, totals};
 use super::who::{WhoError, ago};
 use crate::control::client::Asking;
 use crate::control::socket;
-use crate::life::store::CredentialLine;
+use crate::life::lines::CredentialLine;
 
 /// Show the credentials of this host that were used: who uses each, when last, how old it is, and how often it is rotated.
 ///

@@ -13,8 +13,9 @@ use super::summary::{thousands, totals};
 use crate::control::api::{Ancestor, Decision, Who};
 use crate::control::client::{Asking, ClientError};
 use crate::control::socket;
+use crate::life::lines::Line;
 use crate::life::record::{self, Proof, State};
-use crate::life::store::{Decide, Line};
+use crate::life::store::Decide;
 
 /// Show who acts on this host: identities, their owners, sessions and evidence, as the running agent knows them.
 ///

@@ -2,18 +2,22 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /v1/identities?after=KEY`, the key percent-encoded; without it the first | [`Identities`] |
-//! | `GET /v1/identities/NAME`, the name percent-encoded | [`crate::life::store::Line`] |
-//! | `GET /v1/credentials?after=KEY` | [`Credentials`] |
+//! | `GET /v1/identities?after=KEY`, the key percent-encoded; without it the first | [`Page`] of [`Line`] |
+//! | `GET /v1/identities/NAME`, the name percent-encoded | [`Line`] |
+//! | `GET /v1/credentials?after=KEY` | [`Page`] of [`CredentialLine`] |
 //! | `GET /v1/processes/PID` | [`Who`] |
 //! | `POST /v1/decisions` with [`Decision`] | the identity as it is then |
+//!
+//! [`Page`]: crate::life::lines::Page
+//! [`Line`]: crate::life::lines::Line
+//! [`CredentialLine`]: crate::life::lines::CredentialLine
 //!
 //! Errors are [`Failure`], with 400 (wrong), 403 (not allowed), 404 (not known) or 503 (cannot now).
 
 use serde::{Deserialize, Serialize};
 
 use crate::life::record::Proof;
-use crate::life::store::{CredentialLine, Decide, Line};
+use crate::life::store::Decide;
 
 /// Path of the list of identities; of one below it.
 pub const IDENTITIES: &str = "/v1/identities";
@@ -23,24 +27,6 @@ pub const CREDENTIALS: &str = "/v1/credentials";
 pub const PROCESSES: &str = "/v1/processes";
 /// Path of decisions.
 pub const DECISIONS: &str = "/v1/decisions";
-
-/// Identities that are known: a page of them.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Identities {
-    /// In the order of their canonical strings.
-    pub identities: Vec<Line>,
-    /// What to write for KEY, to be told of those behind these.
-    pub next: Option<String>,
-}
-
-/// Credentials that are known: a page of them.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Credentials {
-    /// In the order of their scopes and paths.
-    pub credentials: Vec<CredentialLine>,
-    /// What to write for KEY, to be told of those behind these.
-    pub next: Option<String>,
-}
 
 /// An operator's decision.
 #[derive(Debug, Serialize, Deserialize)]

@@ -8,10 +8,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, RequestBuilder, StatusCode, redirect};
 use serde::de::DeserializeOwned;
 
-use super::api::{
-    CREDENTIALS, Credentials, DECISIONS, Decision, Failure, IDENTITIES, Identities, PROCESSES, Who,
-};
-use crate::life::store::{CredentialLine, Line};
+use super::api::{CREDENTIALS, DECISIONS, Decision, Failure, IDENTITIES, PROCESSES, Who};
+use crate::life::lines::{CredentialLine, Line, Page};
 use crate::ship::http::chain;
 
 /// For an answer.
@@ -109,13 +107,7 @@ impl Asking {
     /// # Errors
     /// See [`ClientError`].
     pub async fn identities(&self) -> Result<Vec<Line>, ClientError> {
-        let (mut all, mut path) = (Vec::new(), IDENTITIES.to_owned());
-        loop {
-            let Identities { identities, next } = self.get(&path).await?;
-            all.extend(identities);
-            let Some(next) = next else { return Ok(all) };
-            path = behind(IDENTITIES, &next);
-        }
+        self.pages(IDENTITIES).await
     }
 
     /// One identity.
@@ -131,13 +123,7 @@ impl Asking {
     /// # Errors
     /// See [`ClientError`].
     pub async fn credentials(&self) -> Result<Vec<CredentialLine>, ClientError> {
-        let (mut all, mut path) = (Vec::new(), CREDENTIALS.to_owned());
-        loop {
-            let Credentials { credentials, next } = self.get(&path).await?;
-            all.extend(credentials);
-            let Some(next) = next else { return Ok(all) };
-            path = behind(CREDENTIALS, &next);
-        }
+        self.pages(CREDENTIALS).await
     }
 
     /// One process.
@@ -155,6 +141,16 @@ impl Asking {
     pub async fn decide(&self, decision: &Decision) -> Result<Line, ClientError> {
         let body = serde_json::to_vec(decision).map_err(|error| ClientError::Wrong(error.to_string()))?;
         self.answer(self.client.post(url(DECISIONS)).body(body)).await
+    }
+
+    async fn pages<T: DeserializeOwned>(&self, list: &str) -> Result<Vec<T>, ClientError> {
+        let (mut all, mut path) = (Vec::new(), list.to_owned());
+        loop {
+            let Page { lines, next } = self.get(&path).await?;
+            all.extend(lines);
+            let Some(next) = next else { return Ok(all) };
+            path = behind(list, &next);
+        }
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

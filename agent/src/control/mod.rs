@@ -8,6 +8,9 @@ pub mod api;
 pub mod client;
 pub mod server;
 
+#[cfg(test)]
+mod tests;
+
 use std::env;
 use std::path::PathBuf;
 

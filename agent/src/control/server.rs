@@ -22,10 +22,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::api::{
-    CREDENTIALS, Credentials, DECISIONS, Decision, Failure, IDENTITIES, Identities, PROCESSES, Who,
-};
-use crate::life::store::{Page, Store, StoreError};
+use super::api::{CREDENTIALS, DECISIONS, Decision, Failure, IDENTITIES, PROCESSES, Who};
+use crate::life::store::{Store, StoreError};
 
 /// Requests under way; others are refused. Each may hold a page.
 const AT_ONCE: usize = 4;
@@ -200,7 +198,7 @@ fn after(RawQuery(query): RawQuery) -> String {
 async fn identities(State(shared): State<Shared>, query: RawQuery) -> Response {
     let Ok(_permit) = shared.permits.try_acquire() else { return busy() };
     match within(shared.store.list(after(query))).await {
-        Ok(Page { lines: identities, next }) => json(&Identities { identities, next }),
+        Ok(page) => json(&page),
         Err(response) => response,
     }
 }
@@ -208,7 +206,7 @@ async fn identities(State(shared): State<Shared>, query: RawQuery) -> Response {
 async fn credentials(State(shared): State<Shared>, query: RawQuery) -> Response {
     let Ok(_permit) = shared.permits.try_acquire() else { return busy() };
     match within(shared.store.credentials(after(query))).await {
-        Ok(Page { lines: credentials, next }) => json(&Credentials { credentials, next }),
+        Ok(page) => json(&page),
         Err(response) => response,
     }
 }

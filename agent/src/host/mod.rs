@@ -16,6 +16,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 pub mod containers;
 pub mod directory;
 pub mod installed;
+pub mod lookup;
 pub(crate) mod mountinfo;
 pub mod resolvers;
 pub mod scripts;

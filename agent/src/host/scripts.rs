@@ -6,68 +6,30 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rustix::fs::{AtFlags, CWD, OFlags, StatxFlags, readlinkat, statx};
-use tokio::sync::mpsc;
 
 use super::HostRoot;
+use super::lookup::Lookup;
 use crate::catalogue::mounts::device;
 use crate::model::bytes::RawBytes;
 use crate::model::process::FileRef;
 use crate::process::scripts::{ScriptTarget, WantedScript};
 
-/// Scripts that wait to be looked up; what comes while as many wait is not.
-const WAITING: usize = 1_024;
+/// Looks scripts up.
+pub type ScriptLookup = Lookup<WantedScript, ScriptTarget>;
 
-/// Looks scripts up, in a thread of its own.
-#[derive(Debug)]
-pub struct ScriptLookup {
-    ask: SyncSender<WantedScript>,
-    found: mpsc::Receiver<ScriptTarget>,
-}
-
-impl ScriptLookup {
-    /// Starts the thread, which has the privileges that the caller has now. It ends with this value.
-    ///
-    /// # Errors
-    /// Where no thread can be had.
-    pub fn start(host: Arc<HostRoot>) -> io::Result<Self> {
-        let (ask, asked) = sync_channel(WAITING);
-        let (tell, found) = mpsc::channel(WAITING);
-        std::thread::Builder::new().name("scripts".to_owned()).spawn(move || serve(&host, &asked, &tell))?;
-        Ok(Self { ask, found })
-    }
-
-    /// Asks for a script; `false` where too many wait.
-    pub fn ask(&self, wanted: WantedScript) -> bool {
-        self.ask.try_send(wanted).is_ok()
-    }
-
-    /// The next that was looked up, if there is one.
-    pub fn try_found(&mut self) -> Option<ScriptTarget> {
-        self.found.try_recv().ok()
-    }
-
-    /// The next that was looked up. Nothing is lost where this is dropped half-way.
-    pub async fn found(&mut self) -> ScriptTarget {
-        match self.found.recv().await {
-            Some(found) => found,
-            // The thread has ended: it has nothing more to say.
-            None => std::future::pending().await,
-        }
-    }
-}
-
-fn serve(host: &HostRoot, asked: &Receiver<WantedScript>, tell: &mpsc::Sender<ScriptTarget>) {
-    while let Ok(wanted) = asked.recv() {
-        let reached = is_reached(host, &wanted);
+/// Starts to, with the privileges that the caller has now.
+///
+/// # Errors
+/// Where no thread can be had.
+pub fn start(host: Arc<HostRoot>) -> io::Result<ScriptLookup> {
+    Lookup::start("scripts", move |wanted: WantedScript| {
+        let reached = is_reached(&host, &wanted);
         let script = wanted.script;
-        let target = reached.then(|| look(host, &script.path).ok()).flatten();
-        if tell.blocking_send(ScriptTarget { script, target }).is_err() {
-            return;
-        }
-    }
+        let target = reached.then(|| look(&host, &script.path).ok()).flatten();
+        ScriptTarget { script, target }
+    })
 }
 
 /// Whether the process's paths mean the same from the host's root: it has the host's mounts, or a copy of them, where its
@@ -125,7 +87,7 @@ mod tests {
         symlink("nowhere", at.join("bin/z")).unwrap();
         let host = Arc::new(HostRoot::at(Path::new("/")).unwrap());
         let mount = host.namespaces().mount;
-        let mut lookup = ScriptLookup::start(host).unwrap();
+        let mut lookup = start(host).unwrap();
         let path = |name: &str| RawBytes::from(at.join(name).as_os_str().as_bytes());
         let script = "lib/node_modules/x/x.js";
         for (asked, expected) in [
@@ -157,13 +119,5 @@ mod tests {
             assert!(lookup.ask(asked.clone()));
             assert_eq!(lookup.found().await, ScriptTarget { script: asked.script, target });
         }
-    }
-
-    #[test]
-    fn too_many_at_once_are_refused() {
-        let (ask, _asked) = sync_channel(1);
-        let lookup = ScriptLookup { ask, found: mpsc::channel(1).1 };
-        assert!(lookup.ask(wanted(1, "/x".into())));
-        assert!(!lookup.ask(wanted(1, "/x".into())));
     }
 }

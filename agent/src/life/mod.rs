@@ -7,12 +7,13 @@
 
 pub mod credentials;
 pub mod database;
+pub mod lines;
 pub mod owners;
 pub mod record;
 pub mod store;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -17,13 +17,13 @@ use tokio::sync::{oneshot, watch};
 use super::Sighting;
 use super::credentials::CredentialLife;
 use super::database::{Database, DatabaseError, Row};
+use super::lines::{CredentialLine, Line, PAGE, Page};
 use super::owners::{Owners, Registry, check_owner};
-use super::record::{Decision, Life, Proof, State, Update};
+use super::record::{Decision, Life, Update};
 use crate::attribute::users::{PasswdFile, Users};
 use crate::host::HostRoot;
-use crate::model::identity::{Identity, Owner};
+use crate::model::identity::Identity;
 use crate::model::time::ClockPair;
-use crate::ship::wire::names;
 
 /// Requests that wait; an operator's beyond it is refused.
 const WAITING: usize = 16;
@@ -37,8 +37,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// Bytes of an operator's reason.
 const REASON_BYTES: usize = 1_024;
-/// Rows of one answer: an answer is all in memory, three times over.
-pub const PAGE: usize = 500;
 /// From which likeness a name is offered where another is not known; 1 is the same.
 const ALIKE: f64 = 0.7;
 /// Names offered where one is not known.
@@ -51,125 +49,6 @@ pub struct Places {
     pub state: Option<PathBuf>,
     /// The registry of owners.
     pub registry: PathBuf,
-}
-
-/// An identity as operators see it. Times are RFC 3339, UTC.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Line {
-    /// Canonical string.
-    pub identity: String,
-    /// Kind, as in events (`identity_kind`).
-    pub kind: String,
-    /// Where it is in its life.
-    pub state: State,
-    /// Who owns it; nobody: an orphan.
-    pub owner: Option<String>,
-    /// Who says so: `operator`, `registry` or `starter`.
-    pub owner_source: Option<String>,
-    /// Whether the owner is a person (`human/…`) whom the host's users do not know (any more).
-    pub owner_unknown: bool,
-    /// Confidence in the identity.
-    pub confidence: String,
-    /// First act that was seen.
-    pub first_seen: String,
-    /// Last act that was seen.
-    pub last_seen: String,
-    /// The same, in nanoseconds since 1970.
-    pub last_seen_ns: i64,
-    /// When it came back after it had been dormant.
-    pub returned: Option<String>,
-    /// Sessions; `None` for kinds that have none.
-    pub sessions: Option<u64>,
-    /// Events.
-    pub events: u64,
-    /// Credentials acquired.
-    pub credentials: u64,
-    /// Connections, and datagrams to a new peer.
-    pub connections: u64,
-    /// Who started it, latest last.
-    pub started_by: Vec<String>,
-    /// The human behind it.
-    pub human: Option<String>,
-    /// Other identities that applied.
-    pub blended: Vec<String>,
-    /// Evidence.
-    pub evidence: Vec<Proof>,
-    /// What an operator said of its owner.
-    pub owned: Option<Decision>,
-    /// That an operator retired it.
-    pub retired: Option<Decision>,
-}
-
-/// A credential as operators see it: never what is in it. Times are RFC 3339, UTC.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CredentialLine {
-    /// Name of the catalogue's entry.
-    pub credential: String,
-    /// Its kind.
-    pub kind: String,
-    /// How bad its loss would be, 1 to 5.
-    pub sensitivity: u8,
-    /// `host`, the container's identity, or `elsewhere`: another mount namespace.
-    pub scope: String,
-    /// Path there.
-    pub path: String,
-    /// Permissions, as `0600`.
-    pub mode: String,
-    /// Last change of the file: no part of the credential is younger.
-    pub changed: Option<String>,
-    /// The same, in nanoseconds since 1970.
-    pub changed_ns: i64,
-    /// First act on it that was seen.
-    pub first_seen: String,
-    /// Last act on it that was seen.
-    pub last_used: String,
-    /// The same, in nanoseconds since 1970.
-    pub last_used_ns: i64,
-    /// Descriptors of it that somebody came by.
-    pub uses: u64,
-    /// Attempts that were refused.
-    pub refused: u64,
-    /// Who uses it, latest first.
-    pub users: Vec<CredentialUser>,
-    /// Uses by identities beyond these.
-    pub more_users: u64,
-    /// Whether several identities use it.
-    pub shared: bool,
-    /// `standing`, or `time_bound`: it was seen to be replaced every few days.
-    pub lifetime: String,
-    /// How often it was seen to be replaced or emptied.
-    pub rotations: u64,
-    /// The last time.
-    pub rotated: Option<String>,
-    /// Whether it was not used for 90 days.
-    pub stale: bool,
-}
-
-/// Who uses a credential.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CredentialUser {
-    /// Canonical string.
-    pub identity: String,
-    /// How often.
-    pub uses: u64,
-    /// The last time.
-    pub last: String,
-}
-
-/// Some of many, in the order of their keys.
-#[derive(Debug)]
-pub struct Page<T> {
-    /// These.
-    pub lines: Vec<T>,
-    /// Behind which key there may be more.
-    pub next: Option<String>,
-}
-
-impl<T> Page<T> {
-    fn of<R>(rows: Vec<(String, R)>, line: impl Fn(String, R) -> T) -> Self {
-        let next = rows.last().filter(|_| rows.len() >= PAGE).map(|(key, _)| key.clone());
-        Self { lines: rows.into_iter().map(|(key, row)| line(key, row)).collect(), next }
-    }
 }
 
 /// What was seen since the last time.
@@ -558,7 +437,7 @@ impl Keeper {
                 life.add(seen);
             }
         }
-        Ok(Page::of(rows, |_, life| credential_line(life, now)))
+        Ok(Page::of(rows, |_, life| CredentialLine::new(life, now)))
     }
 
     fn one(&mut self, identity: &str) -> Result<Line, StoreError> {
@@ -639,34 +518,8 @@ impl Keeper {
 
     fn line(&self, identity: String, life: Life, now: i64) -> Line {
         let owner = self.owners.of(&identity, life.human.as_deref());
-        let (owner, source) =
-            owner.map(|Owner { name, source }| (name, names::owner_source(source).to_owned())).unzip();
-        let owner_unknown = owner.as_deref().is_some_and(|owner| self.is_unknown_person(owner));
-        let state = life.state(now);
-        let has_sessions = !matches!(life.kind.as_str(), "executable" | "namespaced_executable");
-        Line {
-            identity,
-            state,
-            owner: owner.map(|owner| owner.to_string()),
-            owner_source: source,
-            owner_unknown,
-            first_seen: rfc3339(life.first_seen_ns),
-            last_seen: rfc3339(life.last_seen_ns),
-            last_seen_ns: life.last_seen_ns,
-            returned: life.returned_ns.map(rfc3339),
-            sessions: has_sessions.then_some(life.sessions),
-            kind: life.kind,
-            confidence: life.confidence,
-            events: life.events,
-            credentials: life.credentials,
-            connections: life.connections,
-            started_by: life.started_by,
-            human: life.human,
-            blended: life.blended,
-            evidence: life.evidence,
-            owned: life.owned,
-            retired: life.retired,
-        }
+        let owner_unknown = owner.as_ref().is_some_and(|owner| self.is_unknown_person(&owner.name));
+        Line { owner_unknown, ..Line::new(identity, life, owner, now) }
     }
 
     fn is_unknown_person(&self, owner: &str) -> bool {
@@ -677,42 +530,7 @@ impl Keeper {
     }
 }
 
-fn credential_line(life: CredentialLife, now: i64) -> CredentialLine {
-    let users = life.users.iter().rev().map(|user| CredentialUser {
-        identity: user.identity.clone(),
-        uses: user.uses,
-        last: rfc3339(user.last_ns),
-    });
-    CredentialLine {
-        users: users.collect(),
-        mode: format!("{:04o}", life.mode & 0o7777),
-        changed: (life.changed_ns > 0).then(|| rfc3339(life.changed_ns)),
-        changed_ns: life.changed_ns,
-        first_seen: rfc3339(life.first_seen_ns),
-        last_used: rfc3339(life.last_used_ns),
-        last_used_ns: life.last_used_ns,
-        shared: life.is_shared(),
-        lifetime: if life.is_time_bound() { "time_bound" } else { "standing" }.to_owned(),
-        stale: life.is_stale(now),
-        rotations: life.rotations,
-        rotated: life.rotated_ns.last().copied().map(rfc3339),
-        credential: life.credential,
-        kind: life.kind,
-        sensitivity: life.sensitivity,
-        scope: life.scope,
-        path: life.path,
-        uses: life.uses,
-        refused: life.refused,
-        more_users: life.more_users,
-    }
-}
-
 fn now_ns() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-}
-
-fn rfc3339(unix_ns: i64) -> String {
-    // Every time in nanoseconds that fits an i64 is within jiff's range.
-    jiff::Timestamp::from_nanosecond(unix_ns.into()).map(|time| format!("{time:.3}")).unwrap_or_default()
 }

@@ -21,7 +21,7 @@ fn event(attribution: &Arc<Attribution>, at: u64) -> Event {
     examples::event(at, activity)
 }
 
-fn executable(number: usize) -> Arc<Attribution> {
+pub(crate) fn executable(number: usize) -> Arc<Attribution> {
     let path = format!("/x/{number}").into_bytes().into();
     Arc::new(Attribution {
         identity: Identity::Executable { path, uid: 0 },
@@ -109,19 +109,23 @@ fn a_life_stays_small() {
     assert_eq!(life.started_by.last().map(String::as_str), Some("svc/999"));
 }
 
-struct Kept {
+pub(crate) struct Kept {
     directory: tempfile::TempDir,
 }
 
 impl Kept {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("etc")).unwrap();
         std::fs::write(directory.path().join("etc/passwd"), "alice:x:1000:1000::/:/bin/sh\n").unwrap();
         Self { directory }
     }
 
-    fn start(&self) -> (Store, super::store::StoreThread) {
+    pub(crate) fn path(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn start(&self) -> (Store, super::store::StoreThread) {
         let places = Places {
             state: Some(self.directory.path().join("state")),
             registry: self.directory.path().join("owners.toml"),
@@ -130,7 +134,7 @@ impl Kept {
     }
 }
 
-async fn add(store: &Store, attributions: &[Arc<Attribution>]) {
+pub(crate) async fn add(store: &Store, attributions: &[Arc<Attribution>]) {
     let mut sightings = Sightings::new(7);
     attributions.iter().for_each(|attribution| sightings.event(&event(attribution, SECOND)));
     let identities = sightings.take().into_iter().map(|sighting| (sighting, None)).collect();

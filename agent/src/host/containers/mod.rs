@@ -11,19 +11,16 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rustix::fs::{FileType, OFlags, Stat, fstat};
-use tokio::sync::mpsc;
 
 use super::HostRoot;
+use super::lookup::Lookup;
 use crate::model::container::{Answer, ContainerFound, EngineFacts};
 use crate::model::image::is_id;
 
 pub use engines::{cri, docker, podman};
 
-/// Containers that wait to be looked up; what comes while as many wait is not.
-const WAITING: usize = 1_024;
 /// Largest file that is read of one container. A container with all of Kubernetes' mounts has 100 KiB.
 const CONTAINER_BYTES: u64 = 2 << 20;
 /// Largest list of all of podman's containers: each takes about 600 bytes.
@@ -34,54 +31,18 @@ const IMAGE_BYTES: u64 = 2 << 20;
 /// Who may not write: the group and all others.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// Looks containers up, in a thread of its own.
-#[derive(Debug)]
-pub struct ContainerLookup {
-    ask: SyncSender<Arc<str>>,
-    found: mpsc::Receiver<ContainerFound>,
-}
+/// Looks containers up, by their ids.
+pub type ContainerLookup = Lookup<Arc<str>, ContainerFound>;
 
-impl ContainerLookup {
-    /// Starts the thread, which has the privileges that the caller has now. It ends with this value.
-    ///
-    /// # Errors
-    /// Where no thread can be had.
-    pub fn start(host: Arc<HostRoot>) -> io::Result<Self> {
-        let (ask, asked) = sync_channel(WAITING);
-        let (tell, found) = mpsc::channel(WAITING);
-        std::thread::Builder::new()
-            .name("containers".to_owned())
-            .spawn(move || serve(&host, &asked, &tell))?;
-        Ok(Self { ask, found })
-    }
-
-    /// Asks for a container; `false` where too many wait.
-    pub fn ask(&self, id: Arc<str>) -> bool {
-        self.ask.try_send(id).is_ok()
-    }
-
-    /// The next that was looked up, if there is one.
-    pub fn try_found(&mut self) -> Option<ContainerFound> {
-        self.found.try_recv().ok()
-    }
-
-    /// The next that was looked up. Nothing is lost where this is dropped half-way.
-    pub async fn found(&mut self) -> ContainerFound {
-        match self.found.recv().await {
-            Some(found) => found,
-            // The thread has ended: it has nothing more to say.
-            None => std::future::pending().await,
-        }
-    }
-}
-
-fn serve(host: &HostRoot, asked: &Receiver<Arc<str>>, tell: &mpsc::Sender<ContainerFound>) {
-    while let Ok(id) = asked.recv() {
-        let answer = look(host, &id);
-        if tell.blocking_send(ContainerFound { id, answer }).is_err() {
-            return;
-        }
-    }
+/// Starts to, with the privileges that the caller has now.
+///
+/// # Errors
+/// Where no thread can be had.
+pub fn start(host: Arc<HostRoot>) -> io::Result<ContainerLookup> {
+    Lookup::start("containers", move |id: Arc<str>| {
+        let answer = look(&host, &id);
+        ContainerFound { id, answer }
+    })
 }
 
 /// What one engine tells of a container.

@@ -247,7 +247,7 @@ fn what_is_no_file_or_too_large_says_nothing_and_blocks_nobody() {
 async fn the_thread_answers() {
     let files = Files::of_engines();
     let host = Arc::new(HostRoot::at(files.0.path()).unwrap());
-    let mut lookup = ContainerLookup::start(host).unwrap();
+    let mut lookup = start(host).unwrap();
     assert!(lookup.ask(BOX.into()));
     assert_eq!(lookup.found().await, ContainerFound { id: BOX.into(), answer: Answer::NotFound });
 }
