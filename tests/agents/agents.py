@@ -10,10 +10,11 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
-import threading
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from proof import Agent, check, conclude  # noqa: E402
 
 TELLTALE, PACKAGES, SCRATCH = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
 HERE = pathlib.Path(__file__).parent
@@ -23,49 +24,6 @@ PORT = 8123
 MODEL = f"http://127.0.0.1:{PORT}"
 # An agent that waits for a model, or for a person, is given up.
 LIMIT_S = 120
-
-results = {"passed": 0, "failed": 0}
-
-
-def check(what, holds, otherwise=""):
-    results["passed" if holds else "failed"] += 1
-    print(f"{'ok' if holds else 'FAILED':8} {what}{'' if holds else f': {otherwise}'}", flush=True)
-
-
-class Events:
-    """What the agent tells, as it comes."""
-
-    def __init__(self):
-        environment = dict(os.environ, RUNTIME_DIRECTORY=str(SCRATCH / "run"))
-        (SCRATCH / "run").mkdir()
-        self.log = open(SCRATCH / "telltale.log", "w")
-        self.process = subprocess.Popen([TELLTALE, "run", "--json", "--pins", "none"], stdout=subprocess.PIPE,
-                                        stderr=self.log, env=environment, text=True)
-        self.all, self.more = [], threading.Condition()
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-
-    def read(self):
-        for line in self.process.stdout:
-            with self.more:
-                self.all.append(json.loads(line))
-                self.more.notify_all()
-        with self.more:
-            self.all.append({"event": "end"})
-            self.more.notify_all()
-
-    def wait(self, what):
-        is_it = lambda event: what(event) or event["event"] == "end"
-        with self.more:
-            if not self.more.wait_for(lambda: any(map(is_it, self.all)), LIMIT_S):
-                sys.exit(f"the agent did not tell it within {LIMIT_S} s")
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(LIMIT_S)
-        self.reader.join(LIMIT_S)
-        return self.all
-
 
 def in_space(command, home, variables):
     environment = {"PATH": f"{PACKAGES}/bin:{os.environ['PATH']}", "HOME": str(home), "TERM": "dumb", **variables}
@@ -155,9 +113,9 @@ def main():
     subprocess.run(["ip", "netns", "add", SPACE], check=True)
     try:
         subprocess.run(["ip", "-n", SPACE, "link", "set", "lo", "up"], check=True)
-        events = Events()
+        events = Agent(TELLTALE, SCRATCH, LIMIT_S)
         try:
-            events.wait(lambda event: event.get("phase") == "start")
+            events.wait_start()
             credential = run_all(home, events)
         finally:
             told = events.stop()
@@ -165,8 +123,7 @@ def main():
         subprocess.run(["ip", "netns", "del", SPACE], check=False)
         shutil.rmtree(home)
     judge(told, credential)
-    print(f"{results['passed']} passed, {results['failed']} failed")
-    sys.exit(1 if results["failed"] else 0)
+    conclude()
 
 
 main()

@@ -12,14 +12,15 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 import urllib.parse
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from proof import Agent, check, conclude  # noqa: E402
 
 TELLTALE, SCRATCH = sys.argv[1], pathlib.Path(sys.argv[2])
 MARK = f"telltale-{os.getpid()}"
@@ -32,14 +33,6 @@ READ = "cat /root/.aws/credentials >/dev/null; nc 127.0.0.1 9 </dev/null"
 STATE = pathlib.Path("/run/containerd")
 USER = 64_111
 LIMIT_S = 60
-
-results = {"passed": 0, "failed": 0}
-
-
-def check(what, holds, otherwise=""):
-    results["passed" if holds else "failed"] += 1
-    print(f"{'ok' if holds else 'FAILED':8} {what}{'' if holds else f': {otherwise}'}", flush=True)
-
 
 def skip(what, why):
     print(f"{'not tried':8} {what}: {why}", flush=True)
@@ -60,39 +53,16 @@ def wait_for(what, holds):
         time.sleep(0.1)
 
 
-class Agent:
-    """The agent, and what it tells, as it comes."""
+def reads(told, marker):
+    """Reads of the credential with this argument in the reader's lineage, or its own."""
+    return [event for event in told if is_read(event, marker)]
 
-    def __init__(self, recording):
-        environment = dict(os.environ, RUNTIME_DIRECTORY=str(SCRATCH / "run"))
-        (SCRATCH / "run").mkdir()
-        self.process = subprocess.Popen([TELLTALE, "run", "--json", "--pins", "none", "--record", recording],
-                                        stdout=subprocess.PIPE, stderr=open(SCRATCH / "telltale.log", "w"),
-                                        env=environment, text=True)
-        self.told, self.ended = [], False
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-        wait_for("the agent starts", lambda: self.ended or any(it.get("phase") == "start" for it in self.told))
 
-    def read(self):
-        for line in self.process.stdout:
-            self.told.append(json.loads(line))
-        self.ended = True
-
-    def reads(self, marker):
-        """Reads of the credential with this argument in the reader's lineage, or its own."""
-        own = lambda event: [event] + event.get("lineage", [])
-        is_it = lambda event: any(marker in argument for who in own(event) for argument in who.get("argv", []))
-        return [event for event in self.told if event["event"] == "credential_access" and event["comm"] == "cat"
-                and event["path"].endswith("/.aws/credentials") and is_it(event)]
-
-    def wait(self, marker):
-        wait_for(f"the read of {marker} is told", lambda: self.ended or self.reads(marker))
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(LIMIT_S)
-        self.reader.join(LIMIT_S)
+def is_read(event, marker):
+    if event["event"] != "credential_access" or event["comm"] != "cat" or not event["path"].endswith("/.aws/credentials"):
+        return False
+    own = [event] + event.get("lineage", [])
+    return any(marker in argument for who in own for argument in who.get("argv", []))
 
 
 def make_files():
@@ -209,9 +179,9 @@ class Docker:
 
 
 def identity_of(agent, marker):
-    agent.wait(marker)
-    reads = agent.reads(marker)
-    return reads[-1] if reads else {}
+    agent.wait(lambda event: is_read(event, marker))
+    found = reads(agent.told, marker)
+    return found[-1] if found else {}
 
 
 def judge_podman(agent, names, ids):
@@ -420,8 +390,9 @@ def main():
         loop = f": {MARK}-early; while ! [ -e /signals/go ]; do sleep 0.1; done; {READ}; sleep 300"
         podman_run("early", "-d", command=["/bin/sh", "-c", loop])
         early = podman("inspect", "-f", "{{.Id}}", f"{MARK}-early")
-        agent = Agent(recording)
+        agent = Agent(TELLTALE, SCRATCH, LIMIT_S, "--record", str(recording))
         try:
+            agent.wait_start()
             try_podman(agent, early)
             try_forged(agent, early)
             try_containerd(agent)
@@ -434,8 +405,7 @@ def main():
             subprocess.run(["podman", "--cgroup-manager", "cgroupfs", "rm", "-f", "-t", "0", f"{MARK}-{name}"],
                            capture_output=True, check=False)
         subprocess.run(["podman", "rmi", "-f", f"{REPOSITORY}:{TAG}"], capture_output=True, check=False)
-    print(f"{results['passed']} passed, {results['failed']} failed")
-    sys.exit(1 if results["failed"] else 0)
+    conclude()
 
 
 main()

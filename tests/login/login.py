@@ -8,10 +8,12 @@ import os
 import pathlib
 import pwd
 import shutil
-import signal
 import subprocess
 import sys
-import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from proof import Agent, check, conclude  # noqa: E402
 
 TELLTALE, SCRATCH, USER = sys.argv[1], pathlib.Path(sys.argv[2]), pwd.getpwnam(sys.argv[3])
 SPACE = f"telltale-{os.getpid()}"
@@ -22,49 +24,6 @@ CODEX = HOME / "lib/node_modules/@openai/codex/bin/codex.js"
 # Whoever waits for longer is given up.
 LIMIT_S = 60
 FORGED = "192.0.2.66 6 192.0.2.1 22"
-
-results = {"passed": 0, "failed": 0}
-
-
-def check(what, holds, otherwise=""):
-    results["passed" if holds else "failed"] += 1
-    print(f"{'ok' if holds else 'FAILED':8} {what}{'' if holds else f': {otherwise}'}", flush=True)
-
-
-class Events:
-    """What the agent tells, as it comes."""
-
-    def __init__(self):
-        environment = dict(os.environ, RUNTIME_DIRECTORY=str(SCRATCH / "run"))
-        (SCRATCH / "run").mkdir(mode=0o700)
-        self.log = open(SCRATCH / "telltale.log", "w")
-        self.process = subprocess.Popen([TELLTALE, "run", "--json", "--pins", "none"], stdout=subprocess.PIPE,
-                                        stderr=self.log, env=environment, text=True)
-        self.all, self.more = [], threading.Condition()
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-
-    def read(self):
-        for line in self.process.stdout:
-            with self.more:
-                self.all.append(json.loads(line))
-                self.more.notify_all()
-        with self.more:
-            self.all.append({"event": "end"})
-            self.more.notify_all()
-
-    def wait(self, what):
-        is_it = lambda event: what(event) or event["event"] == "end"
-        with self.more:
-            if not self.more.wait_for(lambda: any(map(is_it, self.all)), LIMIT_S):
-                sys.exit(f"the agent did not tell it within {LIMIT_S} s")
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(LIMIT_S)
-        self.reader.join(LIMIT_S)
-        return self.all
-
 
 def in_space(command, **options):
     # `ip netns exec` would give it mounts of its own, too: then it is no program of the host's.
@@ -125,7 +84,8 @@ def lay_out(sets_login_uid):
         ({read_as("plain")}) >&2
         sudo -n bash -c '{read_as("sudo")}' >&2
         (export SSH_CONNECTION='{FORGED}' SSH_TTY=/dev/pts/66; exec bash -c '{read_as("forged")}') >&2
-        ((sleep 1; {read_as("daemon")}) >/dev/null 2>&1 &)
+        # Once whoever made it has ended.
+        (maker=$BASHPID; (while kill -0 $maker 2>/dev/null; do :; done; {read_as("daemon")}) >/dev/null 2>&1 &)
         tmux -S {HOME}/tmux new-session -d "exec bash -c '{read_as("tmux")}'"
         sudo -n node {CODEX} >&2
         sudo -n bash -c 'echo 4294967295 >/proc/self/loginuid; {read_as("lost")}' >&2
@@ -218,6 +178,8 @@ def judge(told, terminal, sets_login_uid):
             check("agent's tool: the human's agent", tool["identity"] == f"agent/codex@{human}" or
                   tool["identity"].startswith("agent/codex@svc/") or
                   tool["identity"].startswith("agent/codex@container/"), tool["identity"])
+            owner = (tool.get("owner"), tool.get("owner_source"))
+            check("agent's tool: who started it owns it", owner == (human, "starter"), owner)
         check("agent's tool: its session", bool(tool.get("agent_session")), tool)
         check("agent's tool: root's", tool["euid"] == 0, tool["euid"])
         above = [ancestor.get("exe", "").rsplit("/", 1)[-1] for ancestor in tool["lineage"]]
@@ -241,9 +203,9 @@ def main():
         server = in_space(["/usr/sbin/sshd", "-D", "-f", SCRATCH / "sshd_config", "-E", SCRATCH / "sshd.log"],
                           env={"PATH": os.environ["PATH"]})
         early = early_session()
-        events = Events()
+        events = Agent(TELLTALE, SCRATCH, LIMIT_S)
         try:
-            events.wait(lambda event: event.get("phase") == "start")
+            events.wait_start()
             early.stdin.write("\n")
             end_of(early)
             terminal = run_all(events, sets_login_uid)
@@ -255,8 +217,7 @@ def main():
             server.wait(LIMIT_S)
         subprocess.run(["ip", "netns", "del", SPACE], check=False)
     judge(told, terminal, sets_login_uid)
-    print(f"{results['passed']} passed, {results['failed']} failed")
-    sys.exit(1 if results["failed"] else 0)
+    conclude()
 
 
 def early_session():
@@ -266,7 +227,7 @@ def early_session():
         if early.stdout.readline() == "ready\n":
             return early
         early.communicate(timeout=LIMIT_S)
-        threading.Event().wait(0.1)
+        time.sleep(0.1)
     sys.exit(f"nobody can log in: {(SCRATCH / 'sshd.log').read_text()[-400:]}")
 
 
