@@ -2,17 +2,16 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::interrupt;
 use crate::acts::{self, Loaded};
+use crate::harness::cgroup::Cgroup;
 use crate::harness::child::Captured;
 use crate::harness::places;
 use crate::harness::setting::{CREDENTIALS, Setting};
-use crate::harness::who;
 use crate::outcome::{During, Outcome, failed};
 
 /// How long a wait is before it looks for an interruption.
@@ -83,7 +82,7 @@ impl Generator {
         credential: &Path,
         load: &Load,
         at_ns: u64,
-        group: Option<&Group>,
+        group: Option<&Cgroup>,
     ) -> Outcome<Self> {
         Self::start_on(program, Opened::File(credential), load, at_ns, group)
     }
@@ -94,7 +93,7 @@ impl Generator {
         files: Opened<'_>,
         load: &Load,
         at_ns: u64,
-        group: Option<&Group>,
+        group: Option<&Cgroup>,
     ) -> Outcome<Self> {
         let Load { opens, connects, forks, execs, rounds, rate, limit } = load;
         let mut command = Command::new(program);
@@ -119,11 +118,7 @@ impl Generator {
             command.arg(format!("--{name}")).arg(number.to_string());
         }
         if let Some(group) = group {
-            let procs = group.0.join("cgroup.procs");
-            // SAFETY: the child writes to a file by a path that was made before; it allocates only what opening needs.
-            unsafe {
-                command.pre_exec(move || fs::write(&procs, "0"));
-            }
+            group.hold(&mut command)?;
         }
         Ok(Self { running: Captured::start(&mut command)? })
     }
@@ -144,29 +139,5 @@ impl Generator {
         }
         let finished = self.running.finish(limit)?.well()?;
         serde_json::from_str(&finished.stdout).during("read what a load did")
-    }
-}
-
-/// A cgroup v2 for processes of the benchmark. Dropped, it is removed: by then they have ended.
-#[derive(Debug)]
-pub(super) struct Group(PathBuf);
-
-impl Group {
-    /// Makes one.
-    ///
-    /// # Errors
-    /// Where cgroup v2 is not mounted, or may not be written.
-    pub(super) fn make(name: &str) -> Outcome<Self> {
-        let Some(root) = who::cgroup_root() else { return failed("cgroup v2 is not mounted") };
-        let path = root.join(format!("telltale-bench-{}-{name}", std::process::id()));
-        fs::create_dir(&path).during(format!("make the cgroup {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _ = fs::remove_dir(&self.0);
     }
 }

@@ -8,10 +8,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::account::{Account, account};
-use super::generators::{Generator, Group, Load, credential, program};
+use super::generators::{Generator, Load, credential, program};
 use super::rate::{Latency, encoded, latency, mib, offer};
 use super::session::Session;
 use super::{Common, progress, tell};
+use crate::harness::cgroup::Cgroup;
 use crate::harness::setting::Setting;
 use crate::outcome::Outcome;
 
@@ -107,7 +108,11 @@ fn measure(
     credential: &Path,
 ) -> Outcome<Line> {
     // Where there is no cgroup v2, or it may not be written, all are in one; the line says so.
-    let group = if args.one_cgroup { None } else { Group::make("flood").ok() };
+    let group = if args.one_cgroup {
+        None
+    } else {
+        Cgroup::make(&format!("telltale-bench-{}", std::process::id())).ok()
+    };
     let length = Duration::from_millis(args.milliseconds);
     let session = Session::start(setting)?;
     let start = |at_ns| {

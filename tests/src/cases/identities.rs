@@ -1,19 +1,19 @@
 //! Who: identities by login, by cgroup, by executable, from what the kernel knows of the process.
 
-use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Uid};
 
 use super::{Case, shared};
+use crate::harness::cgroup::Cgroup;
 use crate::harness::expect::Expected;
 use crate::harness::identity;
 use crate::harness::scene::Scene;
 use crate::harness::servers::V4;
-use crate::harness::who::{self, Who};
-use crate::outcome::{During, Outcome, ensure, skipped};
+use crate::harness::who::Who;
+use crate::outcome::{Outcome, ensure, skipped};
 
 /// An ordinary user.
 const USER: u32 = 1000;
@@ -119,45 +119,13 @@ fn set_login(uid: &[u8]) -> std::io::Result<()> {
 
 /// In a cgroup of a shape that an init system or an engine makes.
 fn in_cgroup(scene: &mut Scene<'_>, path: &str) -> Outcome {
-    let Some(root) = who::cgroup_root() else { return skipped("cgroup v2 is not mounted") };
-    let cgroup = Cgroup::make(root, path)?;
-    let procs = fs::File::options().write(true).open(root.join(path).join("cgroup.procs")).during(path)?;
-    let enter = move || {
-        rustix::io::write(&procs, b"0")?;
-        Ok(())
-    };
-    let expected = connected(scene, enter)?;
+    let cgroup = Cgroup::make(path)?;
+    let expected = connected(scene, cgroup.entrance()?)?;
     drop(cgroup);
     let (want, _) = identity::of(&Who { cgroup: format!("/{path}"), ..Who::me()? });
     ensure(!want.starts_with("exe"), || format!("the test itself takes {path} for {want}"))?;
     scene.expect(expected.into_iter().map(|one| one.key("identity", want.clone())));
     Ok(())
-}
-
-/// Cgroups of the test's own, removed with it.
-struct Cgroup {
-    directories: Vec<PathBuf>,
-}
-
-impl Cgroup {
-    fn make(root: &Path, path: &str) -> Outcome<Self> {
-        let mut made = Self { directories: Vec::new() };
-        let mut directory = root.to_owned();
-        for name in path.split('/') {
-            directory.push(name);
-            fs::create_dir(&directory).during(directory.display())?;
-            made.directories.push(directory.clone());
-        }
-        Ok(made)
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        for directory in self.directories.iter().rev() {
-            let _ = fs::remove_dir(directory);
-        }
-    }
 }
 
 /// In a user namespace of its own anybody is root, and may lay out a `/usr/bin` of his own: no path there is the host's.

@@ -2,21 +2,19 @@
 
 use std::collections::HashMap;
 use std::env;
-use std::fs;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::{Case, own};
 use crate::harness::agent::{Agent, Options};
+use crate::harness::cgroup::Cgroup;
 use crate::harness::child::Captured;
 use crate::harness::event::Event;
 use crate::harness::places;
 use crate::harness::session::{is_mark, mark};
 use crate::harness::setting::{CREDENTIALS, Setting};
-use crate::harness::who;
-use crate::outcome::{During, Outcome, ensure, skipped};
+use crate::outcome::{Outcome, ensure};
 
 /// How many of each kind where machines are quick: as many as there is time for elsewhere.
 const TIMES: u32 = 1_000;
@@ -51,36 +49,18 @@ fn unit(number: u32) -> Named {
     (format!("telltale-test-{number}.service"), format!("svc/telltale-test-{number}"))
 }
 
-/// Removed when it is dropped.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn make(path: PathBuf) -> Outcome<Self> {
-        fs::create_dir(&path).during(path.display())?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        // What is still in it has its own end.
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
 fn short_lived(setting: &Setting, name: fn(u32) -> Named) -> Outcome {
-    let Some(root) = who::cgroup_root() else { return skipped("cgroup v2 is not mounted") };
     let file = setting.places.get("ext4")?.join("short-lived").join(CREDENTIALS).join("key");
     places::write(&file, "secret\n")?;
     let agent = Agent::start(setting, &Options::default())?;
-    let slice = Directory::make(root.join(SLICE))?;
+    let slice = Cgroup::make(SLICE)?;
     let wanted = env::var(TIMES_VARIABLE).ok().and_then(|text| text.parse().ok());
     let begun = Instant::now();
     let (mut truth, mut number) = (HashMap::new(), 0);
     let is_time = |number| number < LEAST || (number < TIMES && begun.elapsed() < TIME);
     while wanted.map_or_else(|| is_time(number), |wanted| number < wanted) {
         let (cgroup, identity) = name(number);
-        truth.insert(open_within(setting, &slice.0.join(cgroup), &file)?, identity);
+        truth.insert(open_within(setting, &format!("{SLICE}/{cgroup}"), &file)?, identity);
         number += 1;
     }
     drop(slice);
@@ -110,21 +90,13 @@ fn short_lived(setting: &Setting, name: fn(u32) -> Named) -> Outcome {
 }
 
 /// Opens the credential in a process of a cgroup that is there for that alone; its process id.
-fn open_within(setting: &Setting, cgroup: &Path, file: &Path) -> Outcome<u32> {
-    let cgroup = Directory::make(cgroup.to_owned())?;
-    let procs = cgroup.0.join("cgroup.procs");
-    let procs = fs::File::options().write(true).open(&procs).during(procs.display())?;
+fn open_within(setting: &Setting, cgroup: &str, file: &Path) -> Outcome<u32> {
+    let cgroup = Cgroup::make(cgroup)?;
     let mut command = Command::new(&setting.me);
     command
         .args(["act", "flood", "--opens", "1", "--connects", "0", "--to", "127.0.0.1:9", "--path"])
         .arg(file);
-    // SAFETY: one system call, which allocates nothing and takes no lock.
-    unsafe {
-        command.pre_exec(move || {
-            rustix::io::write(&procs, b"0")?;
-            Ok(())
-        });
-    }
+    cgroup.hold(&mut command)?;
     let finished = Captured::start(&mut command)?.finish(setting.limit)?.well()?;
     Ok(finished.pid)
 }

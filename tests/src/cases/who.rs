@@ -3,10 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::process::{Gid, Uid};
-use rustix::thread;
+use rustix::thread::CapabilitySet;
 use serde_json::Value;
 
 use super::{Case, own};
@@ -15,10 +14,9 @@ use crate::harness::child::{Captured, Finished};
 use crate::harness::event::Event;
 use crate::harness::ledger::equal;
 use crate::harness::places;
+use crate::harness::privileges;
 use crate::harness::setting::{CREDENTIALS, Setting};
 use crate::outcome::{During, Outcome, ensure, failed};
-
-use std::os::unix::process::CommandExt as _;
 
 /// All of them.
 pub(super) fn cases() -> Vec<Case> {
@@ -58,12 +56,8 @@ fn soon(setting: &Setting, arguments: &[&str], is_so: impl Fn(&Value) -> bool) -
         if Instant::now() >= deadline {
             return failed(format!("it is not so within {:.0?}: {line} {}", setting.limit, finished.stderr));
         }
-        std::thread::sleep(AGAIN);
     }
 }
-
-/// Between two questions.
-const AGAIN: Duration = Duration::from_millis(100);
 
 fn number(line: &Value, key: &str) -> u64 {
     line.get(key).and_then(Value::as_u64).unwrap_or_default()
@@ -141,7 +135,6 @@ fn decided(setting: &Setting) -> Outcome {
         .any(|line| text(line, "path") == file.to_string_lossy() && number(line, "rotations") == 1)
     {
         ensure(Instant::now() < deadline, || format!("{:?}", inventory(setting, &[])))?;
-        std::thread::sleep(AGAIN);
     }
 
     agent.kill(setting)?;
@@ -165,20 +158,11 @@ fn decided(setting: &Setting) -> Outcome {
 
 /// Who is neither root nor of the agent's group gets nothing.
 fn strangers(setting: &Setting) -> Outcome {
-    const NOBODY: u32 = 65_534;
     let agent = Agent::start(setting, &Options::default())?;
     who(setting, &["--json"])?.well()?;
     let mut command = Command::new(&setting.telltale);
     command.args(["who", "--json"]);
-    // SAFETY: system calls of the calling thread alone, which allocate nothing and take no lock.
-    unsafe {
-        command.pre_exec(|| {
-            thread::set_thread_groups(&[])?;
-            thread::set_thread_gid(Gid::from_raw(NOBODY))?;
-            thread::set_thread_uid(Uid::from_raw(NOBODY))?;
-            Ok(())
-        });
-    }
+    privileges::as_service(&mut command, CapabilitySet::empty());
     let refused = Captured::start(&mut command)?.finish(setting.limit)?;
     equal("exit status of a stranger", Some(4), refused.status.code())?;
     ensure(refused.stdout.is_empty(), || refused.stdout.clone())?;

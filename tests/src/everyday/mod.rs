@@ -52,7 +52,10 @@ fn everyday(args: &EverydayArgs) -> Outcome {
     let setting = Setting::prepare_plainly(args.telltale.as_deref(), None)?;
     let desk = Desk::prepare(&setting)?;
     let mut command = Command::new(&setting.telltale);
-    command.args(["run", "--json"]).env("RUNTIME_DIRECTORY", setting.scratch.path());
+    command
+        .args(["run", "--json"])
+        .env("RUNTIME_DIRECTORY", setting.scratch.path())
+        .env("STATE_DIRECTORY", "none");
     let agent = Agent::spawn_command(&mut command)?;
     agent.ready(&setting)?;
 

@@ -1,6 +1,7 @@
 //! What tests stand on: programs started and ended, streams read, truths compared.
 
 pub(crate) mod agent;
+pub(crate) mod cgroup;
 pub(crate) mod child;
 pub(crate) mod claim;
 pub(crate) mod collector;

@@ -131,6 +131,9 @@ fn replays(setting: &Setting, file: &Path, first: &Event, recorded: u64) -> Outc
 fn standard_output(setting: &Setting) -> Outcome {
     let shell = child::find("sh")?;
     let mut command = Command::new(shell);
-    command.args(["-c", "exec \"$@\" >/dev/full", "sh"]).arg(&setting.telltale).args(["run", "--json"]);
+    command
+        .args(["-c", "exec \"$@\" >/dev/full", "sh"])
+        .arg(&setting.telltale)
+        .args(["run", "--json", "--state", "none"]);
     refused(setting, &mut command, code::OTHER, &["standard output", "--collector"])
 }
