@@ -10,7 +10,7 @@ mod datagram;
 mod flood;
 mod inherited;
 mod keys;
-mod load;
+pub(crate) mod load;
 mod local;
 mod make;
 mod measure;

@@ -1,6 +1,6 @@
 //! Which events of the stream are a test's own.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
@@ -8,13 +8,15 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::event::Event;
+use crate::acts::load::boot_ns;
 
 /// What belongs to a test: processes with all their descendants, and targets that nobody else has. So an event that
 /// names the wrong process is found by its target, and one that names the wrong target by its process.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Claim {
     pids: HashSet<u32>,
-    ends: HashSet<(IpAddr, u16)>,
+    /// With the time since boot at which each was taken: the kernel gives a port again that some act's own server had.
+    ends: HashMap<(IpAddr, u16), u64>,
     directories: Vec<String>,
 }
 
@@ -26,7 +28,7 @@ impl Claim {
 
     /// An address and port that are the test's alone: of the other IP version, the port may be another's.
     pub(crate) fn end(&mut self, address: SocketAddr) {
-        self.ends.insert((address.ip(), address.port()));
+        self.ends.insert((address.ip(), address.port()), boot_ns());
     }
 
     /// A directory that is the test's alone.
@@ -47,7 +49,10 @@ impl Claim {
     fn by_target(&self, event: &Event) -> bool {
         let port = event.number("remote_port").and_then(|port| u16::try_from(port).ok());
         let address = event.text("remote_address").parse::<IpAddr>().ok();
-        let is_end = address.zip(port).is_some_and(|end| self.ends.contains(&end));
+        let taken = address.zip(port).and_then(|end| self.ends.get(&end));
+        let began =
+            event.number("boot_ns").map(|at| at.saturating_sub(event.number("duration_ns").unwrap_or(0)));
+        let is_end = taken.is_some_and(|taken| began.is_none_or(|began| began >= *taken));
         // In a network of its own another process may have been given the same port.
         let network = event.number("network_namespace");
         is_end && network.is_none_or(|network| own_network().is_none_or(|own| network == own))

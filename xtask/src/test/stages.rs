@@ -19,9 +19,9 @@ const VM_TIME_LIMIT: Duration = Duration::from_secs(2_400);
 const KERNEL_TESTS: &str = "telltale-tests";
 /// Tests that take minutes in an emulator, and whose subject is userspace, or the same on every kernel: one machine is
 /// enough for them.
-const LONGEST_TESTS: [&str; 5] = ["pid-reuse", "kill/", "bad-input/", "trouble/", RESTARTS];
+const LONGEST_TESTS: [&str; 5] = ["pid-reuse", "kill/", "bad-input/", "trouble/", "restart/"];
 /// Those of them that another machine has time for than the one that runs everything else.
-const RESTARTS: &str = "restart/";
+const APART: [&str; 3] = ["restart/", "pid-reuse", "kill/"];
 /// What a machine runs whose rungs are tried whole on others: every program is loaded, the plainest acts are seen.
 const BRIEF: [&str; 4] = ["rung/", "readme", "connect/", "credential/ext4/"];
 /// The machines of the usual run: a kernel, and whether `bpf` is among its security modules. Those that take longest come
@@ -265,12 +265,12 @@ fn machine_runs(series: Series, bpf_lsm: bool, args: &TestArgs) -> Vec<String> {
     }
     match (series, bpf_lsm) {
         (Series::V6_12, true) => {
-            command.extend(["--sessions", "best", "--except", RESTARTS].map(str::to_owned));
+            command.extend(["--sessions", "best"].map(str::to_owned));
+            command.extend(APART.iter().flat_map(|test| ["--except", test]).map(str::to_owned));
         }
         (Series::V6_12, false) => {
             command.extend(["--sessions", "best"].map(str::to_owned));
-            command.extend(BRIEF.map(str::to_owned));
-            command.push(RESTARTS.to_owned());
+            command.extend(BRIEF.iter().chain(&APART).map(|test| (*test).to_owned()));
         }
         (Series::V6_1, false) => {
             command.extend(LONGEST_TESTS.iter().flat_map(|test| ["--except", test]).map(str::to_owned));
