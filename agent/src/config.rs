@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::operator::rules::RULES;
+
 /// Read where no `--config` names another file; may be absent.
 pub const DEFAULT_FILE: &str = "/etc/telltale/telltale.toml";
 /// A larger file is not a configuration.
@@ -31,6 +33,10 @@ pub struct Config {
     /// The directory of what is kept over restarts: the lives of identities; `none`: nothing is. Without it: where systemd
     /// says, or `/var/lib/telltale`.
     pub state: Option<PathBuf>,
+    /// The realm that identities are of; without it they are of none.
+    pub realm: Option<String>,
+    /// Rules of identities; may be absent, and is read again when it changes.
+    pub identity_rules: PathBuf,
 }
 
 /// Where the state is, unless configured.
@@ -56,12 +62,17 @@ impl Default for Config {
             node_name: None,
             pins: PINS.into(),
             state: None,
+            realm: None,
+            identity_rules: RULES.into(),
         }
     }
 }
 
 /// Bytes of the longest name: a DNS name has 253, and so has a node of Kubernetes.
 const NODE_NAME_BYTES: usize = 253;
+
+/// Bytes of a realm's name: it is part of a file's.
+const REALM_BYTES: usize = 64;
 
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +93,15 @@ pub enum ConfigError {
          --node-name or node_name (in a pod it comes from spec.nodeName: is NODE_NAME set there?)"
     )]
     NodeName {
+        /// What was given.
+        name: String,
+    },
+    /// No realm is called so.
+    #[error(
+        "the realm {name:?} is none: it has 1 to {REALM_BYTES} of the characters A-Z, a-z, 0-9, '.', '_' and '-', and begins with \
+         a letter or digit (--realm, or realm in the configuration)"
+    )]
+    Realm {
         /// What was given.
         name: String,
     },
@@ -177,6 +197,18 @@ impl Config {
         }
     }
 
+    /// The realm: that of the command line, else that of the file.
+    ///
+    /// # Errors
+    /// Where it can be none's.
+    pub fn realm(&self, named: Option<&str>) -> Result<Option<String>, ConfigError> {
+        let Some(name) = named.or(self.realm.as_deref()) else { return Ok(None) };
+        let fits = (1..=REALM_BYTES).contains(&name.len())
+            && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        if fits { Ok(Some(name.to_owned())) } else { Err(ConfigError::Realm { name: name.to_owned() }) }
+    }
+
     /// The host's name in events: that of the command line, else that of the file.
     ///
     /// # Errors
@@ -261,8 +293,17 @@ mod tests {
         assert_eq!(documented("## Keys\n"), keys);
         let (_, example) = PAGE.split_once("```toml\n").unwrap();
         let config = load(example.split("```").next().unwrap()).unwrap();
-        let Config { collector, quiet, catalogue, connection_update_seconds, node_name, pins, state } =
-            config;
+        let Config {
+            collector,
+            quiet,
+            catalogue,
+            connection_update_seconds,
+            node_name,
+            pins,
+            state,
+            realm,
+            identity_rules,
+        } = config;
         let seconds = connection_update_seconds != Config::default().connection_update_seconds;
         let every = [
             collector.is_some(),
@@ -272,8 +313,10 @@ mod tests {
             node_name.is_some(),
             pins != Config::default().pins,
             state.is_some(),
+            realm.is_some(),
+            identity_rules != Path::new(RULES),
         ];
-        assert_eq!(every, [true; 7], "the example uses every key, with a value of its own");
+        assert_eq!(every, [true; 9], "the example uses every key, with a value of its own");
     }
 
     #[test]
@@ -308,6 +351,10 @@ mod tests {
         assert_eq!(config.node_name(None).unwrap().as_deref(), Some("from-file"));
         assert_eq!(config.node_name(Some("node-7.example")).unwrap().as_deref(), Some("node-7.example"));
         assert_eq!(Config::default().node_name(None).unwrap(), None);
+        assert_eq!(config.realm(Some("acme-prod")).unwrap().as_deref(), Some("acme-prod"));
+        for name in ["", "..", "a/b", "a b", "$(REALM)", &"a".repeat(65)] {
+            assert!(matches!(config.realm(Some(name)), Err(ConfigError::Realm { .. })), "{name}");
+        }
         for name in ["", "a b", "$(NODE_NAME)", "a\u{1b}[2J", "b\u{fc}ro", &"x".repeat(254)] {
             let error = config.node_name(Some(name)).unwrap_err().to_string();
             assert!(error.contains("spec.nodeName"), "{error}");

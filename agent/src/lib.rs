@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod life;
 pub mod model;
 pub mod names;
+pub mod operator;
 pub mod pipeline;
 pub mod process;
 pub mod ship;

@@ -12,11 +12,13 @@ use crate::catalogue::enumerate::KnownFiles;
 use crate::model::bytes::RawBytes;
 use crate::names::resolvers::Fixed;
 use crate::process::inventory::HostNamespaces;
+use crate::ship::wire::Text;
 use crate::ship::wire::bytes::WireBytes;
 use crate::ship::wire::v1::Host;
 
 const HOST_NAME: &str = "host.name";
 const HOST_ID: &str = "host.id";
+const REALM: &str = "host.realm";
 const PASSWD: &str = "passwd";
 const MOUNT_NAMESPACE: &str = "namespace.mount";
 const USER_NAMESPACE: &str = "namespace.user";
@@ -42,6 +44,7 @@ pub(super) fn of(started: &Started, host: &Host) -> BTreeMap<String, String> {
         (OWN_PID.to_owned(), started.sensor.own_pid().to_string()),
         (TICK_NS.to_owned(), crate::process::inventory::tick_ns().to_string()),
     ]);
+    facts.extend(host.realm.as_ref().map(|realm| (REALM.to_owned(), realm.to_string())));
     // It is readable by all; where it cannot be had, users are told by number.
     if let Ok(passwd) = started.host_root.read(users::PASSWD.as_ref(), MAX_PASSWD_BYTES as u64 + 1)
         && passwd.len() <= MAX_PASSWD_BYTES
@@ -70,7 +73,8 @@ impl RecordedFacts<'_> {
     pub fn host(&self, boot_id: &str) -> Host {
         let fact = |name| self.0.get(name).map_or("unknown", String::as_str);
         let name = WireBytes(RawBytes::from(fact(HOST_NAME)));
-        Host { name, id: fact(HOST_ID).to_owned(), boot_id: boot_id.to_owned() }
+        let realm = self.0.get(REALM).map(|realm| Text::Owned(realm.clone()));
+        Host { name, id: fact(HOST_ID).to_owned(), boot_id: boot_id.to_owned(), realm }
     }
 
     /// Names of users at the time.

@@ -84,7 +84,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
         .transpose()?;
     let epoch = now().ns;
     let started = start(options, now)?;
-    let host = host::read_host(&started.host_root, options.node_name.as_deref())?;
+    let host = host::read_host(&started.host_root, options.node_name.as_deref(), options.realm.as_deref())?;
     let origin = Origin { host, epoch };
     let recording = match &options.record {
         Some(path) => Some(Recording::new(record_to(path, &started, &origin)?)),
@@ -97,7 +97,12 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
     }
     // Behind the above: a thread has the privileges of who starts it.
     let scripts = scripts::start(started.host_root.clone()).map_err(StartError::Loop)?;
-    let places = Places { state: options.state.clone(), registry: REGISTRY.into() };
+    let places = Places {
+        state: options.state.clone(),
+        realm: options.realm.clone(),
+        registry: REGISTRY.into(),
+        rules: options.identity_rules.clone(),
+    };
     let lives = Lives::start(places, started.host_root.clone(), origin.host.boot_id.clone())
         .map_err(StartError::Loop)?;
     let control = match Control::bind(&control::socket()) {

@@ -48,6 +48,10 @@ pub struct StartOptions {
     pub catalogue: Vec<PathBuf>,
     /// The host's name, where it is not what the kernel says.
     pub node_name: Option<String>,
+    /// The realm that identities are of.
+    pub realm: Option<String>,
+    /// Rules of identities.
+    pub identity_rules: PathBuf,
     /// Use this rung alone.
     pub rung: Option<Rung>,
     /// Drop every n-th record on purpose; 0 is off.

@@ -13,9 +13,10 @@ use crate::life::owners::Owners;
 use crate::model::act::{Actor, Exec};
 use crate::model::bytes::RawBytes;
 use crate::model::container::ContainerFound;
-use crate::model::identity::{Attribution, Confidence, Identity};
+use crate::model::identity::{Attribution, Confidence, Evidence, Identity};
 use crate::model::process::{AgentRole, Cgroup, Login, Process};
 use crate::model::time::BootTime;
+use crate::operator::rules::{self, Rules, Said};
 use crate::process::inventory::HostNamespaces;
 
 /// Attributions of one generation. Two are kept, so that what is in use survives when the first is full; 10,000
@@ -203,16 +204,17 @@ impl Attributor {
         let subject = Subject { process, actor, cgroup, place: &place, users, containers, host: *host };
         let findings = self.resolvers.iter().map(|resolver| resolver.resolve(&subject)).collect();
         let container = in_container(&place, containers).map(Arc::new);
-        let found = assemble(findings, actor.ids.uid);
+        let (found, rule) = assemble(findings, actor.ids.uid, self.owners.rules());
         let human = found.human.as_ref().map(ToString::to_string);
-        let owner = self.owners.of(&found.identity.to_string(), human.as_deref());
+        let owner = self.owners.of(&found.identity.to_string(), rule.as_deref(), human.as_deref());
         let (role, login) = (process.role.clone(), process.login.login.clone());
         Attribution { role, login, container, owner, ..found }
     }
 }
 
-/// The key is the first identity that may be one and rests on more than claims.
-fn assemble(mut findings: Vec<Finding>, uid: u32) -> Attribution {
+/// The key is the first identity that may be one and rests on more than claims, but where a rule says otherwise. With the
+/// rule that held.
+fn assemble(mut findings: Vec<Finding>, uid: u32, rules: &Rules) -> (Attribution, Option<Arc<str>>) {
     let best = |finding: &Finding| finding.evidence.iter().map(|evidence| evidence.confidence).max();
     let is_key = |finding: &Finding| {
         matches!(finding.identity, Some((_, Standing::Key))) && best(finding) >= Some(Confidence::Observed)
@@ -223,15 +225,42 @@ fn assemble(mut findings: Vec<Finding>, uid: u32) -> Attribution {
         key.identity.map_or(Identity::Executable { path: [].into(), uid }, |(identity, _standing)| identity);
     let mut evidence = key.evidence;
     let mut blended = Vec::new();
+    let mut others = Vec::new();
     for finding in findings {
+        let (may_be_key, known) = (is_key(&finding), best(&finding).unwrap_or(Confidence::Claimed));
         evidence.extend(finding.evidence);
-        blended.extend(
-            finding.identity.map(|(identity, _standing)| identity).filter(|other| *other != identity),
-        );
+        let other = finding.identity.map(|(other, _standing)| other).filter(|other| *other != identity);
+        if let Some(other) = other {
+            if may_be_key {
+                others.push((other.clone(), known));
+            }
+            blended.push(other);
+        }
     }
+    let others: Vec<_> = others.iter().map(|(other, known)| (other, *known)).collect();
+    let said = rules.apply(&identity, confidence, &evidence, &others);
+    let rule = said.as_ref().map(|said| said.name.clone());
+    let (identity, confidence) = match said {
+        Some(Said { name, identity: given, confidence, owner: _ }) => {
+            if given != identity {
+                blended.retain(|other| *other != given);
+                blended.insert(0, identity);
+            }
+            evidence.insert(
+                0,
+                Evidence {
+                    kind: rules::EVIDENCE,
+                    detail: name.to_string(),
+                    confidence: Confidence::Declared,
+                },
+            );
+            (given, confidence)
+        }
+        None => (identity, confidence),
+    };
     evidence.sort_by_key(|evidence| Reverse(evidence.confidence));
     let human =
         std::iter::once(&identity).chain(&blended).find(|it| matches!(it, Identity::Human { .. })).cloned();
     let (role, login, container, owner) = Default::default();
-    Attribution { identity, evidence, confidence, human, blended, role, login, container, owner }
+    (Attribution { identity, evidence, confidence, human, blended, role, login, container, owner }, rule)
 }

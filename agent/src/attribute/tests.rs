@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use super::users::Users;
 use super::{Attributor, Finding, Resolver, Standing, Subject};
+use crate::life::owners::Owners;
 use crate::model::act::{Actor, Namespaces};
 use crate::model::bytes::RawBytes;
 use crate::model::container::{Answer, ComposeService, ContainerFound, EngineFacts};
-use crate::model::identity::{Attribution, Confidence, Evidence, Identity};
+use crate::model::identity::{Attribution, Confidence, Evidence, Identity, OwnerSource};
 use crate::model::image::ImageReference;
 use crate::model::process::{Cgroup, CredentialIds, ExecImage, FileRef, Origin, Process, ProcessKey};
 use crate::model::time::BootTime;
+use crate::operator::rules::Rules;
 use crate::process::inventory::HostNamespaces;
 
 const HOST: HostNamespaces = HostNamespaces { mount: 1, user: 2 };
@@ -365,4 +367,28 @@ fn a_machine_is_asked_of_no_engine() {
     assert_eq!(evidence(&attribution, "image_unknown"), []);
     assert!(attributor.containers().take_wanted().is_empty());
     assert_eq!(attribution.container.as_ref().map(|within| &*within.id), Some("web"));
+}
+
+#[test]
+fn a_rule_of_the_operators_makes_another_key_and_keeps_the_human() {
+    let rules = "version = 1\n[[rule]]\nname = \"backup\"\nwhen.identity = \"human/*\"\n\
+        when.evidence = { exe = \"/opt/backup/*\", login_uid = \"1000 *\" }\nidentity = \"svc/backup\"\nowner = \"storage\"\n";
+    let mut owners = Owners::default();
+    owners.set_rules(Rules::parse(rules).unwrap());
+    let mut attributor = attributor();
+    attributor.set_owners(owners);
+    let session = "/user.slice/user-1000.slice/session-3.scope";
+    let ruled = who("/opt/backup/run", session).uid(1000).login(1000, 3).attribute(&mut attributor);
+    assert_eq!(ruled.identity.to_string(), "svc/backup");
+    assert_eq!(ruled.blended.first().map(ToString::to_string).as_deref(), Some("human/alice"));
+    assert_eq!(ruled.human.as_ref().map(ToString::to_string).as_deref(), Some("human/alice"));
+    assert_eq!(ruled.confidence, Confidence::Observed);
+    assert!(ruled.evidence.iter().any(|found| found.kind == "rule" && found.detail == "backup"));
+    let owner = ruled.owner.as_ref().unwrap();
+    assert_eq!((owner.name.as_ref(), owner.source), ("storage", OwnerSource::Rule));
+    let other = who("/usr/bin/curl", session).uid(1000).login(1000, 3).attribute(&mut attributor);
+    assert_eq!(other.identity.to_string(), "human/alice");
+    // In a user namespace of one's own the path is a claim.
+    let forged = who("/opt/backup/run", session).uid(1000).login(1000, 3).in_namespaces(7, 8);
+    assert_eq!(forged.attribute(&mut attributor).identity.to_string(), "human/alice");
 }

@@ -19,8 +19,11 @@ use crate::catalogue::{Catalogue, OPERATOR_DIRECTORY};
 use crate::cli::print::{Format, Printer};
 use crate::cli::summary::Summary;
 use crate::host::installed::Recorded;
+use crate::life::owners::Owners;
 use crate::model::event::Event;
 use crate::model::time::BootTime;
+use crate::operator::file::FileError;
+use crate::operator::rules;
 use crate::pipeline::{Parts, Pipeline};
 use crate::process::ProcessTable;
 use crate::process::inventory::{Found, Inventory};
@@ -39,6 +42,9 @@ pub struct ReplayArgs {
     /// Add the credential rules of this file; may be given more than once.
     #[arg(long, value_name = "FILE")]
     pub catalogue: Vec<PathBuf>,
+    /// Apply the rules of identities of this file: what would they say of what was recorded?
+    #[arg(long, value_name = "FILE")]
+    pub identity_rules: Option<PathBuf>,
 }
 
 /// Why a recording cannot be told again.
@@ -50,6 +56,9 @@ pub enum ReplayFailure {
     /// See [`CatalogueError`].
     #[error("credential catalogue: {0}")]
     Catalogue(#[from] CatalogueError),
+    /// See [`FileError`].
+    #[error(transparent)]
+    Rules(#[from] FileError),
     /// Standard output cannot be written.
     #[error("cannot write the events: {0}")]
     Output(#[source] io::Error),
@@ -60,6 +69,7 @@ impl ReplayFailure {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Catalogue(_) => 10,
+            Self::Rules(_) => 2,
             Self::Replay(_) | Self::Output(_) => 1,
         }
     }
@@ -72,6 +82,7 @@ impl ReplayFailure {
 pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
     let begun = Instant::now();
     let catalogue = Arc::new(Catalogue::load(OPERATOR_DIRECTORY.as_ref(), &args.catalogue)?);
+    let rules = args.identity_rules.as_deref().map(rules::load).transpose()?;
     let mut replay = Replay::open(&args.file)?;
     let recorded = replay.host().clone();
     let facts = RecordedFacts(&recorded.facts);
@@ -79,6 +90,12 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
         tracing::warn!("the catalogue is not the one of the recording: other opens may be credentials now");
     }
     let roles = AgentRoles::new(Arc::new(AgentCatalogue::shipped()?), facts.host_namespaces());
+    let mut attributor = Attributor::new(facts.host_namespaces(), facts.users());
+    if let Some(rules) = rules {
+        let mut owners = Owners::default();
+        owners.set_rules(rules);
+        attributor.set_owners(owners);
+    }
     let ledger = Arc::new(Ledger::new());
     let mut pipeline = Pipeline::new(Parts {
         start: if recorded.numbers_from_zero { Start::AtZero } else { Start::Anywhere },
@@ -86,7 +103,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
         table: ProcessTable::new(redact_argv, facts.tick_ns())
             .with_roles(Box::new(roles))
             .with_logins(Box::new(LoginServers::new(facts.host_namespaces()))),
-        attributor: Attributor::new(facts.host_namespaces(), facts.users()),
+        attributor,
         catalogue: catalogue.clone(),
         known: facts.known_files(&catalogue),
         resolvers: Box::new(facts.resolvers()),

@@ -40,6 +40,12 @@ pub struct RunArgs {
     /// Keep what is known of identities in this directory; `none`: forget it when the agent ends.
     #[arg(long, value_name = "DIRECTORY")]
     pub state: Option<PathBuf>,
+    /// The realm that identities are of: a name that keeps what is learned here apart from other realms.
+    #[arg(long, value_name = "NAME")]
+    pub realm: Option<String>,
+    /// Read the rules of identities here instead of in /etc/telltale/identities.toml.
+    #[arg(long, value_name = "FILE")]
+    pub identity_rules: Option<PathBuf>,
     /// Record the raw stream to this new file, for `telltale replay`. Secrets in command lines are redacted.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
@@ -72,6 +78,8 @@ pub fn run(args: &RunArgs) -> Result<(), StartError> {
         catalogue,
         pins,
         state,
+        realm,
+        identity_rules,
         record,
         rung,
         drop_every,
@@ -79,6 +87,7 @@ pub fn run(args: &RunArgs) -> Result<(), StartError> {
     let config = Config::load(config.as_deref())?;
     let pins = config.pins(pins.as_deref())?;
     let state = config.state(state.as_deref())?;
+    let realm = config.realm(realm.as_deref())?;
     let node_name = config.node_name(node_name.as_deref())?;
     if (quiet || config.quiet) && collector.is_none() && config.collector.is_none() {
         return Err(crate::config::ConfigError::QuietAlone.into());
@@ -92,6 +101,8 @@ pub fn run(args: &RunArgs) -> Result<(), StartError> {
         update_interval: Duration::from_secs(config.connection_update_seconds.into()),
         pins,
         state,
+        realm,
+        identity_rules: identity_rules.unwrap_or(config.identity_rules),
         record,
         json,
         quiet: quiet || config.quiet,

@@ -118,14 +118,15 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the database of a directory, which is made where it is not there. Blocks.
+    /// Opens the database of a directory, which is made where it is not there, for a realm. Blocks.
     ///
     /// # Errors
     /// Where it cannot be had. A damaged file is put aside under another name, and a new one begun.
-    pub fn open(directory: &Path) -> Result<Self, DatabaseError> {
+    pub fn open(directory: &Path, realm: Option<&str>) -> Result<Self, DatabaseError> {
         let fail = |source| DatabaseError::Directory { path: directory.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(fail)?;
-        let path = directory.join(FILE);
+        let file = realm.map_or_else(|| FILE.to_owned(), |realm| format!("identities@{realm}.redb"));
+        let path = directory.join(&file);
         let build = || {
             let file = Redb::builder().set_cache_size(CACHE_BYTES).create(&path)?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(redb::StorageError::Io)?;
@@ -134,7 +135,7 @@ impl Database {
         let file = match build() {
             Ok(file) => file,
             Err(error) if is_damage(&error) => {
-                let aside = directory.join(format!("{FILE}.damaged"));
+                let aside = directory.join(format!("{file}.damaged"));
                 tracing::error!(
                     %error,
                     "{} is damaged: it is put aside as {}, and all identities are new",
@@ -324,11 +325,11 @@ mod tests {
     fn what_was_written_is_there_after_a_reopening() {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path().join("a/b");
-        let database = Database::open(&state).unwrap();
+        let database = Database::open(&state, None).unwrap();
         add(&database, "svc/nginx", 5);
         add(&database, "svc/nginx", 9);
         drop(database);
-        let database = Database::open(&state).unwrap();
+        let database = Database::open(&state, None).unwrap();
         let life = database.get::<Life>("svc/nginx").unwrap().unwrap();
         assert_eq!((life.first_seen_ns, life.last_seen_ns, life.events), (5, 9, 2));
         assert_eq!(database.get::<Life>("svc/other").unwrap(), None);
@@ -341,7 +342,7 @@ mod tests {
         let path = directory.path().join(FILE);
         for damage in [&b"no database"[..], &[0; 65_536], &[0xff; 65_536]] {
             fs::write(&path, damage).unwrap();
-            let database = Database::open(directory.path()).unwrap();
+            let database = Database::open(directory.path(), None).unwrap();
             add(&database, "svc/x", 1);
             assert_eq!(fs::read(directory.path().join("identities.redb.damaged")).unwrap(), damage);
             drop(database);
@@ -352,13 +353,13 @@ mod tests {
     #[test]
     fn a_file_of_a_later_build_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
-        let database = Database::open(directory.path()).unwrap();
+        let database = Database::open(directory.path(), None).unwrap();
         let write = database.file.begin_write().unwrap();
         write.open_table(ABOUT).unwrap().insert("version", VERSION + 1).unwrap();
         write.commit().unwrap();
         drop(database);
         for _ in 0..2 {
-            assert!(matches!(Database::open(directory.path()), Err(DatabaseError::Newer { .. })));
+            assert!(matches!(Database::open(directory.path(), None), Err(DatabaseError::Newer { .. })));
         }
     }
 

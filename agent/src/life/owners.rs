@@ -13,47 +13,23 @@
 //! entry that matches counts.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 
 use crate::model::identity::{Owner, OwnerSource};
+use crate::operator::file::{self, FileError};
+use crate::operator::rules::Rules;
 
 /// Where the registry is, unless it is not there: then there is none.
 pub const REGISTRY: &str = "/etc/telltale/owners.toml";
 
-/// A larger file is no registry.
-const MAX_FILE_BYTES: u64 = 4 << 20;
 /// Entries, at most.
 const ENTRIES: usize = 10_000;
 /// Bytes of an owner's name.
 pub const OWNER_BYTES: usize = 256;
-
-/// The registry cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// It cannot be read.
-    #[error("cannot read the registry of owners {path}: {source}; mend its permissions")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It is none.
-    #[error("the registry of owners {path} is wrong: {message}")]
-    Form {
-        /// The file.
-        path: PathBuf,
-        /// Where, and what.
-        message: String,
-    },
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,6 +63,7 @@ pub struct Registry {
 pub struct Owners {
     decided: Arc<HashMap<String, Arc<str>>>,
     registry: Arc<Registry>,
+    rules: Arc<Rules>,
 }
 
 impl Owners {
@@ -104,42 +81,43 @@ impl Owners {
         }
     }
 
-    /// Who owns an identity with this canonical string, behind which is this human: as an operator says, else as the
-    /// registry does, else the human. `None`: an orphan.
-    pub fn of(&self, identity: &str, human: Option<&str>) -> Option<Owner> {
+    /// Takes other rules.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = Arc::new(rules);
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Who owns an identity with this canonical string, of which this rule held and behind which is this human: as an
+    /// operator says, else as the rule does, else as the registry does, else the human. `None`: an orphan.
+    pub fn of(&self, identity: &str, rule: Option<&str>, human: Option<&str>) -> Option<Owner> {
         let decided = self.decided.get(identity).cloned();
         let decided = decided.map(|name| Owner { name, source: OwnerSource::Operator });
+        let ruled = || {
+            let name = self.rules.owner(rule?)?.clone();
+            Some(Owner { name, source: OwnerSource::Rule })
+        };
         let registered = || {
             let name = self.registry.owner_of(identity)?.clone();
             Some(Owner { name, source: OwnerSource::Registry })
         };
         let starter = || Some(Owner { name: human?.into(), source: OwnerSource::Starter });
-        decided.or_else(registered).or_else(starter)
+        decided.or_else(ruled).or_else(registered).or_else(starter)
     }
 }
 
-impl Registry {
-    /// Reads a registry; an empty one where there is no file.
-    ///
-    /// # Errors
-    /// Where it cannot be read, or is wrong.
-    pub fn load(path: &Path) -> Result<Self, RegistryError> {
-        let fail = |source| RegistryError::Read { path: path.to_owned(), source };
-        // Not to be held up by a pipe of that name.
-        let file = match fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(fail(error)),
-        };
-        let mut text = String::new();
-        file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(fail)?;
-        let wrong = |message: String| RegistryError::Form { path: path.to_owned(), message };
-        if text.len() as u64 > MAX_FILE_BYTES {
-            return Err(wrong(format!("it is larger than {MAX_FILE_BYTES} bytes")));
-        }
-        Self::parse(&text).map_err(wrong)
-    }
+/// Reads the registry in a file; an empty one where it is not there.
+///
+/// # Errors
+/// Where it cannot be read, or is wrong.
+pub fn load(path: &Path) -> Result<Registry, FileError> {
+    file::load("registry of owners", path, Registry::parse)
+}
 
+impl Registry {
     fn parse(text: &str) -> Result<Self, String> {
         let File { version, owner } = toml::from_str(text).map_err(|error| error.to_string())?;
         if version != 1 {
@@ -248,21 +226,6 @@ mod tests {
             let message = Registry::parse(text).err().unwrap();
             assert!(message.contains(part), "{message}");
         }
-    }
-
-    #[test]
-    fn a_file_that_is_not_there_is_an_empty_registry() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("owners.toml");
-        assert_eq!(Registry::load(&path).unwrap().owner_of("svc/x"), None);
-        fs::write(&path, FILE).unwrap();
-        assert_eq!(
-            Registry::load(&path).unwrap().owner_of("svc/postgres").unwrap().as_ref(),
-            "dba@example.com"
-        );
-        fs::write(&path, vec![b'#'; MAX_FILE_BYTES as usize + 1]).unwrap();
-        assert!(matches!(Registry::load(&path), Err(RegistryError::Form { .. })));
-        assert!(matches!(Registry::load(directory.path()), Err(RegistryError::Read { .. })));
     }
 
     proptest! {

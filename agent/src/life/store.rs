@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -18,12 +18,14 @@ use super::Sighting;
 use super::credentials::CredentialLife;
 use super::database::{Database, DatabaseError, Row};
 use super::lines::{CredentialLine, Line, PAGE, Page};
-use super::owners::{Owners, Registry, check_owner};
+use super::owners::{self, Owners, check_owner};
 use super::record::{Decision, Life, Update};
 use crate::attribute::users::{PasswdFile, Users};
 use crate::host::HostRoot;
 use crate::model::identity::Identity;
 use crate::model::time::ClockPair;
+use crate::operator::file::FileError;
+use crate::operator::rules;
 
 /// Requests that wait; an operator's beyond it is refused.
 const WAITING: usize = 16;
@@ -31,7 +33,7 @@ const WAITING: usize = 16;
 const UNWRITTEN: usize = 16_384;
 /// Identities written at once.
 const WRITTEN_AT_ONCE: usize = 512;
-/// How often it is looked whether the registry of owners was changed.
+/// How often it is looked whether what operators write was changed.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// For writing what is left when the agent stops.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
@@ -47,8 +49,12 @@ const NEAREST: usize = 3;
 pub struct Places {
     /// The directory of the database; `None`: nothing outlives the agent.
     pub state: Option<PathBuf>,
+    /// The realm: identities of others are kept apart.
+    pub realm: Option<String>,
     /// The registry of owners.
     pub registry: PathBuf,
+    /// Rules of identities.
+    pub rules: PathBuf,
 }
 
 /// What was seen since the last time.
@@ -237,6 +243,12 @@ impl StoreThread {
     }
 }
 
+/// Whether a file is another than it was; that it is not there is a state too.
+fn is_changed(path: &Path, seen: &mut Option<SystemTime>) -> bool {
+    let changed = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    std::mem::replace(seen, changed) != changed
+}
+
 /// The thread's own.
 struct Keeper {
     places: Places,
@@ -246,6 +258,7 @@ struct Keeper {
     dropped: u64,
     failing: bool,
     registry_seen: Option<SystemTime>,
+    rules_seen: Option<SystemTime>,
     owners: Owners,
     publish: watch::Sender<Arc<Owners>>,
     passwd: PasswdFile,
@@ -262,6 +275,7 @@ impl Keeper {
             dropped: 0,
             failing: false,
             registry_seen: None,
+            rules_seen: None,
             owners: Owners::default(),
             publish,
             passwd: PasswdFile::new(host),
@@ -287,7 +301,7 @@ impl Keeper {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.look_for_registry();
+            self.look_for_files();
         }
     }
 
@@ -315,12 +329,13 @@ impl Keeper {
             tracing::error!("who owns what cannot be read: {error}");
         }
         decided.into_iter().for_each(|(identity, owner)| self.owners.decide(identity, Some(owner)));
-        self.look_for_registry();
+        self.look_for_files();
         self.publish.send_replace(Arc::new(self.owners.clone()));
     }
 
     fn open(&self) -> Result<Database, DatabaseError> {
-        self.places.state.as_ref().map_or_else(Database::in_memory, |directory| Database::open(directory))
+        let Places { state, realm, .. } = &self.places;
+        state.as_ref().map_or_else(Database::in_memory, |state| Database::open(state, realm.as_deref()))
     }
 
     /// The database; opened again after it failed.
@@ -332,20 +347,20 @@ impl Keeper {
         Ok(self.database.insert(database))
     }
 
-    /// The registry is read again when its file has changed; a wrong one leaves the last one in force.
-    fn look_for_registry(&mut self) {
-        let changed = std::fs::metadata(&self.places.registry).and_then(|metadata| metadata.modified()).ok();
-        if changed == self.registry_seen {
+    /// What operators write is read again when its file has changed; what is wrong leaves the last in force.
+    fn look_for_files(&mut self) {
+        let registry = is_changed(&self.places.registry, &mut self.registry_seen);
+        let registry = registry.then(|| owners::load(&self.places.registry));
+        let rules = is_changed(&self.places.rules, &mut self.rules_seen);
+        let rules = rules.then(|| rules::load(&self.places.rules));
+        let is_wrong = |error: &FileError| tracing::error!("{error}; what it said before stays in force");
+        let registry = registry.and_then(|loaded| loaded.inspect_err(is_wrong).ok());
+        let rules = rules.and_then(|loaded| loaded.inspect_err(is_wrong).ok());
+        if registry.is_none() && rules.is_none() {
             return;
         }
-        self.registry_seen = changed;
-        match Registry::load(&self.places.registry) {
-            Ok(registry) => self.owners.set_registry(registry),
-            Err(error) => {
-                tracing::error!("{error}; owners stay as they were");
-                return;
-            }
-        }
+        registry.into_iter().for_each(|registry| self.owners.set_registry(registry));
+        rules.into_iter().for_each(|rules| self.owners.set_rules(rules));
         self.publish.send_replace(Arc::new(self.owners.clone()));
     }
 
@@ -517,7 +532,9 @@ impl Keeper {
     }
 
     fn line(&self, identity: String, life: Life, now: i64) -> Line {
-        let owner = self.owners.of(&identity, life.human.as_deref());
+        let rule = life.evidence.iter().find(|proof| proof.kind == rules::EVIDENCE);
+        let rule = rule.map(|proof| proof.detail.as_str());
+        let owner = self.owners.of(&identity, rule, life.human.as_deref());
         let owner_unknown = owner.as_ref().is_some_and(|owner| self.is_unknown_person(&owner.name));
         Line { owner_unknown, ..Line::new(identity, life, owner, now) }
     }

@@ -5,6 +5,7 @@ use super::record::{DORMANT_AFTER, Life, RETURNED_FOR, State, Update};
 use super::store::{Decide, Places, Seen, Store, StoreError};
 use super::*;
 use crate::host::HostRoot;
+use crate::model::identity::{Confidence, Evidence};
 use crate::model::time::{ClockPair, WallTime};
 use crate::ship::wire::examples;
 
@@ -126,9 +127,15 @@ impl Kept {
     }
 
     pub(crate) fn start(&self) -> (Store, super::store::StoreThread) {
+        self.start_in(None)
+    }
+
+    fn start_in(&self, realm: Option<&str>) -> (Store, super::store::StoreThread) {
         let places = Places {
             state: Some(self.directory.path().join("state")),
+            realm: realm.map(str::to_owned),
             registry: self.directory.path().join("owners.toml"),
+            rules: self.directory.path().join("identities.toml"),
         };
         Store::start(places, Arc::new(HostRoot::at(self.directory.path()).unwrap())).unwrap()
     }
@@ -165,12 +172,43 @@ async fn what_an_operator_decides_outlives_the_thread() {
     assert_eq!((line.owner.as_deref(), line.events), (Some("human/bob"), 1));
     assert_eq!(line.owned.unwrap().reason, "his");
     let owners = store.new_owners().unwrap();
-    assert_eq!(owners.of(&name, None).unwrap().name.as_ref(), "human/bob");
+    assert_eq!(owners.of(&name, None, None).unwrap().name.as_ref(), "human/bob");
     let line = store.decide(name.clone(), Decide::Disown, String::new(), String::new()).await.unwrap();
     assert_eq!(line.owner, None);
     let line = store.decide(name, Decide::Retire, String::new(), String::new()).await.unwrap();
     assert_eq!(line.state, State::Retired);
     thread.stop();
+}
+
+#[tokio::test]
+async fn a_rule_names_owners_where_it_held() {
+    let kept = Kept::new();
+    let rule = "version = 1\n[[rule]]\nname = \"r\"\nwhen.identity = \"exe/x/*\"\nowner = \"team-rule\"\n";
+    std::fs::write(kept.directory.path().join("identities.toml"), rule).unwrap();
+    let (mut store, thread) = kept.start();
+    let held = Evidence { kind: "rule", detail: "r".to_owned(), confidence: Confidence::Declared };
+    let ruled = Attribution { evidence: vec![held], ..executable(1).as_ref().clone() };
+    add(&store, &[Arc::new(ruled), executable(2)]).await;
+    let line = store.one("exe/x/1@uid:0".to_owned()).await.unwrap();
+    assert_eq!((line.owner.as_deref(), line.owner_source.as_deref()), (Some("team-rule"), Some("rule")));
+    assert_eq!(store.one("exe/x/2@uid:0".to_owned()).await.unwrap().owner, None);
+    let owners = store.new_owners().unwrap();
+    let said = owners.rules().apply(&executable(3).identity, Confidence::Observed, &[], &[]).unwrap();
+    assert_eq!(said.owner.as_deref(), Some("team-rule"));
+    thread.stop();
+}
+
+#[tokio::test]
+async fn each_realm_has_lives_of_its_own() {
+    let kept = Kept::new();
+    for realm in [None, Some("acme"), None, Some("acme"), Some("other")].into_iter().enumerate() {
+        let (round, realm) = realm;
+        let (store, thread) = kept.start_in(realm);
+        add(&store, &[executable(1)]).await;
+        let line = store.one("exe/x/1@uid:0".to_owned()).await.unwrap();
+        assert_eq!(line.events, if (2..4).contains(&round) { 2 } else { 1 }, "{realm:?}");
+        thread.stop();
+    }
 }
 
 #[tokio::test]
@@ -194,7 +232,10 @@ async fn the_registry_names_owners_and_is_read_again() {
     store.list(String::new()).await.unwrap();
     let line = store.one("exe/x/1@uid:0".to_owned()).await.unwrap();
     assert_eq!(line.owner.as_deref(), Some("team-two"));
-    assert_eq!(store.new_owners().unwrap().of("exe/x/9@uid:0", None).unwrap().name.as_ref(), "team-two");
+    assert_eq!(
+        store.new_owners().unwrap().of("exe/x/9@uid:0", None, None).unwrap().name.as_ref(),
+        "team-two"
+    );
     thread.stop();
 }
 

@@ -429,6 +429,12 @@ mod tests {
 
     proptest! {
         #[test]
+        fn every_kind_is_named(identity in any_identity()) {
+            use crate::ship::wire::names;
+            prop_assert!(names::KINDS.contains(&names::identity_kind(&identity)));
+        }
+
+        #[test]
         fn every_identity_comes_back_from_its_string(identity in any_identity()) {
             let text = identity.to_string();
             prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-%@/:".contains(&b)), "{text}");

@@ -67,6 +67,8 @@ pub struct Owner {
 pub enum OwnerSource {
     /// An operator (`telltale who own`).
     Operator,
+    /// A rule of an operator's, about what it was known by.
+    Rule,
     /// The registry of owners, a file.
     Registry,
     /// Nobody else: it is the human who logged in and started it.

@@ -4,6 +4,7 @@ use std::fs;
 
 use sha2::{Digest as _, Sha256};
 
+use super::wire::Text;
 use super::wire::bytes::WireBytes;
 use super::wire::v1::Host;
 use crate::host::HostRoot;
@@ -37,11 +38,11 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const MACHINE_ID_BYTES: u64 = 64;
 
 /// Reads the host's hashed machine id and the boot id. Its name is `node_name`, or what the kernel says here: in a pod
-/// that is the pod's. Where there is no machine id, the name stands in for it.
+/// that is the pod's; `realm` is what its identities are of. Where there is no machine id, the name stands in for it.
 ///
 /// # Errors
 /// Where the kernel's boot id cannot be read.
-pub fn read_host(root: &HostRoot, node_name: Option<&str>) -> Result<Host, HostError> {
+pub fn read_host(root: &HostRoot, node_name: Option<&str>, realm: Option<&str>) -> Result<Host, HostError> {
     let boot_id =
         fs::read_to_string(BOOT_ID).map_err(|source| HostError::BootId { path: BOOT_ID, source })?;
     let boot_id = boot_id.trim_end();
@@ -61,7 +62,8 @@ pub fn read_host(root: &HostRoot, node_name: Option<&str>) -> Result<Host, HostE
         Some(machine_id) => hashed(machine_id.as_bytes()),
         None => hashed(name),
     };
-    Ok(Host { name: WireBytes(RawBytes::from(name)), id, boot_id: boot_id.to_owned() })
+    let realm = realm.map(|realm| Text::Owned(realm.to_owned()));
+    Ok(Host { name: WireBytes(RawBytes::from(name)), id, boot_id: boot_id.to_owned(), realm })
 }
 
 /// The machine id in a file: 32 hex digits; `None` for anything else (`uninitialized` at first boot).
@@ -104,17 +106,17 @@ mod tests {
     fn a_host_has_its_own_machine_id_and_the_name_that_it_was_given() {
         let directory = tempfile::tempdir().unwrap();
         let root = HostRoot::at(directory.path()).unwrap();
-        let named = read_host(&root, Some("node-7")).unwrap();
+        let named = read_host(&root, Some("node-7"), None).unwrap();
         assert_eq!((named.name.0.as_bytes(), named.boot_id.len()), (&b"node-7"[..], 36));
         assert_eq!(named.id, hashed(b"node-7"));
-        let plain = read_host(&root, None).unwrap();
+        let plain = read_host(&root, None, None).unwrap();
         assert_ne!(plain.id, named.id);
 
         fs::create_dir(directory.path().join("etc")).unwrap();
         let id = "0123456789abcdef0123456789abcdef";
         fs::write(directory.path().join("etc/machine-id"), format!("{id}\n")).unwrap();
         for name in [None, Some("node-7")] {
-            assert_eq!(read_host(&root, name).unwrap().id, hashed(id.as_bytes()));
+            assert_eq!(read_host(&root, name, Some("acme")).unwrap().id, hashed(id.as_bytes()));
         }
     }
 }

@@ -20,7 +20,12 @@ use crate::outcome::{During, Outcome, ensure, failed};
 
 /// All of them.
 pub(super) fn cases() -> Vec<Case> {
-    vec![own("who/decided", decided), own("who/strangers", strangers), own("who/damaged", damaged)]
+    vec![
+        own("who/decided", decided),
+        own("who/strangers", strangers),
+        own("who/damaged", damaged),
+        own("who/ruled", ruled),
+    ]
 }
 
 /// `telltale who`, with these arguments.
@@ -84,6 +89,63 @@ fn opened(setting: &Setting, agent: &Agent, file: &Path) -> Outcome<Event> {
         is_it.then(|| event.clone())
     };
     agent.events.wait("the open", from, setting.limit, is_it)
+}
+
+/// A rule of the operator's makes another identity of the test's program, from the next event on; one that is wrong
+/// changes nothing. The realm stands on each event.
+fn ruled(setting: &Setting) -> Outcome {
+    let rules = setting.path("who-identities.toml");
+    let config = setting.path("who-ruled.toml");
+    places::write(
+        &config,
+        &format!("realm = \"acme\"\nidentity_rules = {:?}\n", rules.display().to_string()),
+    )?;
+    let file = credential(setting)?;
+    let agent = Agent::start(setting, &Options { config: Some(config), ..Options::default() })?;
+    let before = opened(setting, &agent, &file)?;
+    let identity = before.text("identity").to_owned();
+    equal("realm", "acme", before.text("realm"))?;
+
+    let me = std::env::current_exe()?;
+    let rule = |given: &str| {
+        format!(
+            "version = 1\n[[rule]]\nname = \"ours\"\nwhen.identity = {identity:?}\nwhen.evidence = {{ exe = {me:?} }}\n\
+             identity = \"{given}\"\nowner = \"team: tests\"\n"
+        )
+    };
+    let turn_into = |given: &str, wanted: &str| -> Outcome<Event> {
+        // Another file of that name: a change is seen by its time.
+        let other = setting.path("who-identities.new");
+        places::write(&other, &rule(given))?;
+        fs::rename(&other, &rules).during("put the rules in place")?;
+        let deadline = Instant::now() + setting.limit;
+        loop {
+            let event = opened(setting, &agent, &file)?;
+            if event.text("identity") == wanted {
+                return Ok(event);
+            }
+            ensure(Instant::now() < deadline, || format!("it is still {}", event.text("identity")))?;
+        }
+    };
+    let event = turn_into("svc/ruled", "svc/ruled")?;
+    equal("owner", "team: tests", event.text("owner"))?;
+    equal("owner_source", "rule", event.text("owner_source"))?;
+    equal("kind", "system_unit", event.text("identity_kind"))?;
+    let blended = event.get("blended").and_then(Value::as_array).cloned().unwrap_or_default();
+    ensure(blended.first() == Some(&Value::from(identity.as_str())), || format!("it was {blended:?}"))?;
+    let from = agent.messages.len();
+    let refused = turn_into("human/root", "svc/ruled")?;
+    equal("rule", "team: tests", refused.text("owner"))?;
+    let said = |line: &String| line.contains("login uid").then(|| line.clone());
+    agent.messages.wait("why the rules are wrong", from, setting.limit, said)?;
+    equal("what holds", "svc/ruled", opened(setting, &agent, &file)?.text("identity"))?;
+    fs::remove_file(&rules).during("take the rules away")?;
+    let deadline = Instant::now() + setting.limit;
+    while opened(setting, &agent, &file)?.text("identity") != identity {
+        ensure(Instant::now() < deadline, || "the rules are gone and hold still".to_owned())?;
+    }
+    agent.stop(setting)?;
+    Ok(())
 }
 
 /// An owner and an end of life, as an operator decides them: shown, on the events, and there after a SIGKILL.

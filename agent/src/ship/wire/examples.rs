@@ -33,6 +33,7 @@ pub(crate) const START: u64 = 9_000_000_000;
 pub(crate) fn origin() -> Origin {
     Origin {
         host: Host {
+            realm: None,
             name: WireBytes("web-1".into()),
             id: "6e0c1d0b7a5f4c3e9d8b2a1f00112233".to_owned(),
             boot_id: "1b4e28ba-2fa1-41d2-883f-0016d3cca427".to_owned(),

@@ -37,10 +37,23 @@ pub(crate) const fn identity_kind(identity: &Identity) -> &'static str {
     }
 }
 
+/// All of them.
+pub(crate) const KINDS: [&str; 8] = [
+    "mcp_server",
+    "ai_agent",
+    "container",
+    "system_unit",
+    "user_unit",
+    "human",
+    "executable",
+    "namespaced_executable",
+];
+
 /// How it is written who says who owns an identity.
 pub(crate) const fn owner_source(source: OwnerSource) -> &'static str {
     match source {
         OwnerSource::Operator => "operator",
+        OwnerSource::Rule => "rule",
         OwnerSource::Registry => "registry",
         OwnerSource::Starter => "starter",
     }

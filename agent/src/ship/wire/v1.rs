@@ -48,6 +48,9 @@ pub struct Host {
     pub id: String,
     /// The kernel's boot id.
     pub boot_id: String,
+    /// The realm that its identities are of, where an operator gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realm: Option<Text>,
 }
 
 /// One reading of both clocks.

@@ -22,6 +22,7 @@ impl<'a> From<View<'a>> for Line<'a> {
             host_b64,
             host_id: &batch.host.id,
             boot_id: &batch.host.boot_id,
+            realm: batch.host.realm.as_deref(),
             time: rfc3339(view.wall_time()),
             boot_ns: view.boot_ns(),
             event: view.name(),

@@ -18,6 +18,8 @@ pub(super) struct Line<'a> {
     pub(super) host_b64: Option<String>,
     pub(super) host_id: &'a str,
     pub(super) boot_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) realm: Option<&'a str>,
     pub(super) time: String,
     pub(super) boot_ns: u64,
     pub(super) event: &'static str,
