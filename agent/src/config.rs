@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::operator::entries::ENTRIES;
 use crate::operator::rules::RULES;
 
 /// Read where no `--config` names another file; may be absent.
@@ -37,6 +38,8 @@ pub struct Config {
     pub realm: Option<String>,
     /// Rules of identities; may be absent, and is read again when it changes.
     pub identity_rules: PathBuf,
+    /// Entries of SPIRE; may be absent, and is read again when it changes.
+    pub spire_entries: PathBuf,
 }
 
 /// Where the state is, unless configured.
@@ -64,6 +67,7 @@ impl Default for Config {
             state: None,
             realm: None,
             identity_rules: RULES.into(),
+            spire_entries: ENTRIES.into(),
         }
     }
 }
@@ -303,6 +307,7 @@ mod tests {
             state,
             realm,
             identity_rules,
+            spire_entries,
         } = config;
         let seconds = connection_update_seconds != Config::default().connection_update_seconds;
         let every = [
@@ -315,8 +320,9 @@ mod tests {
             state.is_some(),
             realm.is_some(),
             identity_rules != Path::new(RULES),
+            spire_entries != Path::new(ENTRIES),
         ];
-        assert_eq!(every, [true; 9], "the example uses every key, with a value of its own");
+        assert_eq!(every, [true; 10], "the example uses every key, with a value of its own");
     }
 
     #[test]

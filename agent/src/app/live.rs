@@ -102,6 +102,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
         realm: options.realm.clone(),
         registry: REGISTRY.into(),
         rules: options.identity_rules.clone(),
+        entries: options.spire_entries.clone(),
     };
     let lives = Lives::start(places, started.host_root.clone(), origin.host.boot_id.clone())
         .map_err(StartError::Loop)?;

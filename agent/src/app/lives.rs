@@ -113,6 +113,7 @@ pub(super) fn who(pipeline: &mut Pipeline, pid: u32) -> Option<Who> {
         agent_session: role.as_ref().map(|role| role.session.id()),
         owner: owner.as_ref().map(|owner| owner.name.to_string()),
         owner_source: owner.as_ref().map(|owner| names::owner_source(owner.source).to_owned()),
+        selectors: pipeline.attributor().selectors(&process).into_iter().collect(),
         process: line(&process, identity),
         lineage,
         lineage_truncated: why.lineage_truncated,

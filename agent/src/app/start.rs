@@ -52,6 +52,8 @@ pub struct StartOptions {
     pub realm: Option<String>,
     /// Rules of identities.
     pub identity_rules: PathBuf,
+    /// Entries of SPIRE.
+    pub spire_entries: PathBuf,
     /// Use this rung alone.
     pub rung: Option<Rung>,
     /// Drop every n-th record on purpose; 0 is off.

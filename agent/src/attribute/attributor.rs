@@ -1,14 +1,14 @@
 //! One attribution from all that was found, remembered for the next act of its like.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::container::{engine_id, in_container};
 use super::containers::{ContainerCounters, Containers};
 use super::place::Place;
 use super::users::Users;
-use super::{Finding, Resolver, Standing, Subject, precedence};
+use super::{Finding, Resolver, Standing, Subject, precedence, spiffe};
 use crate::life::owners::Owners;
 use crate::model::act::{Actor, Exec};
 use crate::model::bytes::RawBytes;
@@ -19,9 +19,9 @@ use crate::model::time::BootTime;
 use crate::operator::rules::{self, Rules, Said};
 use crate::process::inventory::HostNamespaces;
 
-/// Attributions of one generation. Two are kept, so that what is in use survives when the first is full; 10,000
-/// identities fit.
-const GENERATION: usize = 8_192;
+/// Attributions of one generation: 10,000 identities fit. Two are kept, so that of more what is in use survives when the
+/// first is full.
+const GENERATION: usize = 10_240;
 
 /// What an attributor did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,8 @@ struct Key {
     unlinked: bool,
     cgroup: Arc<Cgroup>,
     uid: u32,
+    /// SPIRE's selectors are of these.
+    effective: (u32, u32),
     login_uid: Option<u32>,
     session_id: Option<u32>,
     mount: u32,
@@ -95,15 +97,25 @@ impl Attributor {
 
     /// Who a process is by what it was at its exec.
     pub fn attribute_as_started(&mut self, process: &Process) -> Arc<Attribution> {
-        let actor = Actor {
-            process: process.key,
-            tid: process.key.pid,
-            ids: process.ids,
-            cgroup_id: process.cgroup.id,
-            namespaces: process.namespaces,
-            comm: RawBytes::default(),
-        };
-        self.attribute(process, &actor, &process.cgroup)
+        self.attribute(process, &as_started(process), &process.cgroup)
+    }
+
+    /// The selectors by which SPIRE would know a process, as it was at its exec.
+    pub fn selectors(&self, process: &Process) -> BTreeSet<String> {
+        let actor = as_started(process);
+        let place = Place::parse(process.cgroup.path.as_bytes());
+        let Self { users, containers, owners, host, .. } = self;
+        let (cgroup, entries) = (&*process.cgroup, owners.entries());
+        spiffe::selectors(&Subject {
+            process,
+            actor: &actor,
+            cgroup,
+            place: &place,
+            users,
+            containers,
+            entries,
+            host: *host,
+        })
     }
 
     /// What is known of containers.
@@ -162,6 +174,7 @@ impl Attributor {
             unlinked: file.links == 0,
             cgroup: cgroup.clone(),
             uid: actor.ids.uid,
+            effective: (actor.ids.euid, actor.ids.egid),
             login_uid: actor.ids.login_uid,
             session_id: actor.ids.session_id,
             mount: actor.namespaces.mount,
@@ -201,7 +214,9 @@ impl Attributor {
             self.see(&session.cgroup.path);
         }
         let Self { users, containers, host, .. } = &*self;
-        let subject = Subject { process, actor, cgroup, place: &place, users, containers, host: *host };
+        let entries = self.owners.entries();
+        let subject =
+            Subject { process, actor, cgroup, place: &place, users, containers, entries, host: *host };
         let findings = self.resolvers.iter().map(|resolver| resolver.resolve(&subject)).collect();
         let container = in_container(&place, containers).map(Arc::new);
         let (found, rule) = assemble(findings, actor.ids.uid, self.owners.rules());
@@ -209,6 +224,17 @@ impl Attributor {
         let owner = self.owners.of(&found.identity.to_string(), rule.as_deref(), human.as_deref());
         let (role, login) = (process.role.clone(), process.login.login.clone());
         Attribution { role, login, container, owner, ..found }
+    }
+}
+
+fn as_started(process: &Process) -> Actor {
+    Actor {
+        process: process.key,
+        tid: process.key.pid,
+        ids: process.ids,
+        cgroup_id: process.cgroup.id,
+        namespaces: process.namespaces,
+        comm: RawBytes::default(),
     }
 }
 

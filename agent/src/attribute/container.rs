@@ -87,7 +87,7 @@ fn by_id(name: &ContainerName) -> Identity {
 
 /// Evidence of what an engine keeps.
 fn tell(facts: &EngineFacts, say: &mut impl FnMut(&'static str, String, Confidence)) {
-    let EngineFacts { engine, source, name, image, image_id: _, compose, pod } = facts;
+    let EngineFacts { engine, source, name, image, image_id: _, compose, pod, selectors: _ } = facts;
     let declared = Confidence::Declared;
     match image {
         Some(image) => say("image", format!("{image}, says {engine} in {source}"), declared),

@@ -17,6 +17,7 @@ mod login;
 #[cfg(test)]
 mod login_tests;
 pub mod place;
+mod spiffe;
 mod unit;
 pub mod users;
 
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use crate::model::act::Actor;
 use crate::model::identity::{Evidence, Identity};
 use crate::model::process::{Cgroup, Process};
+use crate::operator::entries::Entries;
 use crate::process::inventory::HostNamespaces;
 use containers::Containers;
 use place::Place;
@@ -54,6 +56,8 @@ pub struct Subject<'a> {
     pub users: &'a Users,
     /// What engines tell of containers.
     pub containers: &'a Containers,
+    /// Entries of SPIRE, as an operator exported them.
+    pub entries: &'a Entries,
     /// The host's own namespaces.
     pub host: HostNamespaces,
 }
@@ -92,6 +96,7 @@ pub trait Resolver: Send + Sync {
 /// | system unit | its cgroup is one of the system's service manager, and its name is stable | |
 /// | user unit | never: a user names these cgroups | always |
 /// | human | a login uid is set, and the cgroup is a session's or no unit's | whenever a login uid is set |
+/// | SPIFFE ID | never: an operator's export of entries says so | where its entry is met |
 /// | executable | where nothing above is | always |
 ///
 /// So a job of `cron.service` is `svc/cron` with the human blended in; a shell over SSH is the human; what a user's
@@ -106,6 +111,7 @@ pub fn precedence() -> Vec<Arc<dyn Resolver>> {
         Arc::new(unit::UserUnit),
         Arc::new(human::Human),
         Arc::new(login::LoginEvidence),
+        Arc::new(spiffe::Spiffe),
         Arc::new(executable::Executable),
     ]
 }

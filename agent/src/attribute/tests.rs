@@ -12,6 +12,7 @@ use crate::model::identity::{Attribution, Confidence, Evidence, Identity, OwnerS
 use crate::model::image::ImageReference;
 use crate::model::process::{Cgroup, CredentialIds, ExecImage, FileRef, Origin, Process, ProcessKey};
 use crate::model::time::BootTime;
+use crate::operator::entries::Entries;
 use crate::operator::rules::Rules;
 use crate::process::inventory::HostNamespaces;
 
@@ -52,6 +53,7 @@ impl Who {
         let key = ProcessKey { pid: 42, start: BootTime::from_ns(1) };
         let ids = CredentialIds {
             uid: self.uid,
+            euid: self.uid,
             login_uid: self.login.map(|(uid, _)| uid),
             session_id: self.login.map(|(_, session)| session),
             ..CredentialIds::default()
@@ -272,7 +274,7 @@ fn any_number_of_kinds_is_bounded_and_right() {
         assert!(Arc::ptr_eq(&first, &busy.attribute(&mut attributor)), "in use, so remembered");
     }
     assert_eq!(attributor.counters().resolved, 40_001);
-    assert!(attributor.counters().evicted >= 40_000 - 2 * 8_192);
+    assert!(attributor.counters().evicted >= 40_000 - 2 * 10_240);
 }
 
 fn redis() -> EngineFacts {
@@ -391,4 +393,61 @@ fn a_rule_of_the_operators_makes_another_key_and_keeps_the_human() {
     // In a user namespace of one's own the path is a claim.
     let forged = who("/opt/backup/run", session).uid(1000).login(1000, 3).in_namespaces(7, 8);
     assert_eq!(forged.attribute(&mut attributor).identity.to_string(), "human/alice");
+}
+
+#[test]
+fn an_entry_of_spires_gives_an_id_beside_the_key() {
+    let entry = |path: &str, selectors: &str| {
+        format!(
+            r#"{{"id":"e","spiffe_id":{{"trust_domain":"example.org","path":"{path}"}},"selectors":[{selectors}]}}"#
+        )
+    };
+    let unix = |value: &str| format!(r#"{{"type":"unix","value":"{value}"}}"#);
+    let web = [
+        unix("uid:33"),
+        unix("user:www-data"),
+        unix("path:/usr/sbin/nginx"),
+        r#"{"type":"systemd","value":"id:nginx.service"}"#.to_owned(),
+    ]
+    .join(",");
+    let label = r#"{"type":"docker","value":"label:app:shop"}"#;
+    let other = [unix("uid:33"), unix("sha256:00")].join(",");
+    let export = [entry("/web", &web), entry("/shop", label), entry("/other", &other)].join(",");
+    let mut owners = Owners::default();
+    owners.set_entries(Entries::parse(&format!(r#"{{"entries":[{export}]}}"#)).unwrap());
+    let mut attributor = attributor();
+    attributor.set_owners(owners);
+    let nginx = who("/usr/sbin/nginx", "/system.slice/nginx.service").uid(33).attribute(&mut attributor);
+    assert_eq!(nginx.identity.to_string(), "svc/nginx");
+    assert!(nginx.blended.iter().any(|other| other.to_string() == "spiffe/example.org/web"), "{nginx:?}");
+    assert!(
+        nginx.evidence.iter().any(|found| found.kind == "spiffe" && found.confidence == Confidence::Declared)
+    );
+    // Other binary, other user, a unit that a user calls so: no ID.
+    for (exe, cgroup, uid) in [
+        ("/usr/sbin/apache2", "/system.slice/nginx.service", 33),
+        ("/usr/sbin/nginx", "/system.slice/nginx.service", 34),
+        ("/usr/sbin/nginx", "/user.slice/user-33.slice/user@33.service/app.slice/nginx.service", 33),
+    ] {
+        let other = who(exe, cgroup).uid(uid).attribute(&mut attributor);
+        assert!(!other.blended.iter().any(|one| matches!(one, Identity::Spiffe { .. })), "{other:?}");
+    }
+    let mut shop = who("/bin/shop", "/system.slice/docker-{64}.scope").in_namespaces(7, HOST.user);
+    shop.cgroup = shop.cgroup.replace("{64}", ID);
+    let facts = EngineFacts { selectors: vec!["docker:label:app:shop".into()], ..EngineFacts::default() };
+    attributor.learn_container(ContainerFound { id: ID.into(), answer: Answer::Found(Arc::new(facts)) });
+    let shop = shop.attribute(&mut attributor);
+    assert!(shop.blended.iter().any(|other| other.to_string() == "spiffe/example.org/shop"), "{shop:?}");
+}
+
+#[test]
+fn ten_thousand_identities_in_turn_are_all_remembered() {
+    let mut attributor = attributor();
+    for round in 0..3 {
+        for uid in 0..10_000 {
+            who("/usr/bin/x", "/").uid(uid).attribute(&mut attributor);
+        }
+        assert_eq!(attributor.counters().resolved, 10_000, "in round {round}");
+    }
+    assert_eq!(attributor.counters().evicted, 0);
 }

@@ -69,6 +69,11 @@ impl Users {
             .map_or_else(|| format!("uid:{uid}").into_bytes().into(), |user| user.name.clone())
     }
 
+    /// Whether a name is known of a uid.
+    pub fn is_known(&self, uid: u32) -> bool {
+        self.by_uid.contains_key(&uid)
+    }
+
     /// Whether there is a user of this name, as [`Users::name`] gives it.
     pub fn has(&self, name: &[u8]) -> bool {
         self.by_uid.values().any(|user| *user.name == *name)

@@ -137,7 +137,8 @@ pub(super) fn decode_script(bytes: &[u8]) -> Result<ScriptTarget, rmp_serde::dec
 }
 
 /// Engine, source, name, reference of the image, its id; compose project and service; pod, its namespace and uid.
-type WireFacts = (
+#[derive(Serialize, Deserialize)]
+struct WireFacts(
     String,
     String,
     Option<String>,
@@ -145,6 +146,9 @@ type WireFacts = (
     Option<String>,
     Option<(String, String)>,
     Option<(String, String, String)>,
+    /// Absent in recordings of earlier builds.
+    #[serde(default)]
+    Vec<String>,
 );
 
 /// Id, what became of it, what was found.
@@ -165,9 +169,9 @@ pub(super) fn encode_container(found: &ContainerFound) -> Result<Vec<u8>, rmp_se
 }
 
 fn wire_facts(facts: &EngineFacts) -> WireFacts {
-    let EngineFacts { engine, source, name, image, image_id, compose, pod } = facts;
+    let EngineFacts { engine, source, name, image, image_id, compose, pod, selectors } = facts;
     let text = |text: &Arc<str>| text.to_string();
-    (
+    WireFacts(
         text(engine),
         text(source),
         name.as_ref().map(text),
@@ -175,6 +179,7 @@ fn wire_facts(facts: &EngineFacts) -> WireFacts {
         image_id.as_ref().map(text),
         compose.as_ref().map(|ComposeService { project, service }| (text(project), text(service))),
         pod.as_ref().map(|Pod { name, namespace, uid }| (text(name), text(namespace), text(uid))),
+        selectors.iter().map(text).collect(),
     )
 }
 
@@ -182,7 +187,7 @@ fn wire_facts(facts: &EngineFacts) -> WireFacts {
 pub(super) fn decode_container(bytes: &[u8]) -> Result<ContainerFound, rmp_serde::decode::Error> {
     let (id, number, facts): WireContainer = rmp_serde::from_slice(bytes)?;
     let answer = match (number, facts) {
-        (0, Some((engine, source, name, image, image_id, compose, pod))) => {
+        (0, Some(WireFacts(engine, source, name, image, image_id, compose, pod, selectors))) => {
             Answer::Found(Arc::new(EngineFacts {
                 engine: engine.into(),
                 source: source.into(),
@@ -198,6 +203,7 @@ pub(super) fn decode_container(bytes: &[u8]) -> Result<ContainerFound, rmp_serde
                     namespace: namespace.into(),
                     uid: uid.into(),
                 }),
+                selectors: selectors.into_iter().map(Into::into).collect(),
             }))
         }
         (1, _) => Answer::NotFound,
@@ -396,6 +402,7 @@ mod tests {
             image_id: Some("sha256:00".into()),
             compose: Some(ComposeService { project: "shop".into(), service: "db".into() }),
             pod: Some(Pod { name: "p".into(), namespace: "n".into(), uid: "u".into() }),
+            selectors: vec!["docker:label:a:b".into()],
         };
         for answer in [
             Answer::Found(Arc::new(facts)),

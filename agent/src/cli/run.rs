@@ -103,6 +103,7 @@ pub fn run(args: &RunArgs) -> Result<(), StartError> {
         state,
         realm,
         identity_rules: identity_rules.unwrap_or(config.identity_rules),
+        spire_entries: config.spire_entries,
         record,
         json,
         quiet: quiet || config.quiet,

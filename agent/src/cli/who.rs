@@ -433,6 +433,10 @@ fn process(who: &Who) -> String {
     row("uid", format!("{uid}{login}"));
     row("cgroup", who.cgroup.clone());
     text.push_str(&proofs(&who.evidence));
+    text.push_str("  selectors of SPIRE\n");
+    for selector in &who.selectors {
+        text.push_str(&format!("    {}\n", selector.escape_debug()));
+    }
     if !who.lineage.is_empty() {
         text.push_str("  made by\n");
         for Ancestor { pid, exe, identity, .. } in &who.lineage {

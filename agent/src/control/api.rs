@@ -76,6 +76,8 @@ pub struct Who {
     pub owner: Option<String>,
     /// Who says so.
     pub owner_source: Option<String>,
+    /// Selectors by which SPIRE would know it.
+    pub selectors: Vec<String>,
     /// Its makers, nearest first.
     pub lineage: Vec<Ancestor>,
     /// Whether these end for another reason than that the session's root is reached.

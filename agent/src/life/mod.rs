@@ -110,7 +110,7 @@ fn session(activity: &Activity) -> Option<Session> {
         | Identity::Container { .. }
         | Identity::Image { .. }
         | Identity::Compose { .. } => Some(Session::Cgroup(activity.actor.cgroup_id)),
-        Identity::Executable { .. } | Identity::NamespacedExecutable { .. } => None,
+        Identity::Spiffe { .. } | Identity::Executable { .. } | Identity::NamespacedExecutable { .. } => None,
     }
 }
 

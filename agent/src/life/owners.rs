@@ -20,6 +20,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 
 use crate::model::identity::{Owner, OwnerSource};
+use crate::operator::entries::Entries;
 use crate::operator::file::{self, FileError};
 use crate::operator::rules::Rules;
 
@@ -64,6 +65,7 @@ pub struct Owners {
     decided: Arc<HashMap<String, Arc<str>>>,
     registry: Arc<Registry>,
     rules: Arc<Rules>,
+    entries: Arc<Entries>,
 }
 
 impl Owners {
@@ -84,6 +86,16 @@ impl Owners {
     /// Takes other rules.
     pub fn set_rules(&mut self, rules: Rules) {
         self.rules = Arc::new(rules);
+    }
+
+    /// Takes other entries of SPIRE.
+    pub fn set_entries(&mut self, entries: Entries) {
+        self.entries = Arc::new(entries);
+    }
+
+    /// Entries of SPIRE.
+    pub fn entries(&self) -> &Entries {
+        &self.entries
     }
 
     /// The rules in force.

@@ -25,7 +25,7 @@ use crate::host::HostRoot;
 use crate::model::identity::Identity;
 use crate::model::time::ClockPair;
 use crate::operator::file::FileError;
-use crate::operator::rules;
+use crate::operator::{entries, rules};
 
 /// Requests that wait; an operator's beyond it is refused.
 const WAITING: usize = 16;
@@ -55,6 +55,8 @@ pub struct Places {
     pub registry: PathBuf,
     /// Rules of identities.
     pub rules: PathBuf,
+    /// Entries of SPIRE.
+    pub entries: PathBuf,
 }
 
 /// What was seen since the last time.
@@ -243,10 +245,17 @@ impl StoreThread {
     }
 }
 
-/// Whether a file is another than it was; that it is not there is a state too.
-fn is_changed(path: &Path, seen: &mut Option<SystemTime>) -> bool {
+/// What a file says, where it is another than it was (that it is not there is a state too), and is right.
+fn read_again<T>(
+    path: &Path,
+    seen: &mut Option<SystemTime>,
+    load: fn(&Path) -> Result<T, FileError>,
+) -> Option<T> {
     let changed = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    std::mem::replace(seen, changed) != changed
+    if std::mem::replace(seen, changed) == changed {
+        return None;
+    }
+    load(path).inspect_err(|error| tracing::error!("{error}; what it said before stays in force")).ok()
 }
 
 /// The thread's own.
@@ -259,6 +268,7 @@ struct Keeper {
     failing: bool,
     registry_seen: Option<SystemTime>,
     rules_seen: Option<SystemTime>,
+    entries_seen: Option<SystemTime>,
     owners: Owners,
     publish: watch::Sender<Arc<Owners>>,
     passwd: PasswdFile,
@@ -276,6 +286,7 @@ impl Keeper {
             failing: false,
             registry_seen: None,
             rules_seen: None,
+            entries_seen: None,
             owners: Owners::default(),
             publish,
             passwd: PasswdFile::new(host),
@@ -349,18 +360,16 @@ impl Keeper {
 
     /// What operators write is read again when its file has changed; what is wrong leaves the last in force.
     fn look_for_files(&mut self) {
-        let registry = is_changed(&self.places.registry, &mut self.registry_seen);
-        let registry = registry.then(|| owners::load(&self.places.registry));
-        let rules = is_changed(&self.places.rules, &mut self.rules_seen);
-        let rules = rules.then(|| rules::load(&self.places.rules));
-        let is_wrong = |error: &FileError| tracing::error!("{error}; what it said before stays in force");
-        let registry = registry.and_then(|loaded| loaded.inspect_err(is_wrong).ok());
-        let rules = rules.and_then(|loaded| loaded.inspect_err(is_wrong).ok());
-        if registry.is_none() && rules.is_none() {
+        let Places { registry, rules, entries, .. } = &self.places;
+        let registry = read_again(registry, &mut self.registry_seen, owners::load);
+        let rules = read_again(rules, &mut self.rules_seen, rules::load);
+        let entries = read_again(entries, &mut self.entries_seen, entries::load);
+        if registry.is_none() && rules.is_none() && entries.is_none() {
             return;
         }
         registry.into_iter().for_each(|registry| self.owners.set_registry(registry));
         rules.into_iter().for_each(|rules| self.owners.set_rules(rules));
+        entries.into_iter().for_each(|entries| self.owners.set_entries(entries));
         self.publish.send_replace(Arc::new(self.owners.clone()));
     }
 

@@ -136,6 +136,7 @@ impl Kept {
             realm: realm.map(str::to_owned),
             registry: self.directory.path().join("owners.toml"),
             rules: self.directory.path().join("identities.toml"),
+            entries: self.directory.path().join("entries.json"),
         };
         Store::start(places, Arc::new(HostRoot::at(self.directory.path()).unwrap())).unwrap()
     }

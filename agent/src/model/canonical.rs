@@ -9,6 +9,7 @@
 //!            | "container/" segment "/" segment                      engine, id
 //!            | "container/compose/" segment "/" segment
 //!            | "container/" host ( "/" segment )+                     image: its first segment is a registry's host
+//!            | "spiffe/" trust-domain path                          a SPIFFE ID without its `//`
 //!            | "exe" path "@uid:" number
 //!            | "exe-ns/" segment
 //! runner     = "uid:" number | identity of another kind than "mcp/"; agents nest 8 deep
@@ -28,6 +29,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 
 use super::identity::{Identity, Runner};
 use super::image::{Repository, is_host};
+use super::spiffe::SpiffeId;
 
 /// What a segment encodes: all but letters, digits, `.`, `_` and `-`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
@@ -49,7 +51,7 @@ pub enum ParseIdentityError {
     /// The part before the first `/` names no kind.
     #[error(
         "`{0}` is not a kind of identity: write human/…, svc/…, user-svc/…, agent/…, mcp/…, container/…, \
-         exe/… or exe-ns/… \
+         spiffe/…, exe/… or exe-ns/… \
          (`telltale who` lists those that were seen)"
     )]
     UnknownKind(String),
@@ -89,6 +91,7 @@ impl fmt::Display for Identity {
             Self::Compose { project, service } => {
                 write!(f, "container/{COMPOSE}/{}/{}", segment(project), segment(service))
             }
+            Self::Spiffe { id } => write!(f, "spiffe/{}", id.as_str()),
             Self::Executable { path, uid } => {
                 f.write_str("exe")?;
                 write_path(f, path)?;
@@ -128,6 +131,7 @@ impl Identity {
             Self::Agent { .. } => "agent",
             Self::McpServer { .. } => "mcp",
             Self::Container { .. } | Self::Image { .. } | Self::Compose { .. } => "container",
+            Self::Spiffe { .. } => "spiffe",
             Self::Executable { .. } => "exe",
             Self::NamespacedExecutable { .. } => "exe-ns",
         }
@@ -175,6 +179,11 @@ fn parse_within(text: &str, agents: usize) -> Result<Identity, ParseIdentityErro
             .ok_or(ParseIdentityError::Shape { kind: "mcp", form: "mcp/SERVER/of/agent/PRODUCT@RUNNER" }),
         ("container", parts) => parse_container(parts)
             .ok_or(ParseIdentityError::Shape { kind: "container", form: CONTAINER_FORM }),
+        ("spiffe", _) => rest
+            .strip_prefix('/')
+            .and_then(SpiffeId::without_scheme)
+            .map(|id| Identity::Spiffe { id })
+            .ok_or(ParseIdentityError::Shape { kind: "spiffe", form: "spiffe/TRUST-DOMAIN/PATH" }),
         ("exe", _) => parse_executable(rest)
             .ok_or(ParseIdentityError::Shape { kind: "exe", form: "exe/PATH/OF/FILE@uid:NUMBER" }),
         ("exe-ns", [hash]) => std::str::from_utf8(hash)
@@ -262,6 +271,10 @@ mod tests {
         Identity::Executable { path: bytes(path), uid }
     }
 
+    fn spiffe(id: &str) -> Identity {
+        Identity::Spiffe { id: SpiffeId::without_scheme(id).unwrap() }
+    }
+
     fn image(reference: &str) -> Identity {
         Identity::Image { repository: ImageReference::parse(reference).unwrap().repository }
     }
@@ -270,7 +283,7 @@ mod tests {
     fn each_kind_is_written_as_documented() {
         let agent = |runner: Runner| Identity::Agent { product: bytes(b"claude-code"), runner };
         let alice = Runner::Identity(Arc::new(Identity::Human { user: bytes(b"alice") }));
-        let table: [(Identity, &str); 27] = [
+        let table: [(Identity, &str); 29] = [
             (agent(alice.clone()), "agent/claude-code@human/alice"),
             (agent(Runner::Uid(1000)), "agent/claude-code@uid:1000"),
             (agent(Runner::Identity(Arc::new(exe(b"/a@b", 7)))), "agent/claude-code@exe/a%40b@uid:7"),
@@ -310,6 +323,8 @@ mod tests {
                 "container/compose/shop/db%2F1",
             ),
             (Identity::Container { engine: bytes(b"compose"), id: bytes(b"x") }, "container/compose/x"),
+            (spiffe("example.org"), "spiffe/example.org"),
+            (spiffe("example.org/ns/a/sa/b"), "spiffe/example.org/ns/a/sa/b"),
             (exe(b"/usr/local/bin/sync", 1000), "exe/usr/local/bin/sync@uid:1000"),
             (exe(b"/opt/a@uid:0/./../b", 7), "exe/opt/a%40uid%3A0/./../b@uid:7"),
             (exe(b"//a//", 7), "exe//a//@uid:7"),
@@ -423,6 +438,7 @@ mod tests {
                 .prop_filter_map("no reference", |text| ImageReference::parse(&text))
                 .prop_map(|reference| Identity::Image { repository: reference.repository }),
             (any_bytes(), any::<u32>()).prop_map(|(path, uid)| Identity::Executable { path, uid }),
+            "[a-z0-9._-]{1,9}(/[a-zA-Z0-9_-]{1,9}){0,3}".prop_map(|id| spiffe(&id)),
             any::<String>().prop_map(|hash| Identity::NamespacedExecutable { hash: hash.into() }),
         ]
     }
@@ -449,7 +465,7 @@ mod tests {
 
         #[test]
         fn any_text_is_an_identity_in_canonical_form_or_an_error(
-            text in prop_oneof![".*", "(human|svc|user-svc|container|exe|exe-ns|agent|mcp)[/a%@:.0-9F]{0,16}(/of/agent/a)?(@uid:[0-9]{1,3})?"]
+            text in prop_oneof![".*", "(human|svc|user-svc|container|spiffe|exe|exe-ns|agent|mcp)[/a%@:.0-9F]{0,16}(/of/agent/a)?(@uid:[0-9]{1,3})?"]
         ) {
             if let Ok(identity) = text.parse::<Identity>() {
                 prop_assert_eq!(identity.to_string(), text);

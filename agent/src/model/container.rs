@@ -21,6 +21,8 @@ pub struct EngineFacts {
     pub compose: Option<ComposeService>,
     /// The pod it is in.
     pub pod: Option<Pod>,
+    /// Selectors that SPIRE's attestor for its engine would compute (`docker:label:KEY:VALUE`).
+    pub selectors: Vec<Arc<str>>,
 }
 
 /// A service of a compose project, by labels that compose sets and the image does not.

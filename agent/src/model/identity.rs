@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::container::InContainer;
 use super::image::Repository;
 use super::process::{AgentRole, Login};
+use super::spiffe::SpiffeId;
 
 /// How far a piece of evidence may be relied upon, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -134,6 +135,11 @@ pub enum Identity {
         project: Arc<[u8]>,
         /// The service.
         service: Arc<[u8]>,
+    },
+    /// `spiffe/example.org/ns/shop/sa/web`: the SPIFFE ID `spiffe://example.org/ns/shop/sa/web`. Blended in only.
+    Spiffe {
+        /// The ID.
+        id: SpiffeId,
     },
     /// `exe/usr/local/bin/sync@uid:1000`; `exe@uid:1000` where the executable is not known.
     Executable {

@@ -18,7 +18,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use globset::{GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 
 use super::file::{self, FileError};
@@ -29,6 +29,8 @@ use crate::ship::wire::names::{KINDS, identity_kind};
 /// Where the rules are, unless they are not there: then there are none.
 pub const RULES: &str = "/etc/telltale/identities.toml";
 
+/// Before a pattern of who somebody is.
+const IDENTITY: &str = "identity";
 /// Rules, at most.
 const MOST: usize = 1_000;
 /// Conditions on evidence, of one rule.
@@ -69,17 +71,16 @@ struct When {
 #[derive(Default)]
 pub struct Rules {
     rules: Vec<Rule>,
-    /// All patterns of evidence, each with its kind before it: what is found is looked at once, whatever their number.
-    evidence: GlobSet,
+    /// All patterns, each with what it is of before it: what is found is looked at once, whatever their number.
+    patterns: GlobSet,
     /// Kinds of evidence that some rule asks for.
     kinds: HashSet<String>,
 }
 
 struct Rule {
     name: Arc<str>,
-    when_identity: Option<GlobMatcher>,
-    /// Of [`Rules::evidence`].
-    when_evidence: Vec<usize>,
+    /// Of [`Rules::patterns`].
+    when: Vec<usize>,
     becomes: Becomes,
     owner: Option<Arc<str>>,
 }
@@ -121,7 +122,7 @@ impl Rules {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let File { version, rule: rows } = toml::from_str(text).map_err(|error| error.to_string())?;
         if version != 1 {
             return Err(format!("its version is {version}, and this build knows 1"));
@@ -146,8 +147,8 @@ impl Rules {
             });
             rules.push(rule.map_err(wrong)?);
         }
-        let evidence = patterns.build().map_err(|error| format!("all patterns together: {error}"))?;
-        Ok(Self { rules, evidence, kinds })
+        let patterns = patterns.build().map_err(|error| format!("all patterns together: {error}"))?;
+        Ok(Self { rules, patterns, kinds })
     }
 
     /// The owner whom a rule names.
@@ -168,23 +169,22 @@ impl Rules {
             return None;
         }
         // Of each pattern that holds, the best evidence.
-        let mut held: Vec<Option<Confidence>> = vec![None; self.evidence.len()];
+        let mut held: Vec<Option<Confidence>> = vec![None; self.patterns.len()];
         let relied =
             |found: &&Evidence| found.confidence > Confidence::Claimed && self.kinds.contains(found.kind);
-        for found in evidence.iter().filter(relied) {
-            for at in self.evidence.matches(format!("{}={}", found.kind, found.detail)) {
+        let evidence = evidence.iter().filter(relied);
+        let evidence = evidence.map(|found| (format!("{}={}", found.kind, found.detail), found.confidence));
+        let known =
+            (confidence > Confidence::Claimed).then(|| (format!("{IDENTITY}={identity}"), confidence));
+        for (text, known) in evidence.chain(known) {
+            for at in self.patterns.matches(text) {
                 if let Some(best) = held.get_mut(at) {
-                    *best = (*best).max(Some(found.confidence));
+                    *best = (*best).max(Some(known));
                 }
             }
         }
-        let text = identity.to_string();
         self.rules.iter().find_map(|rule| {
-            if rule.when_identity.as_ref().is_some_and(|pattern| !pattern.is_match(&text)) {
-                return None;
-            }
-            let weakest = rule.when_evidence.iter().map(|at| held.get(*at).copied().flatten());
-            let weakest = weakest.min().unwrap_or(Some(Confidence::Attested))?;
+            let weakest = rule.when.iter().map(|at| held.get(*at).copied().flatten()).min()??;
             let (identity, confidence) = match &rule.becomes {
                 Becomes::Same => (identity.clone(), confidence),
                 Becomes::Identity(given) => (given.clone(), confidence),
@@ -231,14 +231,16 @@ impl Rule {
         if let Some(owner) = &owner {
             check_owner(owner).map_err(|why| format!("its owner: {why}"))?;
         }
-        let glob = |text: &str| {
-            let glob = GlobBuilder::new(text).build();
-            glob.map(|glob| glob.compile_matcher()).map_err(|error| format!("the pattern {text:?}: {error}"))
-        };
-        let when_identity = when.identity.as_deref().map(glob).transpose()?;
-        let when_evidence = when.evidence.iter().map(|(kind, text)| pattern(kind, text));
-        let when_evidence = when_evidence.collect::<Result<_, _>>()?;
-        Ok(Self { name: name.into(), when_identity, when_evidence, becomes, owner: owner.map(Into::into) })
+        if when.evidence.contains_key(IDENTITY) {
+            return Err("`identity` is no kind of evidence: write when.identity".to_owned());
+        }
+        let when = when
+            .evidence
+            .iter()
+            .map(|(kind, text)| (kind.as_str(), text))
+            .chain(when.identity.iter().map(|text| (IDENTITY, text)));
+        let when = when.map(|(kind, text)| pattern(kind, text)).collect::<Result<_, _>>()?;
+        Ok(Self { name: name.into(), when, becomes, owner: owner.map(Into::into) })
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) enum Bench {
     Start(live::LiveArgs),
     /// Measure what an act costs beside few and many identities, files, rules and processes
     Scale(live::LiveArgs),
+    /// Measure what it costs to say who acted, in a process of its own
+    Attribute(live::LiveArgs),
     /// Measure the same acts with nobody watching, with the agent, and with other programs that tell of them
     Ab(live::LiveArgs),
 }
@@ -32,6 +34,7 @@ pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<(), Box<dyn st
         Bench::Rate(args) => live::run(&live::RATE, args)?,
         Bench::Overload(args) => live::run(&live::OVERLOAD, args)?,
         Bench::Scale(args) => live::run(&live::SCALE, args)?,
+        Bench::Attribute(args) => live::run(&live::ATTRIBUTE, args)?,
         Bench::Ab(args) => live::run(&live::AB, args)?,
         Bench::Start(args) => live::run(&live::START, args)?,
     }

@@ -41,3 +41,16 @@ pub(crate) fn build_static() -> Result<Binaries, VmError> {
     let dir = workspace.target.join(TARGET).join("release");
     Ok(Binaries { agent: dir.join(AGENT), tests: dir.join(TESTS) })
 }
+
+/// Builds an example of the agent's, beside the static binaries, whose library it shares.
+///
+/// # Errors
+/// Where the build fails.
+pub(crate) fn build_example(name: &str) -> Result<PathBuf, VmError> {
+    let workspace = Workspace::find();
+    let mut build = workspace.cargo();
+    build.env("RUSTFLAGS", FLAG).arg("build");
+    build.args(["--release", "--target", TARGET, "--package", "agent", "--example", name]);
+    tools::watched(&mut build, "build an example of the agent's")?;
+    Ok(workspace.target.join(TARGET).join("release/examples").join(name))
+}

@@ -32,7 +32,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub(crate) use self::{
     boot::{BootSpec, GuestFile, boot},
-    build::{Binaries, build_static},
+    build::{Binaries, build_example, build_static},
     error::VmError,
     kernel::Series,
 };

@@ -7,6 +7,10 @@ use crate::model::image::is_id;
 
 /// Longest name or label that is kept, in bytes: Kubernetes allows 253, docker and compose use 63.
 const NAME_BYTES: usize = 256;
+/// Longest selector that is kept, in bytes.
+const SELECTOR_BYTES: usize = 512;
+/// Selectors of one container, at most.
+const SELECTORS: usize = 64;
 /// Labels by name.
 pub(super) type Labels = BTreeMap<String, String>;
 
@@ -24,7 +28,7 @@ fn image_id(text: &str) -> Option<Arc<str>> {
 pub mod docker {
     use serde::Deserialize;
 
-    use super::{Labels, image_id, kept};
+    use super::{Labels, SELECTOR_BYTES, SELECTORS, image_id, kept};
     use crate::model::container::{ComposeService, EngineFacts};
     use crate::model::image::{ImageReference, is_id, is_lower_hex};
 
@@ -102,7 +106,27 @@ pub mod docker {
                 image_id: id,
                 compose: self.compose(of_image),
                 pod: None,
+                selectors: self.selectors(),
             }
+        }
+
+        /// `getSelectorValuesFromConfig` of `docker/docker.go`, and `image_config_digest`
+        /// (<https://github.com/spiffe/spire>), but for the environment, where secrets are.
+        fn selectors(&self) -> Vec<std::sync::Arc<str>> {
+            let image = Some(&self.config.image).filter(|image| !image.is_empty());
+            let image = image.map(|image| format!("docker:image_id:{image}"));
+            let digest = image_id(&self.image).map(|id| format!("docker:image_config_digest:{id}"));
+            let labels = self.config.labels.iter().flatten();
+            let labels = labels.map(|(label, value)| format!("docker:label:{label}:{value}"));
+            let fits = |selector: &String| selector.len() <= SELECTOR_BYTES;
+            image
+                .into_iter()
+                .chain(digest)
+                .chain(labels)
+                .filter(fits)
+                .take(SELECTORS)
+                .map(Into::into)
+                .collect()
         }
 
         /// An image has labels too, and a container begins with those of its image: who makes an image could call its
@@ -172,6 +196,7 @@ pub mod podman {
             image_id: image_id(&image),
             compose: None,
             pod: None,
+            selectors: Vec::new(),
         }))
     }
 }
@@ -219,6 +244,7 @@ pub mod cri {
                 namespace: pod("sandbox-namespace").unwrap_or_default(),
                 uid: pod("sandbox-uid").unwrap_or_default(),
             }),
+            selectors: Vec::new(),
         })
     }
 
@@ -239,6 +265,7 @@ pub mod cri {
             image_id: get("ImageRef").and_then(image_id),
             compose: None,
             pod: get("SandboxName").and_then(pod),
+            selectors: Vec::new(),
         })
     }
 

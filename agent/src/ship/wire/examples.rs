@@ -220,6 +220,7 @@ pub(crate) fn in_pod() -> Arc<Attribution> {
             namespace: "shop".into(),
             uid: uid.into(),
         }),
+        selectors: Vec::new(),
     };
     Arc::new(Attribution {
         identity: Identity::Image { repository: image.repository.clone() },

@@ -32,19 +32,21 @@ pub(crate) const fn identity_kind(identity: &Identity) -> &'static str {
         Identity::Agent { .. } => "ai_agent",
         Identity::McpServer { .. } => "mcp_server",
         Identity::Container { .. } | Identity::Image { .. } | Identity::Compose { .. } => "container",
+        Identity::Spiffe { .. } => "spiffe",
         Identity::Executable { .. } => "executable",
         Identity::NamespacedExecutable { .. } => "namespaced_executable",
     }
 }
 
 /// All of them.
-pub(crate) const KINDS: [&str; 8] = [
+pub(crate) const KINDS: [&str; 9] = [
     "mcp_server",
     "ai_agent",
     "container",
     "system_unit",
     "user_unit",
     "human",
+    "spiffe",
     "executable",
     "namespaced_executable",
 ];

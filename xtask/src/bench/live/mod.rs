@@ -30,8 +30,8 @@ use crate::{
 };
 use figures::Steps;
 use report::{Host, Report};
-use sheets::Sheet;
-pub(super) use sheets::{AB, OVERLOAD, RATE, SCALE, START};
+pub(super) use sheets::{AB, ATTRIBUTE, OVERLOAD, RATE, SCALE, START};
+use sheets::{MeasuredBy, Sheet};
 
 /// A benchmark of the running agent. What it needs is root, cgroup v2, and a kernel that the agent runs on.
 #[derive(Clone, Debug, clap::Args)]
@@ -99,11 +99,17 @@ pub(crate) enum LiveError {
 /// # Errors
 /// Where it cannot be measured, and where the accounts do not agree.
 pub(super) fn run(sheet: &'static Sheet, args: &LiveArgs) -> Result<(), LiveError> {
-    let binaries = vm::build_static()?;
     let host = Host::read();
-    let telltale = args.telltale.clone().unwrap_or(binaries.agent);
-    let mut command = privileged(binaries.tests)?;
-    command.args(["bench", sheet.name, "--telltale"]).arg(telltale);
+    let mut command = match sheet.measured_by {
+        MeasuredBy::Tests => {
+            let binaries = vm::build_static()?;
+            let telltale = args.telltale.clone().unwrap_or(binaries.agent);
+            let mut command = privileged(binaries.tests)?;
+            command.args(["bench", sheet.name, "--telltale"]).arg(telltale);
+            command
+        }
+        MeasuredBy::Example(name) => Command::new(vm::build_example(name)?),
+    };
     for (flag, value) in [("--rung", args.rung.clone()), ("--runs", args.runs.map(|runs| runs.to_string()))] {
         if let Some(value) = value {
             command.arg(flag).arg(value);

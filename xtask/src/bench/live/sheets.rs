@@ -29,11 +29,21 @@ pub(super) struct Budget {
     pub(super) what: &'static str,
 }
 
+/// What measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MeasuredBy {
+    /// `telltale-tests bench`, as root, with a running agent.
+    Tests,
+    /// An example of the agent's, which uses its library.
+    Example(&'static str),
+}
+
 /// A benchmark's table.
 #[derive(Debug)]
 pub(crate) struct Sheet {
     /// As `telltale-tests bench` calls it.
     pub(super) name: &'static str,
+    pub(super) measured_by: MeasuredBy,
     /// Above the table.
     pub(super) title: &'static str,
     pub(super) columns: &'static [Column],
@@ -62,6 +72,7 @@ const VICTIM_P99: &str = "victim.kernel_to_collector_ms.p99";
 /// `bench rate`.
 pub(crate) const RATE: Sheet = Sheet {
     name: "rate",
+    measured_by: MeasuredBy::Tests,
     title: "Events a second, from the kernel to the collector",
     columns: &[
         count("offered/s", "offered_per_second"),
@@ -99,6 +110,7 @@ pub(crate) const RATE: Sheet = Sheet {
 /// `bench overload`.
 pub(crate) const OVERLOAD: Sheet = Sheet {
     name: "overload",
+    measured_by: MeasuredBy::Tests,
     title: "A victim beside two processes at full speed",
     columns: &[
         count("flood acts/s", "flood.acts_per_second"),
@@ -129,6 +141,7 @@ pub(crate) const OVERLOAD: Sheet = Sheet {
 /// `bench start`.
 pub(crate) const START: Sheet = Sheet {
     name: "start",
+    measured_by: MeasuredBy::Tests,
     title: "Start and end of the agent",
     columns: &[
         measure("ready ms", "ready_ms"),
@@ -152,9 +165,27 @@ pub(crate) const START: Sheet = Sheet {
             for them (memlock of fdinfo).",
 };
 
+/// `bench attribute`.
+pub(crate) const ATTRIBUTE: Sheet = Sheet {
+    name: "attribute",
+    measured_by: MeasuredBy::Example("attribution"),
+    title: "What it costs to say who acted",
+    columns: &[
+        measure("first act ns", "first_ns"),
+        measure("next acts ns", "next_ns"),
+        measure("ratio", "ratio"),
+        count("forgotten", "evicted"),
+    ],
+    budgets: &[],
+    notes: "In one process, by its own time, without a kernel. Each of so many processes runs another program: 4,096, or as many \
+            as there are identities. First: the resolvers run. Next: 16 rounds over all of them; more than are remembered are \
+            resolved and forgotten each time. The ratio is of the next acts, to an executable's.",
+};
+
 /// `bench ab`.
 pub(crate) const AB: Sheet = Sheet {
     name: "ab",
+    measured_by: MeasuredBy::Tests,
     title: "The same acts beside the agent and its peers",
     columns: &[
         measure("ns an act", "ns_per_act"),
@@ -176,6 +207,7 @@ const EVENT: &str = "against_smallest.agent_cpu";
 /// `bench scale`.
 pub(crate) const SCALE: Sheet = Sheet {
     name: "scale",
+    measured_by: MeasuredBy::Tests,
     title: "What an act costs beside few and many",
     columns: &[
         measure("ordinary open ns", "ordinary_open_ns"),
