@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::container::{engine_id, in_container};
 use super::containers::{ContainerCounters, Containers};
 use super::place::Place;
+use super::unit::in_unit;
+use super::units::{UnitCounters, Units};
 use super::users::Users;
 use super::{Finding, Resolver, Standing, Subject, precedence};
 use crate::life::owners::Owners;
@@ -16,6 +18,7 @@ use crate::model::container::ContainerFound;
 use crate::model::identity::{Attribution, Confidence, Identity};
 use crate::model::process::{AgentRole, Cgroup, Login, Process};
 use crate::model::time::BootTime;
+use crate::model::unit::UnitFound;
 use crate::process::inventory::HostNamespaces;
 
 /// Attributions of one generation. Two are kept, so that what is in use survives when the first is full; 10,000
@@ -56,6 +59,7 @@ pub struct Attributor {
     users: Users,
     owners: Owners,
     containers: Containers,
+    units: Units,
     host: HostNamespaces,
     young: HashMap<Key, Arc<Attribution>>,
     old: HashMap<Key, Arc<Attribution>>,
@@ -70,8 +74,8 @@ impl Attributor {
 
     /// With resolvers of one's own, most specific first.
     pub fn with_resolvers(host: HostNamespaces, users: Users, resolvers: Vec<Arc<dyn Resolver>>) -> Self {
-        let (owners, containers, young, old, counters) = Default::default();
-        Self { resolvers, users, owners, containers, host, young, old, counters }
+        let (owners, containers, units, young, old, counters) = Default::default();
+        Self { resolvers, users, owners, containers, units, host, young, old, counters }
     }
 
     /// Takes a new snapshot of users: what was attributed with the old one is forgotten.
@@ -122,9 +126,27 @@ impl Attributor {
         }
     }
 
+    /// What is known of units.
+    pub fn units(&mut self) -> &mut Units {
+        &mut self.units
+    }
+
+    /// What became of the questions about units.
+    pub fn unit_counters(&self) -> UnitCounters {
+        self.units.counters()
+    }
+
+    /// Takes what was found of a unit: what was attributed without is said anew.
+    pub fn learn_unit(&mut self, found: UnitFound) {
+        if self.units.learn(found) {
+            self.forget();
+        }
+    }
+
     /// Looks ahead at a program that starts: in which container, or for which, so that it is asked for before it acts.
     pub fn foresee(&mut self, exec: &Exec, now: BootTime) {
         self.containers.at(now);
+        self.units.at(now);
         let place = Place::parse(exec.cgroup_path.as_bytes());
         self.see_place(&place);
         // Engines run as root of the host, in no container. What another's arguments say is not even looked up.
@@ -142,6 +164,9 @@ impl Attributor {
     fn see_place(&mut self, place: &Place) {
         if let Some(id) = place.container.as_ref().and_then(engine_id) {
             self.containers.see(id);
+        }
+        if let Some(unit) = place.unit.as_deref().and_then(|unit| std::str::from_utf8(unit).ok()) {
+            self.units.see(unit);
         }
     }
 
@@ -199,13 +224,17 @@ impl Attributor {
         if let Some(session) = outermost {
             self.see(&session.cgroup.path);
         }
-        let Self { users, containers, host, .. } = &*self;
-        let subject = Subject { process, actor, cgroup, place: &place, users, containers, host: *host };
+        let Self { users, containers, units, host, .. } = &*self;
+        let subject =
+            Subject { process, actor, cgroup, place: &place, users, containers, units, host: *host };
         let findings = self.resolvers.iter().map(|resolver| resolver.resolve(&subject)).collect();
         let container = in_container(&place, containers).map(Arc::new);
+        let unit = in_unit(&place, units).map(Arc::new);
         let found = assemble(findings, actor.ids.uid);
         let human = found.human.as_ref().map(ToString::to_string);
-        let owner = self.owners.of(&found.identity.to_string(), human.as_deref());
+        let found = Attribution { unit, ..found };
+        let by_unit = found.owner_by_unit().map(|owner| &**owner);
+        let owner = self.owners.of(&found.identity.to_string(), by_unit, human.as_deref());
         let (role, login) = (process.role.clone(), process.login.login.clone());
         Attribution { role, login, container, owner, ..found }
     }
@@ -232,6 +261,6 @@ fn assemble(mut findings: Vec<Finding>, uid: u32) -> Attribution {
     evidence.sort_by_key(|evidence| Reverse(evidence.confidence));
     let human =
         std::iter::once(&identity).chain(&blended).find(|it| matches!(it, Identity::Human { .. })).cloned();
-    let (role, login, container, owner) = Default::default();
-    Attribution { identity, evidence, confidence, human, blended, role, login, container, owner }
+    let (role, login, container, owner, unit) = Default::default();
+    Attribution { identity, evidence, confidence, human, blended, role, login, container, owner, unit }
 }

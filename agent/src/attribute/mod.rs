@@ -13,11 +13,13 @@ mod container;
 pub mod containers;
 mod executable;
 mod human;
+mod job;
 mod login;
 #[cfg(test)]
 mod login_tests;
 pub mod place;
 mod unit;
+pub mod units;
 pub mod users;
 
 #[cfg(test)]
@@ -37,6 +39,7 @@ use crate::model::process::{Cgroup, Process};
 use crate::process::inventory::HostNamespaces;
 use containers::Containers;
 use place::Place;
+use units::Units;
 use users::Users;
 
 /// Who is to be told: a process, and what it was at the moment of its act.
@@ -54,6 +57,8 @@ pub struct Subject<'a> {
     pub users: &'a Users,
     /// What engines tell of containers.
     pub containers: &'a Containers,
+    /// What files say of units.
+    pub units: &'a Units,
     /// The host's own namespaces.
     pub host: HostNamespaces,
 }
@@ -89,12 +94,13 @@ pub trait Resolver: Send + Sync {
 /// | MCP server | an agent started it, or what it is a tool of | |
 /// | AI agent | its program is one's, or it was started by one | by its MCP servers |
 /// | container | its cgroup is named by a host's engine | |
-/// | system unit | its cgroup is one of the system's service manager, and its name is stable | |
+/// | job of cron, anacron or at | it descends from what one of these executed | where it was found running |
+/// | timer, system unit | its cgroup is one of the system's service manager, and its name is stable | |
 /// | user unit | never: a user names these cgroups | always |
 /// | human | a login uid is set, and the cgroup is a session's or no unit's | whenever a login uid is set |
 /// | executable | where nothing above is | always |
 ///
-/// So a job of `cron.service` is `svc/cron` with the human blended in; a shell over SSH is the human; what a user's
+/// So a job of `cron.service` is `cron/alice/backup` with the unit and the human blended in; a shell over SSH is the human; what a user's
 /// own service manager starts is its executable, with the unit and the human blended in: the user who names the unit
 /// could otherwise borrow another unit's habits.
 pub fn precedence() -> Vec<Arc<dyn Resolver>> {
@@ -102,6 +108,7 @@ pub fn precedence() -> Vec<Arc<dyn Resolver>> {
         Arc::new(agent::McpServer),
         Arc::new(agent::Agent),
         Arc::new(container::Container),
+        Arc::new(job::CronJob),
         Arc::new(unit::SystemUnit),
         Arc::new(unit::UserUnit),
         Arc::new(human::Human),

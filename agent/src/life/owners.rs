@@ -104,17 +104,18 @@ impl Owners {
         }
     }
 
-    /// Who owns an identity with this canonical string, behind which is this human: as an operator says, else as the
-    /// registry does, else the human. `None`: an orphan.
-    pub fn of(&self, identity: &str, human: Option<&str>) -> Option<Owner> {
+    /// Who owns an identity with this canonical string, of whose unit a file of root's says this, and behind which is this
+    /// human: as an operator says, else as the registry does, else the unit, else the human. `None`: an orphan.
+    pub fn of(&self, identity: &str, by_unit: Option<&str>, human: Option<&str>) -> Option<Owner> {
         let decided = self.decided.get(identity).cloned();
         let decided = decided.map(|name| Owner { name, source: OwnerSource::Operator });
         let registered = || {
             let name = self.registry.owner_of(identity)?.clone();
             Some(Owner { name, source: OwnerSource::Registry })
         };
+        let of_unit = || Some(Owner { name: by_unit?.into(), source: OwnerSource::Unit });
         let starter = || Some(Owner { name: human?.into(), source: OwnerSource::Starter });
-        decided.or_else(registered).or_else(starter)
+        decided.or_else(registered).or_else(of_unit).or_else(starter)
     }
 }
 

@@ -12,3 +12,4 @@ pub mod image;
 pub mod name;
 pub mod process;
 pub mod time;
+pub mod unit;

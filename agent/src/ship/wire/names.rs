@@ -34,6 +34,10 @@ pub(crate) const fn identity_kind(identity: &Identity) -> &'static str {
         Identity::Container { .. } | Identity::Image { .. } | Identity::Compose { .. } => "container",
         Identity::Executable { .. } => "executable",
         Identity::NamespacedExecutable { .. } => "namespaced_executable",
+        Identity::Timer { .. } => "timer",
+        Identity::CronJob { .. } => "cron_job",
+        Identity::AtJob { .. } => "at_job",
+        Identity::CiJob { .. } => "ci_job",
     }
 }
 
@@ -42,6 +46,7 @@ pub(crate) const fn owner_source(source: OwnerSource) -> &'static str {
     match source {
         OwnerSource::Operator => "operator",
         OwnerSource::Registry => "registry",
+        OwnerSource::Unit => "unit",
         OwnerSource::Starter => "starter",
     }
 }
