@@ -16,7 +16,7 @@ use crate::model::act::{Actor, Exec};
 use crate::model::bytes::RawBytes;
 use crate::model::container::ContainerFound;
 use crate::model::identity::{Attribution, Confidence, Identity};
-use crate::model::process::{AgentRole, Cgroup, Login, Process};
+use crate::model::process::{AgentRole, Cgroup, CiJob, Login, Process};
 use crate::model::time::BootTime;
 use crate::model::unit::UnitFound;
 use crate::process::inventory::HostNamespaces;
@@ -51,6 +51,7 @@ struct Key {
     user: u32,
     role: Option<Arc<AgentRole>>,
     login: Option<Arc<Login>>,
+    ci: Option<Arc<CiJob>>,
 }
 
 /// Gives acts their identity. No call blocks: all it needs is in memory.
@@ -192,6 +193,7 @@ impl Attributor {
             user: actor.namespaces.user,
             role: process.role.clone(),
             login: process.login.login.clone(),
+            ci: process.login.ci.clone(),
         };
         if let Some(known) = self.young.get(&key) {
             self.counters.remembered += 1;
@@ -223,6 +225,9 @@ impl Attributor {
         let outermost = std::iter::successors(innermost, |session| session.within.as_deref()).last();
         if let Some(session) = outermost {
             self.see(&session.cgroup.path);
+        }
+        if let Some(job) = &process.login.ci {
+            self.see(&job.cgroup.path);
         }
         let Self { users, containers, units, host, .. } = &*self;
         let subject =

@@ -19,6 +19,7 @@ use crate::model::identity::{Confidence, Evidence, Identity};
 use crate::model::process::{Job, Login, LoginWay, Process};
 use crate::process::inventory::HostNamespaces;
 
+use super::users::Users;
 use super::{Finding, Resolver, Standing, Subject};
 
 /// Bytes of a command that are looked at for its name.
@@ -294,12 +295,21 @@ impl Resolver for CronJob {
             None => format!("at of {}", user.escape_ascii()),
         };
         let evidence = vec![Evidence { kind: "job", detail, confidence }];
-        let identity = match &job.name {
-            Some(name) => Identity::CronJob { user, job: name.as_bytes().into() },
-            None => Identity::AtJob { user },
-        };
-        Finding { identity: Some((identity, Standing::Key)), evidence }
+        Finding { identity: Some((named(job, subject.users), Standing::Key)), evidence }
     }
+}
+
+fn named(job: &Job, users: &Users) -> Identity {
+    let user = users.name(job.uid);
+    match &job.name {
+        Some(name) => Identity::CronJob { user, job: name.as_bytes().into() },
+        None => Identity::AtJob { user },
+    }
+}
+
+/// The job that a login is, where it was seen to begin.
+pub(super) fn identity(login: &Login, users: &Users) -> Option<Identity> {
+    login.job.as_ref().filter(|_| !login.found_running).map(|job| named(job, users))
 }
 
 #[cfg(test)]

@@ -24,9 +24,9 @@ use crate::model::process::{
 use crate::process::Logins;
 use crate::process::inventory::HostNamespaces;
 
-use super::job;
 use super::users::Users;
 use super::{Finding, Resolver, Subject};
+use super::{ci, job};
 
 /// Where distributions have their login servers: of OpenSSH since 9.8 `sshd-session` is what executes the shell.
 const SERVERS: &[(LoginWay, &[&str])] = &[
@@ -91,6 +91,19 @@ impl LoginServers {
 
 impl Logins for LoginServers {
     fn at_exec(&self, process: &Process, before: &LoginState) -> LoginState {
+        let state = self.login_at_exec(process, before);
+        let is_begun = |login: &Arc<Login>| !before.login.as_ref().is_some_and(|was| Arc::ptr_eq(was, login));
+        // Who logs in to a server that a job has started is in none.
+        if before.server.is_some() && state.login.as_ref().is_some_and(is_begun) {
+            return state;
+        }
+        let (runner, ci) = ci::at_exec(process, before, state.login.as_ref(), self.host);
+        LoginState { runner, ci, ..state }
+    }
+}
+
+impl LoginServers {
+    fn login_at_exec(&self, process: &Process, before: &LoginState) -> LoginState {
         // Its fork was lost, and so may be that of a shell, whose next exec could say what its user likes.
         if process.origin == Origin::Inferred {
             return LoginState { login: before.login.clone(), ..LoginState::default() };

@@ -9,11 +9,14 @@
 
 mod agent;
 mod attributor;
+mod ci;
 mod container;
 pub mod containers;
 mod executable;
 mod human;
 mod job;
+#[cfg(test)]
+mod job_tests;
 mod login;
 #[cfg(test)]
 mod login_tests;
@@ -94,6 +97,7 @@ pub trait Resolver: Send + Sync {
 /// | MCP server | an agent started it, or what it is a tool of | |
 /// | AI agent | its program is one's, or it was started by one | by its MCP servers |
 /// | container | its cgroup is named by a host's engine | |
+/// | job of a build system | its runner executed it, and says so | where only the job says so |
 /// | job of cron, anacron or at | it descends from what one of these executed | where it was found running |
 /// | timer, system unit | its cgroup is one of the system's service manager, and its name is stable | |
 /// | user unit | never: a user names these cgroups | always |
@@ -108,6 +112,7 @@ pub fn precedence() -> Vec<Arc<dyn Resolver>> {
         Arc::new(agent::McpServer),
         Arc::new(agent::Agent),
         Arc::new(container::Container),
+        Arc::new(ci::Ci),
         Arc::new(job::CronJob),
         Arc::new(unit::SystemUnit),
         Arc::new(unit::UserUnit),

@@ -271,16 +271,18 @@ pub struct Job {
 pub struct CiJob {
     /// Which system (`github`).
     pub system: Arc<str>,
-    /// Project and job as the system calls them, outermost first.
+    /// Project and job as the system calls them, outermost first; empty where that is not known.
     pub names: Vec<Arc<str>>,
     /// The program of the runner.
     pub program: RawBytes,
-    /// Whether its first program was found running: its names are then what some program's environment says.
-    pub found_running: bool,
-    /// Users and login of the runner's child that it began with.
+    /// Whether the names may be the job's own choice, or those of a program that was found running.
+    pub claimed: bool,
+    /// Users and login of the first program, then.
     pub ids: CredentialIds,
     /// Its cgroup, then.
     pub cgroup: Arc<Cgroup>,
+    /// The login that it was in.
+    pub login: Option<Arc<Login>>,
 }
 
 /// A runner of a build system, which a process runs.
