@@ -487,6 +487,7 @@ impl Pipeline {
     /// What time alone brings: attempts whose outcome never came, losses that are certain now.
     pub fn tick(&mut self, now: BootTime, counters: Option<&KernelCounters>, emit: &mut dyn FnMut(Event)) {
         self.attributor.containers().sweep(now);
+        self.attributor.units().sweep(now);
         for ended in self.join.expire(now) {
             self.connection(ended, emit);
         }
@@ -581,6 +582,8 @@ impl Pipeline {
         figures.extend(processes.by_name().into_iter().map(|(name, value)| (name.to_owned(), value)));
         let containers = self.attributor.container_counters().by_name();
         figures.extend(containers.map(|(name, value)| (name.to_owned(), value)));
+        let units = self.attributor.unit_counters().by_name();
+        figures.extend(units.map(|(name, value)| (name.to_owned(), value)));
         figures
     }
 }

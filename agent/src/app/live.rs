@@ -28,6 +28,7 @@ use crate::control;
 use crate::control::server::{AskProcess, Control, Serving};
 use crate::host::containers::{self, ContainerLookup};
 use crate::host::scripts::{self, ScriptLookup};
+use crate::host::units::{self, UnitLookup};
 use crate::kernel::impaired::{self, Impairment};
 use crate::kernel::ladder::Chosen;
 use crate::kernel::sensor::InheritedMark;
@@ -35,6 +36,7 @@ use crate::life::owners::REGISTRY;
 use crate::life::store::Places;
 use crate::model::container::ContainerFound;
 use crate::model::time::{BootTime, ClockPair, WallTime};
+use crate::model::unit::UnitFound;
 use crate::process::redact::redact_argv;
 use crate::process::scripts::ScriptTarget;
 use crate::ship::http::{HttpSink, HttpTimeouts};
@@ -114,6 +116,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
         }
     };
     let containers = containers::start(started.host_root.clone()).map_err(StartError::Loop)?;
+    let units = units::start(started.host_root.clone()).map_err(StartError::Loop)?;
     runtime.block_on(async {
         let control =
             control.map(|control| control.serve(lives.store())).transpose().map_err(StartError::Loop)?;
@@ -137,6 +140,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
             lives,
             control,
             containers,
+            units,
             ticks: 0,
             walk_ticks,
             record: Vec::new(),
@@ -204,10 +208,10 @@ async fn asked(control: &mut Option<Serving>) -> AskProcess {
 
 /// Answers about scripts that one turn takes: each can be followed by a look at all processes.
 const SCRIPTS_A_TURN: usize = 4;
-/// Answers about containers that one turn takes.
-const CONTAINERS_A_TURN: usize = 64;
-/// How long the start waits for what engines keep of the containers that run already: nothing has been told yet.
-const CONTAINERS_WITHIN: Duration = Duration::from_millis(500);
+/// Answers about containers, and as many about units, that one turn takes.
+const PLACES_A_TURN: usize = 64;
+/// How long the start waits for what is kept of the containers and the units that run already: nothing has been told yet.
+const PLACES_WITHIN: Duration = Duration::from_millis(500);
 
 struct Agent {
     started: Started,
@@ -218,6 +222,7 @@ struct Agent {
     /// `None`: its socket cannot be had.
     control: Option<Serving>,
     containers: ContainerLookup,
+    units: UnitLookup,
     ticks: u32,
     /// Ticks between walks over connections; `None`: there are none.
     walk_ticks: Option<u32>,
@@ -251,7 +256,7 @@ impl Agent {
         self.status("start");
         // By itself: who kills it at its first word would else find a record told and not yet given back.
         self.output.flush();
-        self.learn_running_containers().await;
+        self.learn_running_places().await;
         for (mark, record) in std::mem::take(&mut self.started.inherited) {
             self.take_inherited(mark, &record);
             // One by one: who is killed again and again at its start would else tell the same each time.
@@ -297,6 +302,7 @@ impl Agent {
                 }
                 // Last: records come first, and each turn takes a few of these.
                 found = self.containers.found() => self.learn_container(found),
+                found = self.units.found() => self.learn_units(found),
                 found = self.scripts.found() => self.learn_script(found),
                 AskProcess { pid, reply } = asked(&mut self.control) => {
                     // Who asked may have gone.
@@ -340,9 +346,13 @@ impl Agent {
         self.is_behind = taken >= RECORDS_A_TURN;
         self.record = record;
         self.ask_for_scripts();
-        for _ in 0..CONTAINERS_A_TURN {
+        for _ in 0..PLACES_A_TURN {
             let Some(found) = self.containers.try_found() else { break };
             self.learn_container(found);
+        }
+        for _ in 0..PLACES_A_TURN {
+            let Some(found) = self.units.try_found() else { break };
+            self.learn_units(found);
         }
         for _ in 0..SCRIPTS_A_TURN {
             let Some(found) = self.scripts.try_found() else { break };
@@ -367,12 +377,27 @@ impl Agent {
         }
     }
 
-    fn ask_for_containers(&mut self) {
+    fn ask_for_places(&mut self) {
         let containers = self.started.pipeline.attributor().containers();
         for id in containers.take_wanted() {
             if !self.containers.ask(id) {
                 containers.refused();
             }
+        }
+        let units = self.started.pipeline.attributor().units();
+        for unit in units.take_wanted() {
+            if !self.units.ask(Some(unit.clone())) {
+                units.refused(&unit);
+            }
+        }
+    }
+
+    fn learn_units(&mut self, found: Vec<UnitFound>) {
+        for found in found {
+            if let Some(recording) = &mut self.recording {
+                recording.unit(&found);
+            }
+            self.started.pipeline.attributor().learn_unit(found);
         }
     }
 
@@ -383,17 +408,24 @@ impl Agent {
         self.started.pipeline.attributor().learn_container(found);
     }
 
-    /// Asks for the containers of all processes that are known to run, and waits a moment for the answers.
-    async fn learn_running_containers(&mut self) {
+    /// Asks for the containers and the units of all processes that are known to run, and waits a moment for the answers.
+    async fn learn_running_places(&mut self) {
         let running = self.started.pipeline.processes().snapshot();
         let attributor = self.started.pipeline.attributor();
         attributor.containers().at(now());
+        attributor.units().at(now());
         running.iter().for_each(|process| attributor.see(&process.cgroup.path));
-        self.ask_for_containers();
-        let until = tokio::time::Instant::now() + CONTAINERS_WITHIN;
+        // Of what timers run, first: once the others are answered for, they are.
+        let _ = self.units.ask(None);
+        self.ask_for_places();
+        let until = tokio::time::Instant::now() + PLACES_WITHIN;
         while self.started.pipeline.attributor().containers().is_waiting() {
             let Ok(found) = tokio::time::timeout_at(until, self.containers.found()).await else { return };
             self.learn_container(found);
+        }
+        while self.started.pipeline.attributor().units().is_waiting() {
+            let Ok(found) = tokio::time::timeout_at(until, self.units.found()).await else { return };
+            self.learn_units(found);
         }
     }
 
@@ -426,7 +458,7 @@ impl Agent {
             recording.record(record);
         }
         // At once: the answer may be there before the turn ends.
-        self.ask_for_containers();
+        self.ask_for_places();
     }
 
     fn take_inherited(&mut self, mark: InheritedMark, record: &[u8]) {
@@ -489,7 +521,7 @@ impl Agent {
             Err(error) => tracing::error!(%error, "folded reaches into memory cannot be read"),
         }
         self.started.pipeline.tick(now, counted.as_ref().ok().map(|counted| &counted.counters), &mut emit);
-        self.ask_for_containers();
+        self.ask_for_places();
         self.told = counted.as_ref().ok().map(|counted| counted.counters);
         self.output.take_figures();
         if let (Some(recording), Ok(counted)) = (&mut self.recording, &counted) {

@@ -11,6 +11,7 @@ use crate::cli::summary::Summary;
 use crate::host::installed::Judgement;
 use crate::model::container::ContainerFound;
 use crate::model::time::BootTime;
+use crate::model::unit::UnitFound;
 use crate::process::scripts::ScriptTarget;
 
 /// A recording, and why it stopped.
@@ -46,6 +47,12 @@ impl Recording {
     /// Adds where a script's path leads.
     pub(super) fn script(&mut self, found: &ScriptTarget) {
         let written = self.recorder.script(found);
+        self.took(written);
+    }
+
+    /// Adds what was found of a unit.
+    pub(super) fn unit(&mut self, found: &UnitFound) {
+        let written = self.recorder.unit(found);
         self.took(written);
     }
 

@@ -12,13 +12,16 @@ use std::sync::Arc;
 use crate::catalogue::agents::AgentCatalogue;
 use crate::model::act::Actor;
 use crate::model::identity::{Confidence, Evidence, Identity, Runner};
-use crate::model::process::{AgentPart, AgentRole, AgentSession, Process, StdioKind};
+use crate::model::process::{
+    AgentPart, AgentRole, AgentSession, Cgroup, CredentialIds, Login, Process, StdioKind,
+};
 use crate::process::Roles;
 use crate::process::inventory::HostNamespaces;
 use crate::process::program::Program;
 
 use super::container::Container;
 use super::human::Human;
+use super::job;
 use super::place::Place;
 use super::unit::SystemUnit;
 use super::{Finding, Resolver, Standing, Subject};
@@ -168,16 +171,31 @@ fn runner(session: &AgentSession, subject: &Subject<'_>) -> Runner {
         let (product, runner) = (outer.product.as_bytes().into(), runner(outer, subject));
         return Runner::Identity(Arc::new(Identity::Agent { product, runner }));
     }
-    // As it was when the session began: what a tool does to its user or its cgroup makes nobody else run the agent.
-    let actor = Actor { ids: session.ids, ..subject.actor.clone() };
-    let (cgroup, place) = (&*session.cgroup, &Place::parse(session.cgroup.path.as_bytes()));
+    who_runs(&session.ids, &session.cgroup, None, subject)
+}
+
+/// Who ran something when it began, by users, cgroup and login of then: what it does to these makes nobody else run it.
+pub(super) fn who_runs(
+    ids: &CredentialIds,
+    cgroup: &Cgroup,
+    login: Option<&Arc<Login>>,
+    subject: &Subject<'_>,
+) -> Runner {
+    let actor = Actor { ids: *ids, ..subject.actor.clone() };
+    let place = &Place::parse(cgroup.path.as_bytes());
     let begun = Subject { actor: &actor, cgroup, place, ..*subject };
+    // All jobs of cron are in one unit.
+    if place.container.is_none()
+        && let Some(identity) = login.and_then(|login| job::identity(login, subject.users))
+    {
+        return Runner::Identity(Arc::new(identity));
+    }
     let resolvers: [&dyn Resolver; 3] = [&Container, &SystemUnit, &Human];
     let identities = resolvers.into_iter().filter_map(|resolver| resolver.resolve(&begun).identity);
     identities
         .map(|(identity, _standing)| Runner::Identity(Arc::new(identity)))
         .next()
-        .unwrap_or(Runner::Uid(session.ids.uid))
+        .unwrap_or(Runner::Uid(ids.uid))
 }
 
 fn observed(kind: &'static str, detail: String) -> Evidence {

@@ -7,15 +7,18 @@ use std::sync::Arc;
 use super::container::{engine_id, in_container};
 use super::containers::{ContainerCounters, Containers};
 use super::place::Place;
+use super::unit::in_unit;
+use super::units::{UnitCounters, Units};
 use super::users::Users;
 use super::{Finding, Resolver, Standing, Subject, precedence, spiffe};
-use crate::life::owners::Owners;
+use crate::life::owners::{Grounds, Owners};
 use crate::model::act::{Actor, Exec};
 use crate::model::bytes::RawBytes;
 use crate::model::container::ContainerFound;
 use crate::model::identity::{Attribution, Confidence, Evidence, Identity};
-use crate::model::process::{AgentRole, Cgroup, Login, Process};
+use crate::model::process::{AgentRole, Cgroup, CiJob, Login, Process};
 use crate::model::time::BootTime;
+use crate::model::unit::UnitFound;
 use crate::operator::rules::{self, Rules, Said};
 use crate::process::inventory::HostNamespaces;
 
@@ -51,6 +54,7 @@ struct Key {
     user: u32,
     role: Option<Arc<AgentRole>>,
     login: Option<Arc<Login>>,
+    ci: Option<Arc<CiJob>>,
 }
 
 /// Gives acts their identity. No call blocks: all it needs is in memory.
@@ -59,6 +63,7 @@ pub struct Attributor {
     users: Users,
     owners: Owners,
     containers: Containers,
+    units: Units,
     host: HostNamespaces,
     young: HashMap<Key, Arc<Attribution>>,
     old: HashMap<Key, Arc<Attribution>>,
@@ -73,8 +78,8 @@ impl Attributor {
 
     /// With resolvers of one's own, most specific first.
     pub fn with_resolvers(host: HostNamespaces, users: Users, resolvers: Vec<Arc<dyn Resolver>>) -> Self {
-        let (owners, containers, young, old, counters) = Default::default();
-        Self { resolvers, users, owners, containers, host, young, old, counters }
+        let (owners, containers, units, young, old, counters) = Default::default();
+        Self { resolvers, users, owners, containers, units, host, young, old, counters }
     }
 
     /// Takes a new snapshot of users: what was attributed with the old one is forgotten.
@@ -104,7 +109,7 @@ impl Attributor {
     pub fn selectors(&self, process: &Process) -> BTreeSet<String> {
         let actor = as_started(process);
         let place = Place::parse(process.cgroup.path.as_bytes());
-        let Self { users, containers, owners, host, .. } = self;
+        let Self { users, containers, units, owners, host, .. } = self;
         let (cgroup, entries) = (&*process.cgroup, owners.entries());
         spiffe::selectors(&Subject {
             process,
@@ -113,6 +118,7 @@ impl Attributor {
             place: &place,
             users,
             containers,
+            units,
             entries,
             host: *host,
         })
@@ -135,9 +141,27 @@ impl Attributor {
         }
     }
 
+    /// What is known of units.
+    pub fn units(&mut self) -> &mut Units {
+        &mut self.units
+    }
+
+    /// What became of the questions about units.
+    pub fn unit_counters(&self) -> UnitCounters {
+        self.units.counters()
+    }
+
+    /// Takes what was found of a unit: what was attributed without is said anew.
+    pub fn learn_unit(&mut self, found: UnitFound) {
+        if self.units.learn(found) {
+            self.forget();
+        }
+    }
+
     /// Looks ahead at a program that starts: in which container, or for which, so that it is asked for before it acts.
     pub fn foresee(&mut self, exec: &Exec, now: BootTime) {
         self.containers.at(now);
+        self.units.at(now);
         let place = Place::parse(exec.cgroup_path.as_bytes());
         self.see_place(&place);
         // Engines run as root of the host, in no container. What another's arguments say is not even looked up.
@@ -155,6 +179,9 @@ impl Attributor {
     fn see_place(&mut self, place: &Place) {
         if let Some(id) = place.container.as_ref().and_then(engine_id) {
             self.containers.see(id);
+        }
+        if let Some(unit) = place.unit.as_deref().and_then(|unit| std::str::from_utf8(unit).ok()) {
+            self.units.see(unit);
         }
     }
 
@@ -181,6 +208,7 @@ impl Attributor {
             user: actor.namespaces.user,
             role: process.role.clone(),
             login: process.login.login.clone(),
+            ci: process.login.ci.clone(),
         };
         if let Some(known) = self.young.get(&key) {
             self.counters.remembered += 1;
@@ -213,15 +241,25 @@ impl Attributor {
         if let Some(session) = outermost {
             self.see(&session.cgroup.path);
         }
-        let Self { users, containers, host, .. } = &*self;
-        let entries = self.owners.entries();
+        if let Some(job) = &process.login.ci {
+            self.see(&job.cgroup.path);
+        }
+        let Self { users, containers, units, owners, host, .. } = &*self;
+        let entries = owners.entries();
         let subject =
-            Subject { process, actor, cgroup, place: &place, users, containers, entries, host: *host };
+            Subject { process, actor, cgroup, place: &place, users, containers, units, entries, host: *host };
         let findings = self.resolvers.iter().map(|resolver| resolver.resolve(&subject)).collect();
         let container = in_container(&place, containers).map(Arc::new);
-        let (found, rule) = assemble(findings, actor.ids.uid, self.owners.rules());
+        let unit = in_unit(&place, units).map(Arc::new);
+        let (found, rule) = assemble(findings, actor.ids.uid, owners.rules());
+        let found = Attribution { unit, ..found };
         let human = found.human.as_ref().map(ToString::to_string);
-        let owner = self.owners.of(&found.identity.to_string(), rule.as_deref(), human.as_deref());
+        let grounds = Grounds {
+            rule: rule.as_deref(),
+            unit: found.owner_by_unit().map(|owner| &**owner),
+            human: human.as_deref(),
+        };
+        let owner = owners.of(&found.identity.to_string(), grounds);
         let (role, login) = (process.role.clone(), process.login.login.clone());
         Attribution { role, login, container, owner, ..found }
     }
@@ -287,6 +325,9 @@ fn assemble(mut findings: Vec<Finding>, uid: u32, rules: &Rules) -> (Attribution
     evidence.sort_by_key(|evidence| Reverse(evidence.confidence));
     let human =
         std::iter::once(&identity).chain(&blended).find(|it| matches!(it, Identity::Human { .. })).cloned();
-    let (role, login, container, owner) = Default::default();
-    (Attribution { identity, evidence, confidence, human, blended, role, login, container, owner }, rule)
+    let (role, login, container, owner, unit) = Default::default();
+    (
+        Attribution { identity, evidence, confidence, human, blended, role, login, container, owner, unit },
+        rule,
+    )
 }

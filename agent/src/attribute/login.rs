@@ -26,6 +26,7 @@ use crate::process::inventory::HostNamespaces;
 
 use super::users::Users;
 use super::{Finding, Resolver, Subject};
+use super::{ci, job};
 
 /// Where distributions have their login servers: of OpenSSH since 9.8 `sshd-session` is what executes the shell.
 const SERVERS: &[(LoginWay, &[&str])] = &[
@@ -44,6 +45,7 @@ const SERVERS: &[(LoginWay, &[&str])] = &[
     (LoginWay::Console, &["/usr/bin/login", "/bin/login"]),
     (LoginWay::Cron, &["/usr/sbin/cron", "/usr/sbin/crond", "/usr/bin/crond"]),
     (LoginWay::At, &["/usr/sbin/atd", "/usr/bin/atd"]),
+    (LoginWay::Anacron, &["/usr/sbin/anacron", "/usr/bin/anacron"]),
 ];
 
 /// Bytes of `SSH_CONNECTION` that are looked at. sshd writes two addresses of at most 50 and two ports.
@@ -89,9 +91,22 @@ impl LoginServers {
 
 impl Logins for LoginServers {
     fn at_exec(&self, process: &Process, before: &LoginState) -> LoginState {
+        let state = self.login_at_exec(process, before);
+        let is_begun = |login: &Arc<Login>| !before.login.as_ref().is_some_and(|was| Arc::ptr_eq(was, login));
+        // Who logs in to a server that a job has started is in none.
+        if before.server.is_some() && state.login.as_ref().is_some_and(is_begun) {
+            return state;
+        }
+        let (runner, ci) = ci::at_exec(process, before, state.login.as_ref(), self.host);
+        LoginState { runner, ci, ..state }
+    }
+}
+
+impl LoginServers {
+    fn login_at_exec(&self, process: &Process, before: &LoginState) -> LoginState {
         // Its fork was lost, and so may be that of a shell, whose next exec could say what its user likes.
         if process.origin == Origin::Inferred {
-            return LoginState { server: None, login: before.login.clone() };
+            return LoginState { login: before.login.clone(), ..LoginState::default() };
         }
         if let Some(way) = self.program(process) {
             let by_root = (process.ids.uid, process.ids.euid) == (0, 0);
@@ -102,11 +117,16 @@ impl Logins for LoginServers {
             if by_root || perhaps_fork {
                 let tty = (way == LoginWay::Console).then(|| getty(process.cgroup.path.as_bytes())).flatten();
                 let server = LoginServer { way, doubtful: !by_root, tty };
-                return LoginState { server: Some(server), login: before.login.clone() };
+                return LoginState {
+                    server: Some(server),
+                    login: before.login.clone(),
+                    ..LoginState::default()
+                };
             }
         }
         let begun = before.server.as_ref().and_then(|server| begin(server, process)).map(Into::into);
-        LoginState { server: None, login: begun.or_else(|| before.login.clone()) }
+        let inherited = || before.login.as_ref().map(|login| job::part(login, process, self.host));
+        LoginState { login: begun.or_else(inherited), ..LoginState::default() }
     }
 }
 
@@ -141,6 +161,7 @@ fn begin(server: &LoginServer, process: &Process) -> Option<Login> {
         found_running: server.doubtful || process.origin == Origin::Inventoried,
         login_uid: process.ids.login_uid,
         session_id: process.ids.session_id,
+        job: job::begin(way, process),
     })
 }
 

@@ -14,7 +14,7 @@ use crate::model::time::BootTime;
 use crate::process::ProcessTable;
 use crate::process::inventory::{Found, HostNamespaces, Inventory};
 
-const HOST: HostNamespaces = HostNamespaces { mount: 1, user: 2 };
+pub(super) const HOST: HostNamespaces = HostNamespaces { mount: 1, user: 2 };
 const SESSION: &str = "/user.slice/user-1000.slice/session-3.scope";
 const SSHD: &str = "/usr/sbin/sshd";
 const SSHD_SESSION: &str = "/usr/lib/openssh/sshd-session";
@@ -22,22 +22,22 @@ const PEER: &str = "203.0.113.7 50022 198.51.100.7 22";
 const TOLD: &str = "ssh from 203.0.113.7:50022 to 198.51.100.7:22 on pts/4";
 const TICK_NS: u64 = 10_000_000;
 
-struct Host {
+pub(super) struct Host {
     table: ProcessTable,
-    attributor: Attributor,
+    pub(super) attributor: Attributor,
     now: u64,
     last_pid: u32,
 }
 
 #[derive(Clone)]
-struct Task {
-    key: ProcessKey,
-    uid: u32,
-    login: Option<(u32, u32)>,
-    mount: u32,
+pub(super) struct Task {
+    pub(super) key: ProcessKey,
+    pub(super) uid: u32,
+    pub(super) login: Option<(u32, u32)>,
+    pub(super) mount: u32,
 }
 
-const INIT: Task =
+pub(super) const INIT: Task =
     Task { key: ProcessKey { pid: 1, start: BootTime::from_ns(1) }, uid: 0, login: None, mount: HOST.mount };
 
 /// What is in the environment of what sshd executes.
@@ -45,7 +45,7 @@ fn by_sshd(connection: &str) -> Vec<(&'static str, String)> {
     vec![("SSH_CONNECTION", connection.to_owned()), ("SSH_TTY", "/dev/pts/4".to_owned())]
 }
 
-fn image(exe: &str, variables: &[(&str, String)]) -> ExecImage {
+pub(super) fn image(exe: &str, variables: &[(&str, String)]) -> ExecImage {
     let marker =
         |(name, value): &(&str, String)| Marker { name: (*name).into(), value: Some(value.as_str().into()) };
     ExecImage {
@@ -60,7 +60,7 @@ fn image(exe: &str, variables: &[(&str, String)]) -> ExecImage {
 }
 
 impl Host {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let table =
             ProcessTable::new(|argv| argv.to_vec(), TICK_NS).with_logins(Box::new(LoginServers::new(HOST)));
         let users = Users::parse(
@@ -93,7 +93,7 @@ impl Host {
         self.table.observe(Act { time: BootTime::from_ns(self.now), hook: "test", deed });
     }
 
-    fn fork(&mut self, maker: &Task) -> Task {
+    pub(super) fn fork(&mut self, maker: &Task) -> Task {
         self.last_pid += 1;
         let child = ProcessKey { pid: self.last_pid, start: BootTime::from_ns(self.now + 1_000) };
         let (actor, namespaced_pid) = (Self::actor(maker), child.pid);
@@ -105,19 +105,19 @@ impl Host {
         self.exec_in(task, image, SESSION);
     }
 
-    fn exec_in(&mut self, task: &Task, image: ExecImage, cgroup: &str) {
+    pub(super) fn exec_in(&mut self, task: &Task, image: ExecImage, cgroup: &str) {
         let (actor, namespaced_pid) = (Self::actor(task), task.key.pid);
         let (parent, cgroup_path) = (INIT.key, cgroup.into());
         self.tell(Deed::Exec(Box::new(Exec { actor, parent, namespaced_pid, image, cgroup_path })));
     }
 
-    fn start(&mut self, maker: &Task, exe: &str) -> Task {
+    pub(super) fn start(&mut self, maker: &Task, exe: &str) -> Task {
         let task = self.fork(maker);
         self.exec(&task, image(exe, &[]));
         task
     }
 
-    fn exit(&mut self, task: &Task) {
+    pub(super) fn exit(&mut self, task: &Task) {
         self.tell(Deed::Exit(Exit { actor: Self::actor(task), wait_status: 0 }));
     }
 
@@ -142,7 +142,7 @@ impl Host {
         shell
     }
 
-    fn who(&mut self, task: &Task) -> Arc<Attribution> {
+    pub(super) fn who(&mut self, task: &Task) -> Arc<Attribution> {
         let actor = Self::actor(task);
         let process = self.table.process_of(&actor, BootTime::from_ns(self.now));
         let cgroup = self.table.cgroup_of(&actor, &process);
@@ -150,7 +150,7 @@ impl Host {
     }
 
     /// Details of evidence of a kind.
-    fn told(&mut self, task: &Task, kind: &str) -> Vec<String> {
+    pub(super) fn told(&mut self, task: &Task, kind: &str) -> Vec<String> {
         let who = self.who(task);
         who.evidence.iter().filter(|one| one.kind == kind).map(|one| one.detail.clone()).collect()
     }

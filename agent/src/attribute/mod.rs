@@ -9,16 +9,21 @@
 
 mod agent;
 mod attributor;
+mod ci;
 mod container;
 pub mod containers;
 mod executable;
 mod human;
+mod job;
+#[cfg(test)]
+mod job_tests;
 mod login;
 #[cfg(test)]
 mod login_tests;
 pub mod place;
 mod spiffe;
 mod unit;
+pub mod units;
 pub mod users;
 
 #[cfg(test)]
@@ -39,6 +44,7 @@ use crate::operator::entries::Entries;
 use crate::process::inventory::HostNamespaces;
 use containers::Containers;
 use place::Place;
+use units::Units;
 use users::Users;
 
 /// Who is to be told: a process, and what it was at the moment of its act.
@@ -58,6 +64,8 @@ pub struct Subject<'a> {
     pub containers: &'a Containers,
     /// Entries of SPIRE, as an operator exported them.
     pub entries: &'a Entries,
+    /// What files say of units.
+    pub units: &'a Units,
     /// The host's own namespaces.
     pub host: HostNamespaces,
 }
@@ -93,13 +101,15 @@ pub trait Resolver: Send + Sync {
 /// | MCP server | an agent started it, or what it is a tool of | |
 /// | AI agent | its program is one's, or it was started by one | by its MCP servers |
 /// | container | its cgroup is named by a host's engine | |
-/// | system unit | its cgroup is one of the system's service manager, and its name is stable | |
+/// | job of a build system | its runner executed it, and says so | where only the job says so |
+/// | job of cron, anacron or at | it descends from what one of these executed | where it was found running |
+/// | timer, system unit | its cgroup is one of the system's service manager, and its name is stable | |
 /// | user unit | never: a user names these cgroups | always |
 /// | human | a login uid is set, and the cgroup is a session's or no unit's | whenever a login uid is set |
 /// | SPIFFE ID | never: an operator's export of entries says so | where its entry is met |
 /// | executable | where nothing above is | always |
 ///
-/// So a job of `cron.service` is `svc/cron` with the human blended in; a shell over SSH is the human; what a user's
+/// So a job of `cron.service` is `cron/alice/backup` with the unit and the human blended in; a shell over SSH is the human; what a user's
 /// own service manager starts is its executable, with the unit and the human blended in: the user who names the unit
 /// could otherwise borrow another unit's habits.
 pub fn precedence() -> Vec<Arc<dyn Resolver>> {
@@ -107,6 +117,8 @@ pub fn precedence() -> Vec<Arc<dyn Resolver>> {
         Arc::new(agent::McpServer),
         Arc::new(agent::Agent),
         Arc::new(container::Container),
+        Arc::new(ci::Ci),
+        Arc::new(job::CronJob),
         Arc::new(unit::SystemUnit),
         Arc::new(unit::UserUnit),
         Arc::new(human::Human),

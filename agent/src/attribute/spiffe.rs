@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use crate::model::identity::{Confidence, Evidence, Identity};
 
 use super::container::engine_id;
+use super::unit::in_unit;
 use super::{Finding, Resolver, Standing, Subject};
 
 /// IDs by an operator's export of entries.
@@ -36,7 +37,7 @@ impl Resolver for Spiffe {
 /// The selectors of a process (`unix:uid:1000`).
 ///
 /// As the plugins of <https://github.com/spiffe/spire>, `pkg/agent/plugin/workloadattestor`, compute them: `unix` (of the
-/// effective ids: `getUID` takes the second of `Uid:`), `systemd` (`id`), `docker` and `k8s` as far as engines' files tell.
+/// effective ids: `getUID` takes the second of `Uid:`), `systemd`, `docker` and `k8s` as far as engines' files tell.
 /// Not computed: names of groups, supplementary groups, docker's `env` (a place of secrets).
 pub(super) fn selectors(subject: &Subject<'_>) -> BTreeSet<String> {
     let ids = &subject.actor.ids;
@@ -53,6 +54,8 @@ pub(super) fn selectors(subject: &Subject<'_>) -> BTreeSet<String> {
     if let Some(unit) = &subject.place.unit {
         all.extend(text(unit).map(|unit| format!("systemd:id:{unit}")));
     }
+    let facts = in_unit(subject.place, subject.units).and_then(|unit| unit.facts);
+    all.extend(facts.map(|facts| format!("systemd:fragment_path:{}", facts.fragment)));
     let facts = subject.place.container.as_ref().and_then(engine_id);
     let facts = facts.and_then(|id| subject.containers.facts(id));
     if let Some(facts) = facts {

@@ -9,11 +9,18 @@
 //!   dropped: `svc/sshd%40`;
 //! - any other instance of a template is kept (`svc/postgresql%4015-main`): instances are given by an administrator
 //!   and differ in what they do. The template groups them as peers.
+//!
+//! What a timer runs is `timer/certbot`, where nothing else starts it: no `[Install]`, no socket and no path of its name. That
+//! is the files' to say, not one run's: started by hand it is the same, so that its key stays.
 
 use std::sync::Arc;
 
+use crate::model::container::Answer;
 use crate::model::identity::{Confidence, Evidence, Identity};
+use crate::model::unit::{InUnit, UnitFacts};
 
+use super::place::Place;
+use super::units::Units;
 use super::{Finding, Resolver, Standing, Subject};
 
 /// Units of the system's service manager, by cgroup.
@@ -23,9 +30,30 @@ pub(super) struct SystemUnit;
 impl Resolver for SystemUnit {
     fn resolve(&self, subject: &Subject<'_>) -> Finding {
         let Some(unit) = &subject.place.unit else { return Finding::default() };
-        let identity = stable_name(unit).map(|unit| (Identity::SystemUnit { unit }, Standing::Key));
         let observed = |kind, detail| Evidence { kind, detail, confidence: Confidence::Observed };
         let mut evidence = vec![observed("unit", unit.escape_ascii().to_string())];
+        let answer = std::str::from_utf8(unit).ok().and_then(|unit| subject.units.answer(unit));
+        let facts = match answer {
+            Some(Answer::Found(facts)) => Some(&**facts),
+            Some(Answer::Refused) => {
+                evidence.push(observed("unit_unknown", "its file is not root's alone".to_owned()));
+                None
+            }
+            Some(Answer::TooLarge | Answer::Unreadable) => {
+                evidence.push(observed("unit_unknown", "its file cannot be read".to_owned()));
+                None
+            }
+            // Of most scopes there is none.
+            None | Some(Answer::NotFound) => None,
+        };
+        let timer = facts.and_then(|facts| facts.timer.as_ref());
+        let by_timer = timer.and_then(|timer| {
+            let name = stable_name(timer.unit.as_bytes())?;
+            Some(Identity::Timer { timer: name.strip_suffix(b".timer")?.into() })
+        });
+        let identity = by_timer.or_else(|| Some(Identity::SystemUnit { unit: stable_name(unit)? }));
+        let identity = identity.map(|identity| (identity, Standing::Key));
+        evidence.extend(facts.into_iter().flat_map(tell));
         // Of a scope the processes are started by who asked for it, and are in the login of that one.
         if identity.is_none() && unit.ends_with(b".service") {
             evidence.push(observed(
@@ -35,6 +63,28 @@ impl Resolver for SystemUnit {
         }
         Finding { identity, evidence }
     }
+}
+
+/// Evidence of what a unit's files say.
+fn tell(facts: &UnitFacts) -> impl Iterator<Item = Evidence> {
+    let UnitFacts { fragment, description, owner, timer } = facts;
+    let declared = |kind, detail| Evidence { kind, detail, confidence: Confidence::Declared };
+    let timer = timer
+        .as_ref()
+        .map(|timer| declared("timer", format!("{}, says {}", timer.unit, timer.fragment.escape_debug())));
+    let description =
+        description.as_ref().map(|text| declared("unit_description", text.escape_debug().to_string()));
+    let owner = owner.as_ref().map(|owner| declared("unit_owner", owner.escape_debug().to_string()));
+    [timer, Some(declared("unit_fragment", fragment.escape_debug().to_string())), description, owner]
+        .into_iter()
+        .flatten()
+}
+
+/// The unit of a place, and what is known of it.
+pub(super) fn in_unit(place: &Place, units: &Units) -> Option<InUnit> {
+    let unit = place.unit.as_ref()?;
+    let facts = std::str::from_utf8(unit).ok().and_then(|unit| units.facts(unit)).cloned();
+    Some(InUnit { unit: unit.escape_ascii().to_string().into(), facts })
 }
 
 /// Units of a user's own service manager. The user is known, the unit is as the user says.

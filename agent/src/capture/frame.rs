@@ -66,6 +66,8 @@ pub mod kind {
     pub const SCRIPT: u8 = 8;
     /// What an engine keeps of a container.
     pub const CONTAINER: u8 = 9;
+    /// What the files of a unit say.
+    pub const UNIT: u8 = 10;
 }
 
 /// Why a file is not a recording that can be read here.

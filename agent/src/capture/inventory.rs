@@ -19,6 +19,7 @@ use crate::model::process::{
     StdioKind,
 };
 use crate::model::time::{BootTime, ClockPair, WallTime};
+use crate::model::unit::{UnitFacts, UnitFound, UnitTimer};
 use crate::process::scripts::{ScriptPath, ScriptTarget};
 
 /// What a replay must know of the host that was recorded.
@@ -214,6 +215,49 @@ pub(super) fn decode_container(bytes: &[u8]) -> Result<ContainerFound, rmp_serde
     Ok(ContainerFound { id: id.into(), answer })
 }
 
+/// Fragment, description, owner; the timer and its file.
+type WireUnitFacts = (String, Option<String>, Option<String>, Option<(String, String)>);
+
+/// Name, what became of it, what was found.
+type WireUnit = (String, u8, Option<WireUnitFacts>);
+
+/// Encodes what was found of a unit.
+pub(super) fn encode_unit(found: &UnitFound) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+    let UnitFound { unit, answer } = found;
+    let text = |text: &Arc<str>| text.to_string();
+    let (number, facts) = match answer {
+        Answer::Found(facts) => {
+            let UnitFacts { fragment, description, owner, timer } = &**facts;
+            let timer = timer.as_ref().map(|UnitTimer { unit, fragment }| (text(unit), text(fragment)));
+            (0, Some((text(fragment), description.as_ref().map(text), owner.as_ref().map(text), timer)))
+        }
+        Answer::NotFound => (1, None),
+        Answer::TooLarge => (2, None),
+        Answer::Refused => (3, None),
+        Answer::Unreadable => (4, None),
+    };
+    let wire: WireUnit = (unit.to_string(), number, facts);
+    rmp_serde::to_vec(&wire)
+}
+
+/// Decodes what was found of a unit.
+pub(super) fn decode_unit(bytes: &[u8]) -> Result<UnitFound, rmp_serde::decode::Error> {
+    let (unit, number, facts): WireUnit = rmp_serde::from_slice(bytes)?;
+    let answer = match (number, facts) {
+        (0, Some((fragment, description, owner, timer))) => Answer::Found(Arc::new(UnitFacts {
+            fragment: fragment.into(),
+            description: description.map(Into::into),
+            owner: owner.map(Into::into),
+            timer: timer.map(|(unit, fragment)| UnitTimer { unit: unit.into(), fragment: fragment.into() }),
+        })),
+        (1, _) => Answer::NotFound,
+        (2, _) => Answer::TooLarge,
+        (3, _) => Answer::Refused,
+        _ => Answer::Unreadable,
+    };
+    Ok(UnitFound { unit: unit.into(), answer })
+}
+
 /// Encodes a process.
 pub(super) fn encode_process(process: &Process) -> Result<Vec<u8>, rmp_serde::encode::Error> {
     // The role and the login follow from the rest.
@@ -391,6 +435,25 @@ fn raw(buffer: ByteBuf) -> RawBytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_found_of_a_unit_comes_back() {
+        let timer = UnitTimer { unit: "a.timer".into(), fragment: "/etc/systemd/system/a.timer".into() };
+        let facts = UnitFacts {
+            fragment: "/usr/lib/systemd/system/a.service".into(),
+            description: Some("A".into()),
+            owner: Some("team: a".into()),
+            timer: Some(timer),
+        };
+        let bare = UnitFacts { fragment: "/a".into(), ..UnitFacts::default() };
+        let found = [facts, bare].map(|facts| Answer::Found(Arc::new(facts)));
+        let others = [Answer::NotFound, Answer::TooLarge, Answer::Refused, Answer::Unreadable];
+        for answer in found.into_iter().chain(others) {
+            let found = UnitFound { unit: "a.service".into(), answer };
+            assert_eq!(decode_unit(&encode_unit(&found).unwrap()).unwrap(), found);
+        }
+        assert!(decode_unit(b"x").is_err());
+    }
 
     #[test]
     fn what_was_found_of_a_container_comes_back() {

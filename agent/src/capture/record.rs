@@ -18,7 +18,7 @@ use super::decode;
 use super::exec;
 use super::frame::{self, kind};
 use super::inventory::{
-    Host, encode_container, encode_host, encode_judgement, encode_process, encode_script,
+    Host, encode_container, encode_host, encode_judgement, encode_process, encode_script, encode_unit,
 };
 use super::ledger::KernelCounters;
 use super::sequence::Series;
@@ -27,6 +27,7 @@ use crate::model::bytes::RawBytes;
 use crate::model::container::ContainerFound;
 use crate::model::process::Process;
 use crate::model::time::BootTime;
+use crate::model::unit::UnitFound;
 use crate::process::scripts::ScriptTarget;
 
 /// Takes the secrets out of an argv.
@@ -255,6 +256,14 @@ impl<W: RecordFile> Recorder<W> {
     pub fn container(&mut self, found: &ContainerFound) -> Result<(), RecordError> {
         match encode_container(found) {
             Ok(payload) => self.add(kind::CONTAINER, &payload, Content::Other),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Adds what was found of a unit, as the agent learnt it now. What does not fit a frame is left out.
+    pub fn unit(&mut self, found: &UnitFound) -> Result<(), RecordError> {
+        match encode_unit(found) {
+            Ok(payload) => self.add(kind::UNIT, &payload, Content::Other),
             Err(_) => Ok(()),
         }
     }

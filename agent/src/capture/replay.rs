@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::frame::{self, Damage, Frames, PROLOGUE, PrologueError, kind};
 use super::inventory::{
-    Host, decode_container, decode_host, decode_judgement, decode_process, decode_script,
+    Host, decode_container, decode_host, decode_judgement, decode_process, decode_script, decode_unit,
 };
 use super::ledger::KernelCounters;
 use super::sequence::Series;
@@ -17,6 +17,7 @@ use crate::host::installed::Judgement;
 use crate::model::container::ContainerFound;
 use crate::model::process::Process;
 use crate::model::time::BootTime;
+use crate::model::unit::UnitFound;
 use crate::process::scripts::ScriptTarget;
 
 /// Why a recording cannot be replayed.
@@ -56,6 +57,8 @@ pub enum Item {
     Script(ScriptTarget),
     /// What an engine keeps of a container.
     Container(ContainerFound),
+    /// What the files of a unit say.
+    Unit(UnitFound),
     /// The kernel's counters.
     Counters(Box<CounterSnapshot>),
 }
@@ -143,6 +146,7 @@ impl<R: Read> Replay<R> {
                 }
                 kind::EXECUTABLE => decode_judgement(&payload).ok().map(Item::Executable),
                 kind::SCRIPT => decode_script(&payload).ok().map(Item::Script),
+                kind::UNIT => decode_unit(&payload).ok().map(Item::Unit),
                 kind::CONTAINER => decode_container(&payload).ok().map(Item::Container),
                 kind::COUNTERS => counters(&payload).map(|snapshot| Item::Counters(Box::new(snapshot))),
                 kind::END => {

@@ -147,6 +147,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
             Item::Record(bytes) | Item::Withheld(bytes) => pipeline.record(&bytes, &mut emit),
             Item::Executable(judgement) => pipeline.learn(judgement),
             Item::Script(found) => pipeline.processes().learn_script(found),
+            Item::Unit(found) => pipeline.attributor().learn_unit(found),
             Item::Container(found) => pipeline.attributor().learn_container(found),
             Item::Counters(counted) => {
                 last = counted.time;

@@ -20,6 +20,8 @@ pub mod lookup;
 pub(crate) mod mountinfo;
 pub mod resolvers;
 pub mod scripts;
+mod trusted;
+pub mod units;
 
 use crate::process::inventory::HostNamespaces;
 use directory::{Directory, Opened};

@@ -109,8 +109,15 @@ fn session(activity: &Activity) -> Option<Session> {
         | Identity::UserUnit { .. }
         | Identity::Container { .. }
         | Identity::Image { .. }
-        | Identity::Compose { .. } => Some(Session::Cgroup(activity.actor.cgroup_id)),
-        Identity::Spiffe { .. } | Identity::Executable { .. } | Identity::NamespacedExecutable { .. } => None,
+        | Identity::Compose { .. }
+        | Identity::Timer { .. } => Some(Session::Cgroup(activity.actor.cgroup_id)),
+        // A run of a job has no number of its own: a cgroup or an audit session that it has is cron's, or the runner's.
+        Identity::CronJob { .. }
+        | Identity::AtJob { .. }
+        | Identity::CiJob { .. }
+        | Identity::Spiffe { .. }
+        | Identity::Executable { .. }
+        | Identity::NamespacedExecutable { .. } => None,
     }
 }
 

@@ -68,6 +68,17 @@ pub struct Owners {
     entries: Arc<Entries>,
 }
 
+/// What else says who owns an identity.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Grounds<'a> {
+    /// The rule that held.
+    pub rule: Option<&'a str>,
+    /// Who owns its unit, as a file of root's says.
+    pub unit: Option<&'a str>,
+    /// The human behind it.
+    pub human: Option<&'a str>,
+}
+
 impl Owners {
     /// Takes another registry.
     pub fn set_registry(&mut self, registry: Registry) {
@@ -103,9 +114,10 @@ impl Owners {
         &self.rules
     }
 
-    /// Who owns an identity with this canonical string, of which this rule held and behind which is this human: as an
-    /// operator says, else as the rule does, else as the registry does, else the human. `None`: an orphan.
-    pub fn of(&self, identity: &str, rule: Option<&str>, human: Option<&str>) -> Option<Owner> {
+    /// Who owns an identity with this canonical string: as an operator says, else as the grounds do, in their order, with the
+    /// registry behind rules. `None`: an orphan.
+    pub fn of(&self, identity: &str, grounds: Grounds<'_>) -> Option<Owner> {
+        let Grounds { rule, unit, human } = grounds;
         let decided = self.decided.get(identity).cloned();
         let decided = decided.map(|name| Owner { name, source: OwnerSource::Operator });
         let ruled = || {
@@ -116,8 +128,9 @@ impl Owners {
             let name = self.registry.owner_of(identity)?.clone();
             Some(Owner { name, source: OwnerSource::Registry })
         };
+        let of_unit = || Some(Owner { name: unit?.into(), source: OwnerSource::Unit });
         let starter = || Some(Owner { name: human?.into(), source: OwnerSource::Starter });
-        decided.or_else(ruled).or_else(registered).or_else(starter)
+        decided.or_else(ruled).or_else(registered).or_else(of_unit).or_else(starter)
     }
 }
 

@@ -18,7 +18,7 @@ use super::Sighting;
 use super::credentials::CredentialLife;
 use super::database::{Database, DatabaseError, Row};
 use super::lines::{CredentialLine, Line, PAGE, Page};
-use super::owners::{self, Owners, check_owner};
+use super::owners::{self, Grounds, Owners, check_owner};
 use super::record::{Decision, Life, Update};
 use crate::attribute::users::{PasswdFile, Users};
 use crate::host::HostRoot;
@@ -542,8 +542,12 @@ impl Keeper {
 
     fn line(&self, identity: String, life: Life, now: i64) -> Line {
         let rule = life.evidence.iter().find(|proof| proof.kind == rules::EVIDENCE);
-        let rule = rule.map(|proof| proof.detail.as_str());
-        let owner = self.owners.of(&identity, rule, life.human.as_deref());
+        let grounds = Grounds {
+            rule: rule.map(|proof| proof.detail.as_str()),
+            unit: life.unit_owner.as_deref(),
+            human: life.human.as_deref(),
+        };
+        let owner = self.owners.of(&identity, grounds);
         let owner_unknown = owner.as_ref().is_some_and(|owner| self.is_unknown_person(&owner.name));
         Line { owner_unknown, ..Line::new(identity, life, owner, now) }
     }

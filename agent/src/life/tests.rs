@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::owners::Grounds;
 use super::record::{DORMANT_AFTER, Life, RETURNED_FOR, State, Update};
 use super::store::{Decide, Places, Seen, Store, StoreError};
 use super::*;
@@ -173,7 +174,7 @@ async fn what_an_operator_decides_outlives_the_thread() {
     assert_eq!((line.owner.as_deref(), line.events), (Some("human/bob"), 1));
     assert_eq!(line.owned.unwrap().reason, "his");
     let owners = store.new_owners().unwrap();
-    assert_eq!(owners.of(&name, None, None).unwrap().name.as_ref(), "human/bob");
+    assert_eq!(owners.of(&name, Grounds::default()).unwrap().name.as_ref(), "human/bob");
     let line = store.decide(name.clone(), Decide::Disown, String::new(), String::new()).await.unwrap();
     assert_eq!(line.owner, None);
     let line = store.decide(name, Decide::Retire, String::new(), String::new()).await.unwrap();
@@ -234,7 +235,7 @@ async fn the_registry_names_owners_and_is_read_again() {
     let line = store.one("exe/x/1@uid:0".to_owned()).await.unwrap();
     assert_eq!(line.owner.as_deref(), Some("team-two"));
     assert_eq!(
-        store.new_owners().unwrap().of("exe/x/9@uid:0", None, None).unwrap().name.as_ref(),
+        store.new_owners().unwrap().of("exe/x/9@uid:0", Grounds::default()).unwrap().name.as_ref(),
         "team-two"
     );
     thread.stop();

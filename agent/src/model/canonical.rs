@@ -12,7 +12,11 @@
 //!            | "spiffe/" trust-domain path                          a SPIFFE ID without its `//`
 //!            | "exe" path "@uid:" number
 //!            | "exe-ns/" segment
-//! runner     = "uid:" number | identity of another kind than "mcp/"; agents nest 8 deep
+//!            | "timer/" segment
+//!            | "cron/" segment "/" segment
+//!            | "at/" segment
+//!            | "ci/" segment ( "/" segment )+ "@" runner               system, project and job
+//! runner     = "uid:" number | identity of another kind than "mcp/"; agents and jobs nest 8 deep
 //! segment    = any bytes, percent-encoded outside [A-Za-z0-9._-] (upper-case hex); may be empty
 //! path       = ( "/" segment )*
 //! ```
@@ -51,7 +55,7 @@ pub enum ParseIdentityError {
     /// The part before the first `/` names no kind.
     #[error(
         "`{0}` is not a kind of identity: write human/…, svc/…, user-svc/…, agent/…, mcp/…, container/…, \
-         spiffe/…, exe/… or exe-ns/… \
+         spiffe/…, exe/…, exe-ns/…, timer/…, cron/…, at/… or ci/… \
          (`telltale who` lists those that were seen)"
     )]
     UnknownKind(String),
@@ -98,6 +102,14 @@ impl fmt::Display for Identity {
                 write!(f, "{UID_MARK}{uid}")
             }
             Self::NamespacedExecutable { hash } => write!(f, "exe-ns/{}", segment(hash.as_bytes())),
+            Self::Timer { timer } => write!(f, "timer/{}", segment(timer)),
+            Self::CronJob { user, job } => write!(f, "cron/{}/{}", segment(user), segment(job)),
+            Self::AtJob { user } => write!(f, "at/{}", segment(user)),
+            Self::CiJob { system, job, runner } => {
+                write!(f, "ci/{}", segment(system))?;
+                job.iter().try_for_each(|part| write!(f, "/{}", segment(part)))?;
+                write!(f, "@{runner}")
+            }
         }
     }
 }
@@ -134,6 +146,10 @@ impl Identity {
             Self::Spiffe { .. } => "spiffe",
             Self::Executable { .. } => "exe",
             Self::NamespacedExecutable { .. } => "exe-ns",
+            Self::Timer { .. } => "timer",
+            Self::CronJob { .. } => "cron",
+            Self::AtJob { .. } => "at",
+            Self::CiJob { .. } => "ci",
         }
     }
 }
@@ -190,6 +206,14 @@ fn parse_within(text: &str, agents: usize) -> Result<Identity, ParseIdentityErro
             .map(|hash| Identity::NamespacedExecutable { hash: hash.into() })
             .map_err(|_| ParseIdentityError::Shape { kind: "exe-ns", form: "exe-ns/HASH" }),
         ("exe-ns", _) => Err(ParseIdentityError::Shape { kind: "exe-ns", form: "exe-ns/HASH" }),
+        ("timer", [timer]) => Ok(Identity::Timer { timer: timer.clone() }),
+        ("timer", _) => Err(ParseIdentityError::Shape { kind: "timer", form: "timer/TIMER" }),
+        ("cron", [user, job]) => Ok(Identity::CronJob { user: user.clone(), job: job.clone() }),
+        ("cron", _) => Err(ParseIdentityError::Shape { kind: "cron", form: "cron/USER/JOB" }),
+        ("at", [user]) => Ok(Identity::AtJob { user: user.clone() }),
+        ("at", _) => Err(ParseIdentityError::Shape { kind: "at", form: "at/USER" }),
+        ("ci", _) => parse_ci(rest, agents)
+            .ok_or(ParseIdentityError::Shape { kind: "ci", form: "ci/SYSTEM/PROJECT/JOB@RUNNER" }),
         (other, _) => Err(ParseIdentityError::UnknownKind(other.escape_debug().to_string())),
     }
 }
@@ -220,14 +244,27 @@ fn parse_agent(rest: &str, agents: usize) -> Option<(Arc<[u8]>, Runner)> {
     if product.contains('/') {
         return None;
     }
-    let runner = match runner.strip_prefix("uid:") {
+    Some((decode(product), parse_runner(runner, agents)?))
+}
+
+/// Of what comes behind `@`.
+fn parse_runner(runner: &str, agents: usize) -> Option<Runner> {
+    Some(match runner.strip_prefix("uid:") {
         Some(uid) => Runner::Uid(uid.parse().ok()?),
         None => match parse_within(runner, agents.checked_sub(1)?).ok()? {
             Identity::McpServer { .. } => return None,
             identity => Runner::Identity(Arc::new(identity)),
         },
-    };
-    Some((decode(product), runner))
+    })
+}
+
+/// Of what comes after `ci`.
+fn parse_ci(rest: &str, agents: usize) -> Option<Identity> {
+    let (names, runner) = rest.strip_prefix('/')?.split_once('@')?;
+    let mut names = names.split('/').map(decode);
+    let (system, job) = (names.next()?, names.collect::<Vec<_>>());
+    let runner = parse_runner(runner, agents)?;
+    (!job.is_empty()).then_some(Identity::CiJob { system, job, runner })
 }
 
 /// Of what comes after `mcp`.
@@ -283,7 +320,22 @@ mod tests {
     fn each_kind_is_written_as_documented() {
         let agent = |runner: Runner| Identity::Agent { product: bytes(b"claude-code"), runner };
         let alice = Runner::Identity(Arc::new(Identity::Human { user: bytes(b"alice") }));
-        let table: [(Identity, &str); 29] = [
+        let svc = Runner::Identity(Arc::new(Identity::SystemUnit { unit: bytes(b"ci.runner") }));
+        let ci = |job: &[&[u8]], runner| Identity::CiJob {
+            system: bytes(b"github"),
+            job: job.iter().map(|part| bytes(part)).collect(),
+            runner,
+        };
+        let table: [(Identity, &str); 35] = [
+            (
+                ci(&[b"acme", b"web", b"Deploy it", b"build"], svc),
+                "ci/github/acme/web/Deploy%20it/build@svc/ci.runner",
+            ),
+            (ci(&[b".github/x.yml"], Runner::Uid(7)), "ci/github/.github%2Fx.yml@uid:7"),
+            (ci(&[b""], alice.clone()), "ci/github/@human/alice"),
+            (Identity::Timer { timer: bytes(b"backup@db") }, "timer/backup%40db"),
+            (Identity::CronJob { user: bytes(b"root"), job: bytes(b"backup") }, "cron/root/backup"),
+            (Identity::AtJob { user: bytes(b"alice") }, "at/alice"),
             (agent(alice.clone()), "agent/claude-code@human/alice"),
             (agent(Runner::Uid(1000)), "agent/claude-code@uid:1000"),
             (agent(Runner::Identity(Arc::new(exe(b"/a@b", 7)))), "agent/claude-code@exe/a%40b@uid:7"),
@@ -393,6 +445,12 @@ mod tests {
             "mcp/x",
             "mcp/x/of/human/alice",
             "mcp/x/of/agent/a@mcp/y/of/agent/a@uid:1",
+            "timer/a/b",
+            "cron/root",
+            "at/a/b",
+            "ci/github@uid:1",
+            "ci/github/acme",
+            "ci/github/acme@mcp/x/of/agent/b@uid:1",
         ] {
             let error = text.parse::<Identity>().unwrap_err();
             assert!(matches!(error, ParseIdentityError::Shape { .. }), "{text}: {error}");
@@ -422,6 +480,8 @@ mod tests {
         prop_oneof![
             4 => any_workload(),
             1 => (any_bytes(), runner.clone()).prop_map(|(product, runner)| Identity::Agent { product, runner }),
+            1 => (any_bytes(), prop::collection::vec(any_bytes(), 1..4), runner.clone())
+                .prop_map(|(system, job, runner)| Identity::CiJob { system, job, runner }),
             1 => (any_bytes(), any_bytes(), runner)
                 .prop_map(|(server, product, runner)| Identity::McpServer { server, product, runner }),
         ]
@@ -437,6 +497,9 @@ mod tests {
             "([a-z]{1,3}[.:][0-9]{1,3}/)?[a-z0-9]{1,5}(/[a-z0-9]{1,5}){0,3}"
                 .prop_filter_map("no reference", |text| ImageReference::parse(&text))
                 .prop_map(|reference| Identity::Image { repository: reference.repository }),
+            any_bytes().prop_map(|timer| Identity::Timer { timer }),
+            (any_bytes(), any_bytes()).prop_map(|(user, job)| Identity::CronJob { user, job }),
+            any_bytes().prop_map(|user| Identity::AtJob { user }),
             (any_bytes(), any::<u32>()).prop_map(|(path, uid)| Identity::Executable { path, uid }),
             "[a-z0-9._-]{1,9}(/[a-zA-Z0-9_-]{1,9}){0,3}".prop_map(|id| spiffe(&id)),
             any::<String>().prop_map(|hash| Identity::NamespacedExecutable { hash: hash.into() }),
@@ -465,7 +528,7 @@ mod tests {
 
         #[test]
         fn any_text_is_an_identity_in_canonical_form_or_an_error(
-            text in prop_oneof![".*", "(human|svc|user-svc|container|spiffe|exe|exe-ns|agent|mcp)[/a%@:.0-9F]{0,16}(/of/agent/a)?(@uid:[0-9]{1,3})?"]
+            text in prop_oneof![".*", "(human|svc|user-svc|container|spiffe|exe|exe-ns|agent|mcp|timer|cron|at|ci)[/a%@:.0-9F]{0,16}(/of/agent/a)?(@uid:[0-9]{1,3})?"]
         ) {
             if let Ok(identity) = text.parse::<Identity>() {
                 prop_assert_eq!(identity.to_string(), text);

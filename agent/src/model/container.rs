@@ -45,12 +45,12 @@ pub struct Pod {
     pub uid: Arc<str>,
 }
 
-/// What is known when a container was looked up.
+/// What is known when a container was looked up, or something else of which root's files tell.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Answer {
-    /// An engine's files tell of it.
-    Found(Arc<EngineFacts>),
-    /// No file of an engine tells of it, where engines keep them.
+pub enum Answer<F = EngineFacts> {
+    /// Files tell of it: an engine's.
+    Found(Arc<F>),
+    /// No file tells of it, where there should be one.
     NotFound,
     /// A file of it is larger than is read.
     TooLarge,

@@ -6,6 +6,7 @@ use super::container::InContainer;
 use super::image::Repository;
 use super::process::{AgentRole, Login};
 use super::spiffe::SpiffeId;
+use super::unit::InUnit;
 
 /// How far a piece of evidence may be relied upon, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,6 +53,16 @@ pub struct Attribution {
     pub login: Option<Arc<Login>>,
     /// Who owns `identity`; nobody: it is an orphan.
     pub owner: Option<Owner>,
+    /// The system's unit that it is in, and what its files say.
+    pub unit: Option<Arc<InUnit>>,
+}
+
+impl Attribution {
+    /// Who owns `identity`, as the file of its unit says: it says so of the unit alone, not of all that runs in it.
+    pub fn owner_by_unit(&self) -> Option<&Arc<str>> {
+        let is_unit = matches!(self.identity, Identity::SystemUnit { .. } | Identity::Timer { .. });
+        self.unit.as_ref().filter(|_| is_unit)?.facts.as_ref()?.owner.as_ref()
+    }
 }
 
 /// Who answers for an identity, and who says so.
@@ -72,6 +83,8 @@ pub enum OwnerSource {
     Rule,
     /// The registry of owners, a file.
     Registry,
+    /// The file of its unit.
+    Unit,
     /// Nobody else: it is the human who logged in and started it.
     Starter,
 }
@@ -153,9 +166,35 @@ pub enum Identity {
         /// Digest of what tells it apart, in hex.
         hash: Arc<str>,
     },
+    /// `timer/certbot`: what a timer of the system's service manager runs.
+    Timer {
+        /// The timer's name without its `.timer` suffix.
+        timer: Arc<[u8]>,
+    },
+    /// `cron/alice/backup`: a job of cron or anacron.
+    CronJob {
+        /// Whose, as in [`Identity::Human`]; root's, too.
+        user: Arc<[u8]>,
+        /// What it runs.
+        job: Arc<[u8]>,
+    },
+    /// `at/alice`: what somebody has had atd do. Each job runs once: they have no names.
+    AtJob {
+        /// Whose, as in [`Identity::Human`].
+        user: Arc<[u8]>,
+    },
+    /// `ci/github/acme/web/Deploy/build@svc/actions.runner.acme-web.host1`: a job of a build system, and what runs it.
+    CiJob {
+        /// Which system.
+        system: Arc<[u8]>,
+        /// The project and what it runs, as the system calls them, outermost first: one part at least.
+        job: Vec<Arc<[u8]>>,
+        /// Who runs the system's runner.
+        runner: Runner,
+    },
 }
 
-/// Who runs an AI agent.
+/// Who runs an AI agent, or a job of a build system.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Runner {
     /// A human, a unit or a container, or the agent that started it; never an MCP server.

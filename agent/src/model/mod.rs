@@ -13,3 +13,4 @@ pub mod name;
 pub mod process;
 pub mod spiffe;
 pub mod time;
+pub mod unit;

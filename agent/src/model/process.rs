@@ -207,16 +207,19 @@ pub enum LoginWay {
     Cron,
     /// atd.
     At,
+    /// anacron.
+    Anacron,
 }
 
 impl LoginWay {
-    /// `ssh`, `console`, `cron`, `at`.
+    /// `ssh`, `console`, `cron`, `at`, `anacron`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ssh => "ssh",
             Self::Console => "console",
             Self::Cron => "cron",
             Self::At => "at",
+            Self::Anacron => "anacron",
         }
     }
 }
@@ -246,6 +249,49 @@ pub struct Login {
     pub login_uid: Option<u32>,
     /// Audit session of the first program, at its exec.
     pub session_id: Option<u32>,
+    /// The job that its first program begins, where cron, anacron or atd has executed it.
+    pub job: Option<Job>,
+}
+
+/// A job of cron, anacron or atd.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Job {
+    /// Whose: the user of its first program.
+    pub uid: u32,
+    /// What it is called; `None` for what at was given.
+    pub name: Option<Arc<str>>,
+    /// The command that it is: a line of a crontab. Redacted, as arguments are.
+    pub command: RawBytes,
+    /// Whether it runs the programs of a directory, each of which is a job.
+    pub runs_parts: bool,
+}
+
+/// A job of a build system.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CiJob {
+    /// Which system (`github`).
+    pub system: Arc<str>,
+    /// Project and job as the system calls them, outermost first; empty where that is not known.
+    pub names: Vec<Arc<str>>,
+    /// The program of the runner.
+    pub program: RawBytes,
+    /// Whether the names may be the job's own choice, or those of a program that was found running.
+    pub claimed: bool,
+    /// Users and login of the first program, then.
+    pub ids: CredentialIds,
+    /// Its cgroup, then.
+    pub cgroup: Arc<Cgroup>,
+    /// The login that it was in.
+    pub login: Option<Arc<Login>>,
+}
+
+/// A runner of a build system, which a process runs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CiRunner {
+    /// Which system's.
+    pub system: Arc<str>,
+    /// Its program.
+    pub program: RawBytes,
 }
 
 /// A login server of the host, which a process runs.
@@ -267,6 +313,10 @@ pub struct LoginState {
     pub server: Option<LoginServer>,
     /// The login that it is in.
     pub login: Option<Arc<Login>>,
+    /// It runs a runner of a build system: what it executes next may be a job.
+    pub runner: Option<Arc<CiRunner>>,
+    /// The job of a build system that it is in.
+    pub ci: Option<Arc<CiJob>>,
 }
 
 /// One life of a process between two execs: immutable, shared by the events that name it.

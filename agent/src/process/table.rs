@@ -398,6 +398,7 @@ impl ProcessTable {
             }
             before = before.take().or_else(|| process.role.clone());
             login.login = login.login.take().or_else(|| process.login.login.clone());
+            login.ci = login.ci.take().or_else(|| process.login.ci.clone());
             (before.clone(), login.clone())
         })
     }

@@ -6,16 +6,12 @@
 
 mod engines;
 
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::path::{Component, Path, PathBuf};
+use std::io;
 use std::sync::Arc;
-
-use rustix::fs::{FileType, OFlags, Stat, fstat};
 
 use super::HostRoot;
 use super::lookup::Lookup;
+use super::trusted::{Silent, read};
 use crate::model::container::{Answer, ContainerFound, EngineFacts};
 use crate::model::image::is_id;
 
@@ -27,9 +23,6 @@ const CONTAINER_BYTES: u64 = 2 << 20;
 const LIST_BYTES: u64 = 8 << 20;
 /// Largest configuration of an image.
 const IMAGE_BYTES: u64 = 2 << 20;
-
-/// Who may not write: the group and all others.
-const OTHERS_WRITE: u32 = 0o022;
 
 /// Looks containers up, by their ids.
 pub type ContainerLookup = Lookup<Arc<str>, ContainerFound>;
@@ -47,15 +40,6 @@ pub fn start(host: Arc<HostRoot>) -> io::Result<ContainerLookup> {
 
 /// What one engine tells of a container.
 type Look = fn(&HostRoot, &str) -> Result<EngineFacts, Silent>;
-
-/// Why a file says nothing.
-#[derive(Debug)]
-enum Silent {
-    Absent,
-    TooLarge,
-    Refused,
-    Unreadable,
-}
 
 /// What is known of a container: what the first engine says that keeps a file of it. An id is 32 random bytes, so that two
 /// engines have none in common but where one runs for the other, which comes first here.
@@ -142,60 +126,6 @@ fn first(
         }
     }
     Err(Silent::Absent)
-}
-
-/// The whole of a file that is root's alone.
-fn read(host: &HostRoot, path: &str, limit: u64) -> Result<Vec<u8>, Silent> {
-    let (file, size) = open(host, Path::new(path))?;
-    if size > limit {
-        return Err(Silent::TooLarge);
-    }
-    let mut bytes = Vec::new();
-    // It may grow meanwhile.
-    match file.take(limit + 1).read_to_end(&mut bytes) {
-        Ok(_) if bytes.len() as u64 <= limit => Ok(bytes),
-        Ok(_) => Err(Silent::TooLarge),
-        Err(_) => Err(Silent::Unreadable),
-    }
-}
-
-/// Opens a file, if all that leads to it is root's, links included.
-fn open(host: &HostRoot, path: &Path) -> Result<(File, u64), Silent> {
-    let parts: Vec<&OsStr> = path
-        .components()
-        .filter_map(|part| if let Component::Normal(name) = part { Some(name) } else { None })
-        .collect();
-    let Some((_, above)) = parts.split_last() else { return Err(Silent::Absent) };
-    let mut at = PathBuf::from("/");
-    for directory in std::iter::once(None).chain(above.iter().map(Some)) {
-        at.extend(directory);
-        let (_, status) = status(host, &at, OFlags::PATH | OFlags::DIRECTORY)?;
-        if !is_roots(&status) {
-            return Err(Silent::Refused);
-        }
-    }
-    // What is no file at that path (a pipe) does not block.
-    let (file, status) = status(host, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
-    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile || !is_roots(&status) {
-        return Err(Silent::Refused);
-    }
-    Ok((file, u64::try_from(status.st_size).unwrap_or(u64::MAX)))
-}
-
-fn status(host: &HostRoot, path: &Path, flags: OFlags) -> Result<(File, Stat), Silent> {
-    let opened = host.open(path, flags).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Silent::Absent,
-        _ => Silent::Unreadable,
-    })?;
-    if opened.link_owners.iter().any(|owner| *owner != 0) {
-        return Err(Silent::Refused);
-    }
-    let status = fstat(&opened.file).map_err(|_| Silent::Unreadable)?;
-    Ok((File::from(opened.file), status))
-}
-
-fn is_roots(status: &Stat) -> bool {
-    status.st_uid == 0 && status.st_mode & OTHERS_WRITE == 0
 }
 
 #[cfg(test)]

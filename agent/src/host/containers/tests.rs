@@ -1,5 +1,6 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::Path;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -234,7 +235,7 @@ fn what_is_no_file_or_too_large_says_nothing_and_blocks_nobody() {
     assert_eq!(files.look(COMPOSED), Answer::TooLarge);
     let at = files.0.path().join(&path);
     fs::remove_file(&at).unwrap();
-    rustix::fs::mknodat(rustix::fs::CWD, &at, FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &at, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
     assert_eq!(files.look(COMPOSED), Answer::Refused);
     fs::remove_file(&at).unwrap();
     assert_eq!(files.look(COMPOSED), Answer::NotFound);

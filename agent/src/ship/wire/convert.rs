@@ -60,7 +60,9 @@ impl From<&identity::Attribution> for Attribution {
             login,
             container,
             owner,
+            unit,
         } = attribution;
+        let unit_facts = unit.as_ref().and_then(|unit| unit.facts.as_deref());
         let owned = |identity: &identity::Identity| Text::Owned(identity.to_string());
         let evidence = evidence.iter().take(MAX_EVIDENCE).map(|evidence| Evidence {
             kind: Text::Borrowed(evidence.kind),
@@ -86,6 +88,11 @@ impl From<&identity::Attribution> for Attribution {
                 .map(|ends| Text::Owned(ends.peer.to_string())),
             login_tty: seen.and_then(|login| login.tty.as_ref()).map(|tty| Text::Owned(tty.to_string())),
             container: container.as_ref().map(|container| Box::new((&**container).into())),
+            unit: unit.as_ref().map(|unit| Text::Owned(unit.unit.to_string())),
+            unit_fragment: unit_facts.map(|facts| Text::Owned(facts.fragment.to_string())),
+            unit_description: unit_facts
+                .and_then(|facts| facts.description.as_ref())
+                .map(|text| Text::Owned(text.to_string())),
         }
     }
 }
@@ -130,6 +137,7 @@ impl Attribution {
             + [&self.human, &self.role, &self.agent_session, &self.login, &self.login_from, &self.login_tty]
                 .into_iter()
                 .chain([&self.owner, &self.owner_source])
+                .chain([&self.unit, &self.unit_fragment, &self.unit_description])
                 .flatten()
                 .map(|column| text(column) + 12)
                 .sum::<usize>()

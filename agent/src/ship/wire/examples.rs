@@ -23,6 +23,7 @@ use crate::model::process::{
     LoginWay, Marker, Origin as Known, Process, ProcessKey, SshConnection, Stdio, StdioKind,
 };
 use crate::model::time::{BootTime, ClockPair, WallTime};
+use crate::model::unit::{InUnit, UnitFacts};
 
 use super::bytes::WireBytes;
 use super::encode::{BatchBuilder, Origin};
@@ -145,6 +146,7 @@ pub(crate) fn alice() -> Arc<Attribution> {
         owner: Some(Owner { name: "human/alice".into(), source: OwnerSource::Starter }),
         login: None,
         container: None,
+        unit: None,
     })
 }
 
@@ -162,6 +164,7 @@ pub(crate) fn over_ssh() -> Login {
         found_running: false,
         login_uid,
         session_id,
+        job: None,
     }
 }
 
@@ -243,6 +246,7 @@ pub(crate) fn in_pod() -> Arc<Attribution> {
             facts: Some(Arc::new(facts)),
             pod_uid: Some(uid.into()),
         })),
+        unit: None,
     })
 }
 
@@ -461,6 +465,14 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         owner: None,
         login: None,
         container: None,
+        unit: Some(Arc::new(InUnit {
+            unit: "ssh.service".into(),
+            facts: Some(Arc::new(UnitFacts {
+                fragment: "/usr/lib/systemd/system/ssh.service".into(),
+                description: Some("OpenBSD Secure Shell server".into()),
+                ..UnitFacts::default()
+            })),
+        })),
     });
     let target_party = Party { attribution: whose, process: daemon };
     let memory = |way, refused| {

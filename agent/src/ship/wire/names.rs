@@ -35,14 +35,22 @@ pub(crate) const fn identity_kind(identity: &Identity) -> &'static str {
         Identity::Spiffe { .. } => "spiffe",
         Identity::Executable { .. } => "executable",
         Identity::NamespacedExecutable { .. } => "namespaced_executable",
+        Identity::Timer { .. } => "timer",
+        Identity::CronJob { .. } => "cron_job",
+        Identity::AtJob { .. } => "at_job",
+        Identity::CiJob { .. } => "ci_job",
     }
 }
 
 /// All of them.
-pub(crate) const KINDS: [&str; 9] = [
+pub(crate) const KINDS: [&str; 13] = [
     "mcp_server",
     "ai_agent",
     "container",
+    "ci_job",
+    "cron_job",
+    "at_job",
+    "timer",
     "system_unit",
     "user_unit",
     "human",
@@ -57,6 +65,7 @@ pub(crate) const fn owner_source(source: OwnerSource) -> &'static str {
         OwnerSource::Operator => "operator",
         OwnerSource::Rule => "rule",
         OwnerSource::Registry => "registry",
+        OwnerSource::Unit => "unit",
         OwnerSource::Starter => "starter",
     }
 }

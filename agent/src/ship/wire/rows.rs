@@ -55,6 +55,15 @@ pub struct Attribution {
     /// The container it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Box<Container>>,
+    /// The system's unit that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Text>,
+    /// The file of that unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit_fragment: Option<Text>,
+    /// What that file says the unit is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit_description: Option<Text>,
 }
 
 /// A container, and what its engine keeps of it.

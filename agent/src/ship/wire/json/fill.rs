@@ -54,6 +54,9 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
             login_from,
             login_tty,
             container: within,
+            unit,
+            unit_fragment,
+            unit_description,
         } = view.attribution;
         let evidence = evidence.iter().map(|evidence| Evidence {
             kind: &evidence.kind,
@@ -75,6 +78,9 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
             login_from: login_from.as_deref(),
             login_tty: login_tty.as_deref(),
             container: within.as_deref().map(container),
+            unit: unit.as_deref(),
+            unit_fragment: unit_fragment.as_deref(),
+            unit_description: unit_description.as_deref(),
             process: process(view.process, view.activity.tid),
             moment: moment(view),
             deed: match view.deed {

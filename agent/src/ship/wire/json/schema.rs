@@ -63,6 +63,12 @@ pub(super) struct Activity<'a> {
     pub(super) login_tty: Option<&'a str>,
     #[serde(flatten)]
     pub(super) container: Option<Container<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unit: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unit_fragment: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unit_description: Option<&'a str>,
     #[serde(flatten)]
     pub(super) process: Process<'a>,
     #[serde(flatten)]
