@@ -581,6 +581,8 @@ impl Pipeline {
         figures.extend(processes.by_name().into_iter().map(|(name, value)| (name.to_owned(), value)));
         let containers = self.attributor.container_counters().by_name();
         figures.extend(containers.map(|(name, value)| (name.to_owned(), value)));
+        let programs = self.attributor.program_counters().by_name();
+        figures.extend(programs.map(|(name, value)| (name.to_owned(), value)));
         figures
     }
 }

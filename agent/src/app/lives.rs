@@ -99,8 +99,19 @@ pub(super) fn who(pipeline: &mut Pipeline, pid: u32) -> Option<Who> {
         line(ancestor, &attribution.identity)
     });
     let lineage = lineage.collect();
-    let Attribution { identity, evidence, confidence, human, blended, role, owner, login: _, container: _ } =
-        &*attribution;
+    let Attribution {
+        identity,
+        evidence,
+        confidence,
+        human,
+        blended,
+        role,
+        owner,
+        login: _,
+        container: _,
+        file: _,
+        agent_version: _,
+    } = &*attribution;
     Some(Who {
         argv: process.image.argv.iter().map(ToString::to_string).collect(),
         cgroup: process.cgroup.path.to_string(),

@@ -60,7 +60,9 @@ impl AgentRoles {
             return Some(AgentRole { session, part: AgentPart::Agent });
         }
         let program = match program {
-            Program::Script(path) | Program::Module(path) => path.clone(),
+            Program::Script(path) | Program::Known { script: path, .. } | Program::Module(path) => {
+                path.clone()
+            }
             Program::Executable | Program::Inline => image.exe.clone(),
         };
         let within = before.map(|role| role.session.clone());
@@ -152,6 +154,12 @@ impl Resolver for Agent {
             observed("agent_program", session.program.to_string()),
             observed("agent_session", session.id()),
         ];
+        // As its package says, which is whoever's who installed it.
+        evidence.extend(subject.programs.version(session.root).map(|version| Evidence {
+            kind: "agent_version",
+            detail: version.to_string(),
+            confidence: Confidence::Declared,
+        }));
         evidence.extend(session.bypass.iter().map(|flag| observed("agent_bypass", flag.to_string())));
         let outer = std::iter::successors(session.within.as_deref(), |session| session.within.as_deref());
         evidence.extend(

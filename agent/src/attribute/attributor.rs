@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::container::{engine_id, in_container};
 use super::containers::{ContainerCounters, Containers};
 use super::place::Place;
+use super::programs::{ProgramCounters, Programs};
 use super::users::Users;
 use super::{Finding, Resolver, Standing, Subject, precedence};
 use crate::life::owners::Owners;
@@ -15,6 +16,7 @@ use crate::model::bytes::RawBytes;
 use crate::model::container::ContainerFound;
 use crate::model::identity::{Attribution, Confidence, Identity};
 use crate::model::process::{AgentRole, Cgroup, Login, Process};
+use crate::model::program::{FileAnswer, FileKey, ProgramFound};
 use crate::model::time::BootTime;
 use crate::process::inventory::HostNamespaces;
 
@@ -37,8 +39,7 @@ pub struct AttributionCounters {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     exe: RawBytes,
-    device: u32,
-    inode: u64,
+    file: FileKey,
     unlinked: bool,
     cgroup: Arc<Cgroup>,
     uid: u32,
@@ -56,6 +57,7 @@ pub struct Attributor {
     users: Users,
     owners: Owners,
     containers: Containers,
+    programs: Programs,
     host: HostNamespaces,
     young: HashMap<Key, Arc<Attribution>>,
     old: HashMap<Key, Arc<Attribution>>,
@@ -70,8 +72,8 @@ impl Attributor {
 
     /// With resolvers of one's own, most specific first.
     pub fn with_resolvers(host: HostNamespaces, users: Users, resolvers: Vec<Arc<dyn Resolver>>) -> Self {
-        let (owners, containers, young, old, counters) = Default::default();
-        Self { resolvers, users, owners, containers, host, young, old, counters }
+        let (owners, containers, programs, young, old, counters) = Default::default();
+        Self { resolvers, users, owners, containers, programs, host, young, old, counters }
     }
 
     /// Takes a new snapshot of users: what was attributed with the old one is forgotten.
@@ -122,6 +124,33 @@ impl Attributor {
         }
     }
 
+    /// What is known of programs.
+    pub fn programs(&mut self) -> &mut Programs {
+        &mut self.programs
+    }
+
+    /// What became of the questions about programs.
+    pub fn program_counters(&self) -> ProgramCounters {
+        self.programs.counters()
+    }
+
+    /// Takes what was found of a program: of whom it speaks, that is said anew.
+    pub fn learn_program(&mut self, found: ProgramFound) {
+        let (file, session) = match &found {
+            ProgramFound::File { file, .. } => (Some(*file), None),
+            ProgramFound::Agent { session, .. } => (None, Some(*session)),
+        };
+        if !self.programs.learn(found) {
+            return;
+        }
+        let is_of = |key: &Key| {
+            let of_session = |role: &Arc<AgentRole>| Some(role.session.root) == session;
+            Some(key.file) == file || key.role.as_ref().is_some_and(of_session)
+        };
+        self.young.retain(|key, _| !is_of(key));
+        self.old.retain(|key, _| !is_of(key));
+    }
+
     /// Looks ahead at a program that starts: in which container, or for which, so that it is asked for before it acts.
     pub fn foresee(&mut self, exec: &Exec, now: BootTime) {
         self.containers.at(now);
@@ -156,8 +185,7 @@ impl Attributor {
         let file = &process.image.exe_file;
         let key = Key {
             exe: process.image.exe.clone(),
-            device: file.device,
-            inode: file.inode,
+            file: FileKey::from(file),
             unlinked: file.links == 0,
             cgroup: cgroup.clone(),
             uid: actor.ids.uid,
@@ -199,15 +227,22 @@ impl Attributor {
         if let Some(session) = outermost {
             self.see(&session.cgroup.path);
         }
-        let Self { users, containers, host, .. } = &*self;
-        let subject = Subject { process, actor, cgroup, place: &place, users, containers, host: *host };
+        self.programs.see(process);
+        let Self { users, containers, programs, host, .. } = &*self;
+        let subject =
+            Subject { process, actor, cgroup, place: &place, users, containers, programs, host: *host };
         let findings = self.resolvers.iter().map(|resolver| resolver.resolve(&subject)).collect();
         let container = in_container(&place, containers).map(Arc::new);
         let found = assemble(findings, actor.ids.uid);
         let human = found.human.as_ref().map(ToString::to_string);
         let owner = self.owners.of(&found.identity.to_string(), human.as_deref());
         let (role, login) = (process.role.clone(), process.login.login.clone());
-        Attribution { role, login, container, owner, ..found }
+        let file = match programs.file(FileKey::from(&process.image.exe_file)) {
+            Some(FileAnswer::Found(facts)) => Some(facts.clone()),
+            _ => None,
+        };
+        let agent_version = innermost.and_then(|session| programs.version(session.root)).cloned();
+        Attribution { role, login, container, owner, file, agent_version, ..found }
     }
 }
 
@@ -232,6 +267,18 @@ fn assemble(mut findings: Vec<Finding>, uid: u32) -> Attribution {
     evidence.sort_by_key(|evidence| Reverse(evidence.confidence));
     let human =
         std::iter::once(&identity).chain(&blended).find(|it| matches!(it, Identity::Human { .. })).cloned();
-    let (role, login, container, owner) = Default::default();
-    Attribution { identity, evidence, confidence, human, blended, role, login, container, owner }
+    let (role, login, container, owner, file, agent_version) = Default::default();
+    Attribution {
+        identity,
+        evidence,
+        confidence,
+        human,
+        blended,
+        role,
+        login,
+        container,
+        owner,
+        file,
+        agent_version,
+    }
 }

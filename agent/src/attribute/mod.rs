@@ -17,6 +17,7 @@ mod login;
 #[cfg(test)]
 mod login_tests;
 pub mod place;
+pub mod programs;
 mod unit;
 pub mod users;
 
@@ -37,6 +38,7 @@ use crate::model::process::{Cgroup, Process};
 use crate::process::inventory::HostNamespaces;
 use containers::Containers;
 use place::Place;
+use programs::Programs;
 use users::Users;
 
 /// Who is to be told: a process, and what it was at the moment of its act.
@@ -54,6 +56,8 @@ pub struct Subject<'a> {
     pub users: &'a Users,
     /// What engines tell of containers.
     pub containers: &'a Containers,
+    /// What is known of executables and agents' versions.
+    pub programs: &'a Programs,
     /// The host's own namespaces.
     pub host: HostNamespaces,
 }

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 
 use super::frame::{self, Damage, Frames, PROLOGUE, PrologueError, kind};
 use super::inventory::{
-    Host, decode_container, decode_host, decode_judgement, decode_process, decode_script,
+    Host, decode_container, decode_host, decode_judgement, decode_process, decode_program, decode_script,
 };
 use super::ledger::KernelCounters;
 use super::sequence::Series;
 use crate::host::installed::Judgement;
 use crate::model::container::ContainerFound;
 use crate::model::process::Process;
+use crate::model::program::ProgramFound;
 use crate::model::time::BootTime;
 use crate::process::scripts::ScriptTarget;
 
@@ -56,6 +57,8 @@ pub enum Item {
     Script(ScriptTarget),
     /// What an engine keeps of a container.
     Container(ContainerFound),
+    /// What was found of a program.
+    Program(ProgramFound),
     /// The kernel's counters.
     Counters(Box<CounterSnapshot>),
 }
@@ -144,6 +147,7 @@ impl<R: Read> Replay<R> {
                 kind::EXECUTABLE => decode_judgement(&payload).ok().map(Item::Executable),
                 kind::SCRIPT => decode_script(&payload).ok().map(Item::Script),
                 kind::CONTAINER => decode_container(&payload).ok().map(Item::Container),
+                kind::PROGRAM => decode_program(&payload).ok().map(Item::Program),
                 kind::COUNTERS => counters(&payload).map(|snapshot| Item::Counters(Box::new(snapshot))),
                 kind::END => {
                     let mut said = numbers(&payload);

@@ -155,6 +155,8 @@ impl Update {
             owner: _,
             login: _,
             container: _,
+            file: _,
+            agent_version: _,
         } = &*sighting.attribution;
         let mut recent: Vec<u64> =
             sighting.sessions.iter().map(|session| digest(boot_id, *session)).collect();

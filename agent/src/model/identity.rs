@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::container::InContainer;
 use super::image::Repository;
 use super::process::{AgentRole, Login};
+use super::program::FileFacts;
 
 /// How far a piece of evidence may be relied upon, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +52,10 @@ pub struct Attribution {
     pub login: Option<Arc<Login>>,
     /// Who owns `identity`; nobody: it is an orphan.
     pub owner: Option<Owner>,
+    /// What was found of the executable; `None`: nothing, or nothing yet.
+    pub file: Option<Arc<FileFacts>>,
+    /// Version of the AI agent, as its package says.
+    pub agent_version: Option<Arc<str>>,
 }
 
 /// Who answers for an identity, and who says so.

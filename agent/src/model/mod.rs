@@ -11,4 +11,5 @@ pub mod identity;
 pub mod image;
 pub mod name;
 pub mod process;
+pub mod program;
 pub mod time;

@@ -50,7 +50,7 @@ type Look = fn(&HostRoot, &str) -> Result<EngineFacts, Silent>;
 
 /// Why a file says nothing.
 #[derive(Debug)]
-enum Silent {
+pub(in crate::host) enum Silent {
     Absent,
     TooLarge,
     Refused,
@@ -145,7 +145,7 @@ fn first(
 }
 
 /// The whole of a file that is root's alone.
-fn read(host: &HostRoot, path: &str, limit: u64) -> Result<Vec<u8>, Silent> {
+pub(in crate::host) fn read(host: &HostRoot, path: &str, limit: u64) -> Result<Vec<u8>, Silent> {
     let (file, size) = open(host, Path::new(path))?;
     if size > limit {
         return Err(Silent::TooLarge);
@@ -160,7 +160,7 @@ fn read(host: &HostRoot, path: &str, limit: u64) -> Result<Vec<u8>, Silent> {
 }
 
 /// Opens a file, if all that leads to it is root's, links included.
-fn open(host: &HostRoot, path: &Path) -> Result<(File, u64), Silent> {
+pub(in crate::host) fn open(host: &HostRoot, path: &Path) -> Result<(File, u64), Silent> {
     let parts: Vec<&OsStr> = path
         .components()
         .filter_map(|part| if let Component::Normal(name) = part { Some(name) } else { None })
