@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::catalogue::agents::AgentCatalogue;
 use crate::model::act::Actor;
 use crate::model::identity::{Confidence, Evidence, Identity, Runner};
-use crate::model::process::{AgentPart, AgentRole, AgentSession, Process, StdioKind};
+use crate::model::process::{AgentPart, AgentRole, AgentSession, Process, StdioKind, is_memfd};
 use crate::process::Roles;
 use crate::process::inventory::HostNamespaces;
 use crate::process::program::Program;
@@ -45,6 +45,10 @@ impl AgentRoles {
             return None;
         }
         let image = &process.image;
+        // The name of a file in memory is no path either.
+        if *program == Program::Executable && is_memfd(image.exe.as_bytes(), image.exe_file.links) {
+            return None;
+        }
         let agent = self.catalogue.agent(image, program)?;
         let bypass = agent.bypass(&image.argv);
         if let Some(AgentRole { session, part: AgentPart::Agent }) = before

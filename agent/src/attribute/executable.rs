@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use crate::model::identity::{Confidence, Evidence, Identity};
-use crate::model::process::is_memfd;
+use crate::model::process::{NO_PATH, is_memfd};
 use crate::model::program::{FileAnswer, FileFacts, FileKey, Package};
 
 use super::{Finding, Resolver, Standing, Subject};
@@ -62,6 +62,8 @@ impl Resolver for Executable {
         if foreign_user {
             say("user_namespace", subject.actor.namespaces.user.to_string(), Confidence::Observed);
         }
+        // What its maker calls it is no path, and at its exec it is not known.
+        let path = if is_memfd(path, file.links) { NO_PATH } else { path };
         let identity = if foreign_mount || foreign_user {
             Identity::NamespacedExecutable { hash: namespaced_hash(path, uid).into() }
         } else {

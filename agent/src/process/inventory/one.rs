@@ -15,7 +15,7 @@ use super::cgroups::Index;
 use super::{Found, Reader, parse};
 use crate::model::bytes::RawBytes;
 use crate::model::process::{
-    CredentialIds, ExecImage, FileRef, NO_PATH, Origin, Process, ProcessKey, Stdio, StdioKind,
+    CredentialIds, ExecImage, FileRef, Origin, Process, ProcessKey, Stdio, StdioKind,
 };
 use crate::model::time::BootTime;
 
@@ -147,9 +147,6 @@ fn executable(directory: &Path) -> (RawBytes, FileRef, bool) {
     let bytes = path.as_os_str().as_bytes();
     // The kernel appends this for an unlinked file; a linked file may be called so.
     let bytes = bytes.strip_suffix(b" (deleted)").filter(|_| file.links == 0).unwrap_or(bytes);
-    // At its exec a memfd has no path.
-    let is_memfd = file.links == 0 && bytes.starts_with(b"/memfd:");
-    let bytes = if is_memfd { NO_PATH } else { bytes };
     (bytes.into(), file, false)
 }
 
