@@ -10,13 +10,11 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from proof import Agent, check, conclude  # noqa: E402
+from proof import Agent, Reads, check, conclude  # noqa: E402
 
 TELLTALE, PACKAGES, SCRATCH = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]).resolve()
 CREDENTIAL = SCRATCH / "home/.aws/credentials"
 LIMIT_S = 60
-# Looks that one program is given until what is asked for is told of it. Each waits until the look is told.
-LOOKS = 2_000
 # Reads the credential once a line of its input, in the process of whoever imports it.
 READER = f"""
 import sys
@@ -35,45 +33,6 @@ def sha256(path):
 
 def build_id(path):
     return said("readelf", "--notes", path).split("Build ID: ")[1].split()[0]
-
-
-class Reads:
-    """Reads of the credential, as the agent tells them."""
-
-    def __init__(self, agent):
-        self.agent, self.seen = agent, 0
-
-    def next(self):
-        """The next one that is told."""
-        def is_next(event):
-            return event["event"] == "credential_access" and event["path"] == str(CREDENTIAL)
-
-        def told():
-            return [event for event in self.agent.told[self.seen:] if is_next(event)]
-
-        with self.agent.more:
-            if not self.agent.more.wait_for(told, LIMIT_S):
-                sys.exit(f"the agent did not tell a read within {LIMIT_S} s")
-            read = told()[0]
-            self.seen = next(at for at, event in enumerate(self.agent.told) if event is read) + 1
-            return read
-
-    def until(self, key, read):
-        """Has it read until something is told by this key, as what is looked up comes beside; the last one."""
-        for _ in range(LOOKS):
-            read()
-            event = self.next()
-            if key in event:
-                break
-        return event
-
-    def of_process(self, key, process):
-        """The same, by a process that runs `READER`."""
-        def read():
-            process.stdin.write("\n")
-            process.stdin.flush()
-
-        return self.until(key, read)
 
 
 def run(*command):
@@ -120,7 +79,7 @@ def in_other_root(reads):
     try:
         for name in ["lower/bin", "upper", "work", "root"]:
             (layers / name).mkdir(parents=True)
-        shutil.copy(busybox, layers / "lower/bin/tool")
+        shutil.copy(busybox, layers / "lower/bin/busybox")
         credential = layers / "upper" / str(CREDENTIAL)[1:]
         options = ",".join(f"{key}dir={layers}/{name}" for key, name in [("lower", "lower"), ("upper", "upper"), ("work", "work")])
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, layers / "root"], check=True)
@@ -128,9 +87,9 @@ def in_other_root(reads):
             inside = layers / "root" / str(credential.relative_to(layers / "upper"))
             inside.parent.mkdir(parents=True)
             inside.write_text("[default]\n")
-            event = reads.until("exe_sha256", run("chroot", layers / "root", "/bin/tool", "cat", str(CREDENTIAL)))
+            event = reads.until("exe_sha256", run("chroot", layers / "root", "/bin/busybox", "cat", str(CREDENTIAL)))
             same("in another root: found by its mount, and of no package", event, {
-                "exe": "/bin/tool", "exe_sha256": sha256(busybox), "exe_package": None,
+                "exe": "/bin/busybox", "exe_sha256": sha256(busybox), "exe_package": None,
             })
         finally:
             subprocess.run(["umount", layers / "root"], check=True)
@@ -180,7 +139,7 @@ def main():
     agent = Agent(TELLTALE, SCRATCH, LIMIT_S)
     try:
         agent.wait_start()
-        reads = Reads(agent)
+        reads = Reads(agent, CREDENTIAL)
         for proof in [of_package, copied, in_other_root, console_script]:
             proof(reads)
     finally:
