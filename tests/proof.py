@@ -7,6 +7,9 @@ import subprocess
 import sys
 import threading
 
+# Reads that a program is given until what is looked up of it is told. Each waits until the read is told.
+READS = 2_000
+
 results = {"passed": 0, "failed": 0}
 
 
@@ -58,3 +61,42 @@ class Agent:
         self.process.wait(self.limit)
         self.reader.join(self.limit)
         return self.told
+
+
+class Reads:
+    """Reads of a credential, as the agent tells them, from now on."""
+
+    def __init__(self, agent, credential):
+        self.agent, self.credential, self.seen = agent, str(credential), len(agent.told)
+
+    def next(self):
+        """The next one that is told."""
+        def is_next(event):
+            return event["event"] == "credential_access" and event["path"] == self.credential
+
+        def told():
+            return [event for event in self.agent.told[self.seen:] if is_next(event)]
+
+        with self.agent.more:
+            if not self.agent.more.wait_for(told, self.agent.limit):
+                sys.exit(f"the agent did not tell a read within {self.agent.limit} s")
+            read = told()[0]
+            self.seen = next(at for at, event in enumerate(self.agent.told) if event is read) + 1
+            return read
+
+    def until(self, key, read):
+        """Has it read until something is told by this key, as what is looked up comes beside; the last one."""
+        for _ in range(READS):
+            read()
+            event = self.next()
+            if key in event:
+                break
+        return event
+
+    def of_process(self, key, process):
+        """The same, by a process that reads it once a line of its input."""
+        def read():
+            process.stdin.write("\n")
+            process.stdin.flush()
+
+        return self.until(key, read)

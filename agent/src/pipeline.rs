@@ -584,6 +584,8 @@ impl Pipeline {
         figures.extend(containers.map(|(name, value)| (name.to_owned(), value)));
         let units = self.attributor.unit_counters().by_name();
         figures.extend(units.map(|(name, value)| (name.to_owned(), value)));
+        let programs = self.attributor.program_counters().by_name();
+        figures.extend(programs.map(|(name, value)| (name.to_owned(), value)));
         figures
     }
 }

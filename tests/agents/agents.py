@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from proof import Agent, check, conclude  # noqa: E402
+from proof import Agent, Reads, check, conclude  # noqa: E402
 
 TELLTALE, PACKAGES, SCRATCH = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
 HERE = pathlib.Path(__file__).parent
@@ -78,6 +78,29 @@ def run_all(home, events):
     return str(credential)
 
 
+def copied(events, home, credential):
+    """Codex's package, copied to a place of another name: what its wrapper's process does first."""
+    copy = SCRATCH / "my-assistant"
+    shutil.copytree(f"{MODULES}/@openai/codex", copy, ignore=shutil.ignore_patterns("node_modules", "vendor"))
+    reader = SCRATCH / "reader.js"
+    reader.write_text("const fs = require('fs'), line = Buffer.alloc(1);\n"
+                      f"while (fs.readSync(0, line, 0, 1) > 0) fs.closeSync(fs.openSync({json.dumps(credential)}, 'r'));\n")
+    process = subprocess.Popen(["ip", "netns", "exec", SPACE, "node", "--require", str(reader), copy / "bin/codex.js"], cwd=home,
+                               stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        event = Reads(events, credential).of_process("agent_version", process)
+    finally:
+        process.stdin.close()
+        process.wait(LIMIT_S)
+    check("a copied package is its agent", (event["identity"].split("@")[0], event.get("role")) == ("agent/codex", "agent"), event)
+    check("a copied package has its version", event.get("agent_version") == version("codex"), event.get("agent_version"))
+
+
+def version(product):
+    package = {"claude-code": "@anthropic-ai/claude-code", "codex": "@openai/codex", "gemini-cli": "@google/gemini-cli"}[product]
+    return json.loads(pathlib.Path(f"{MODULES}/{package}/package.json").read_text())["version"]
+
+
 def judge(told, credential):
     of_agents = [event for event in told if event.get("role")]
     runners = {event["identity"].split("@", 1)[1] for event in of_agents if event["identity_kind"] == "ai_agent"}
@@ -94,6 +117,8 @@ def judge(told, credential):
         reads = [event for event in own if event["event"] == "credential_access" and event["path"] == credential
                  and event["exe"].endswith("/cat")]
         check(f"{product}: its tool reads the credential", [event["role"] for event in reads] == ["tool"], reads)
+        versions = {event.get("agent_version") for event in own} - {None}
+        check(f"{product}: its version is told", versions == {version(product)}, versions)
         stray = [event for event in told if event.get("remote_port") == PORT and event["event"] == "connection"
                  and not event.get("role")]
         check(f"{product}: nobody else asks a model", not stray, stray[:1])
@@ -117,12 +142,14 @@ def main():
         try:
             events.wait_start()
             credential = run_all(home, events)
+            before = list(events.told)
+            copied(events, home, credential)
         finally:
-            told = events.stop()
+            events.stop()
     finally:
         subprocess.run(["ip", "netns", "del", SPACE], check=False)
         shutil.rmtree(home)
-    judge(told, credential)
+    judge(before, credential)
     conclude()
 
 

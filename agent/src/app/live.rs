@@ -27,6 +27,7 @@ use crate::cli::print::Format;
 use crate::control;
 use crate::control::server::{AskProcess, Control, Serving};
 use crate::host::containers::{self, ContainerLookup};
+use crate::host::programs::{self, ProgramLookup};
 use crate::host::scripts::{self, ScriptLookup};
 use crate::host::units::{self, UnitLookup};
 use crate::kernel::impaired::{self, Impairment};
@@ -35,6 +36,7 @@ use crate::kernel::sensor::InheritedMark;
 use crate::life::owners::REGISTRY;
 use crate::life::store::Places;
 use crate::model::container::ContainerFound;
+use crate::model::program::ProgramFound;
 use crate::model::time::{BootTime, ClockPair, WallTime};
 use crate::model::unit::UnitFound;
 use crate::process::redact::redact_argv;
@@ -117,6 +119,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
     };
     let containers = containers::start(started.host_root.clone()).map_err(StartError::Loop)?;
     let units = units::start(started.host_root.clone()).map_err(StartError::Loop)?;
+    let programs = programs::start(started.host_root.clone()).map_err(StartError::Loop)?;
     runtime.block_on(async {
         let control =
             control.map(|control| control.serve(lives.store())).transpose().map_err(StartError::Loop)?;
@@ -141,6 +144,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
             control,
             containers,
             units,
+            programs,
             ticks: 0,
             walk_ticks,
             record: Vec::new(),
@@ -210,6 +214,8 @@ async fn asked(control: &mut Option<Serving>) -> AskProcess {
 const SCRIPTS_A_TURN: usize = 4;
 /// Answers about containers, and as many about units, that one turn takes.
 const PLACES_A_TURN: usize = 64;
+/// Answers about programs that one turn takes: each is followed by a look at all that was attributed.
+const PROGRAMS_A_TURN: usize = 8;
 /// How long the start waits for what is kept of the containers and the units that run already: nothing has been told yet.
 const PLACES_WITHIN: Duration = Duration::from_millis(500);
 
@@ -223,6 +229,7 @@ struct Agent {
     control: Option<Serving>,
     containers: ContainerLookup,
     units: UnitLookup,
+    programs: ProgramLookup,
     ticks: u32,
     /// Ticks between walks over connections; `None`: there are none.
     walk_ticks: Option<u32>,
@@ -303,6 +310,7 @@ impl Agent {
                 // Last: records come first, and each turn takes a few of these.
                 found = self.containers.found() => self.learn_container(found),
                 found = self.units.found() => self.learn_units(found),
+                found = self.programs.found() => self.learn_program(found),
                 found = self.scripts.found() => self.learn_script(found),
                 AskProcess { pid, reply } = asked(&mut self.control) => {
                     // Who asked may have gone.
@@ -346,6 +354,7 @@ impl Agent {
         self.is_behind = taken >= RECORDS_A_TURN;
         self.record = record;
         self.ask_for_scripts();
+        self.ask_for_programs();
         for _ in 0..PLACES_A_TURN {
             let Some(found) = self.containers.try_found() else { break };
             self.learn_container(found);
@@ -353,6 +362,10 @@ impl Agent {
         for _ in 0..PLACES_A_TURN {
             let Some(found) = self.units.try_found() else { break };
             self.learn_units(found);
+        }
+        for _ in 0..PROGRAMS_A_TURN {
+            let Some(found) = self.programs.try_found() else { break };
+            self.learn_program(found);
         }
         for _ in 0..SCRIPTS_A_TURN {
             let Some(found) = self.scripts.try_found() else { break };
@@ -399,6 +412,24 @@ impl Agent {
             }
             self.started.pipeline.attributor().learn_unit(found);
         }
+    }
+
+    /// Asks for as many as can wait; the others wait here.
+    fn ask_for_programs(&mut self) {
+        let programs = self.started.pipeline.attributor().programs();
+        while let Some(question) = programs.next_wanted() {
+            if !self.programs.ask(question.clone()) {
+                programs.put_back(question);
+                return;
+            }
+        }
+    }
+
+    fn learn_program(&mut self, found: ProgramFound) {
+        if let Some(recording) = &mut self.recording {
+            recording.program(&found);
+        }
+        self.started.pipeline.attributor().learn_program(found);
     }
 
     fn learn_container(&mut self, found: ContainerFound) {

@@ -10,6 +10,7 @@ use crate::capture::tally::Tally;
 use crate::cli::summary::Summary;
 use crate::host::installed::Judgement;
 use crate::model::container::ContainerFound;
+use crate::model::program::ProgramFound;
 use crate::model::time::BootTime;
 use crate::model::unit::UnitFound;
 use crate::process::scripts::ScriptTarget;
@@ -59,6 +60,12 @@ impl Recording {
     /// Adds what was found of a container.
     pub(super) fn container(&mut self, found: &ContainerFound) {
         let written = self.recorder.container(found);
+        self.took(written);
+    }
+
+    /// Adds what was found of a program.
+    pub(super) fn program(&mut self, found: &ProgramFound) {
+        let written = self.recorder.program(found);
         self.took(written);
     }
 

@@ -13,7 +13,7 @@ use crate::catalogue::agents::AgentCatalogue;
 use crate::model::act::Actor;
 use crate::model::identity::{Confidence, Evidence, Identity, Runner};
 use crate::model::process::{
-    AgentPart, AgentRole, AgentSession, Cgroup, CredentialIds, Login, Process, StdioKind,
+    AgentPart, AgentRole, AgentSession, Cgroup, CredentialIds, Login, Process, StdioKind, is_memfd,
 };
 use crate::process::Roles;
 use crate::process::inventory::HostNamespaces;
@@ -48,6 +48,10 @@ impl AgentRoles {
             return None;
         }
         let image = &process.image;
+        // The name of a file in memory is no path either.
+        if *program == Program::Executable && is_memfd(image.exe.as_bytes(), image.exe_file.links) {
+            return None;
+        }
         let agent = self.catalogue.agent(image, program)?;
         let bypass = agent.bypass(&image.argv);
         if let Some(AgentRole { session, part: AgentPart::Agent }) = before
@@ -63,7 +67,9 @@ impl AgentRoles {
             return Some(AgentRole { session, part: AgentPart::Agent });
         }
         let program = match program {
-            Program::Script(path) | Program::Module(path) => path.clone(),
+            Program::Script(path) | Program::Known { script: path, .. } | Program::Module(path) => {
+                path.clone()
+            }
             Program::Executable | Program::Inline => image.exe.clone(),
         };
         let within = before.map(|role| role.session.clone());
@@ -155,6 +161,12 @@ impl Resolver for Agent {
             observed("agent_program", session.program.to_string()),
             observed("agent_session", session.id()),
         ];
+        // As its package says, which is whoever's who installed it.
+        evidence.extend(subject.programs.version(session.root).map(|version| Evidence {
+            kind: "agent_version",
+            detail: version.to_string(),
+            confidence: Confidence::Declared,
+        }));
         evidence.extend(session.bypass.iter().map(|flag| observed("agent_bypass", flag.to_string())));
         let outer = std::iter::successors(session.within.as_deref(), |session| session.within.as_deref());
         evidence.extend(

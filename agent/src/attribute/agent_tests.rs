@@ -14,6 +14,7 @@ use crate::model::process::{AgentPart, CredentialIds, ExecImage, ProcessKey, Std
 use crate::model::time::BootTime;
 use crate::process::ProcessTable;
 use crate::process::inventory::HostNamespaces;
+use crate::process::program::ScriptEntry;
 use crate::process::scripts::{ScriptPath, ScriptTarget};
 
 const HOST: HostNamespaces = HostNamespaces { mount: 1, user: 2 };
@@ -347,7 +348,7 @@ fn an_agent_behind_a_link_is_known_once_the_link_is() {
     let wanted: Vec<_> = host.table.take_wanted_scripts().into_iter().map(|wanted| wanted.script).collect();
     let script = ScriptPath { mount: HOST.mount, path: LINK.into() };
     assert_eq!(wanted, std::slice::from_ref(&script));
-    host.table.learn_script(ScriptTarget { script, target: Some(GEMINI.into()) });
+    host.table.learn_script(ScriptTarget { script, target: Some(GEMINI.into()), entry: None });
     for (task, part) in [(&gemini, AgentPart::Agent), (&sh, AgentPart::Tool), (&cat, AgentPart::Tool)] {
         assert_eq!(host.identity(task), "agent/gemini-cli@human/alice");
         assert_eq!(host.part(task), Some(part));
@@ -358,6 +359,37 @@ fn an_agent_behind_a_link_is_known_once_the_link_is() {
     let next = host.start(&shell, "/usr/bin/node", &["node", LINK]);
     assert_eq!(host.part(&next), Some(AgentPart::Agent));
     assert_eq!(host.table.take_wanted_scripts(), []);
+}
+
+#[test]
+fn an_agent_is_known_by_what_its_script_is_found_to_be() {
+    let module = |name: &str| ScriptEntry::Module(name.into());
+    let packaged = |path: &str| ScriptEntry::Packaged(path.into());
+    for (exe, script, entry, product) in [
+        ("/usr/bin/python3.13", "/home/alice/v/bin/aider", module("aider.main"), Some("aider")),
+        ("/usr/bin/python3.13", "/home/alice/v/bin/renamed", module("aider.main"), Some("aider")),
+        ("/usr/bin/python3.13", "/home/alice/v/bin/aider", module("raider.main"), None),
+        (
+            "/usr/bin/node",
+            "/opt/c/bin/codex.js",
+            packaged("/node_modules/@openai/codex/bin/codex.js"),
+            Some("codex"),
+        ),
+        ("/usr/bin/node", "/opt/c/bin/x.js", packaged("/node_modules/@openai/codex/bin/x.js"), None),
+    ] {
+        let mut host = Host::new();
+        let shell = host.shell();
+        let task = host.start(&shell, exe, &["x", script]);
+        let tool = host.start(&task, "/bin/sh", &["sh", "-c", "x"]);
+        let wanted = host.table.take_wanted_scripts().remove(0);
+        let target = Some(script.into());
+        host.table.learn_script(ScriptTarget { script: wanted.script, target, entry: Some(entry) });
+        let expected = product.map(|product| format!("agent/{product}@human/alice"));
+        for task in [&task, &tool] {
+            assert_eq!(host.identity(task), expected.as_deref().unwrap_or("human/alice"), "{script}");
+        }
+        assert_eq!(host.part(&tool), product.map(|_| AgentPart::Tool));
+    }
 }
 
 /// What a process was to an agent is kept where what it ran then is forgotten.
@@ -371,7 +403,8 @@ fn a_tool_that_became_one_long_ago_stays_one() {
     host.now += 60_000_000_000;
     assert_eq!(host.part(&task), Some(AgentPart::Tool));
     for wanted in host.table.take_wanted_scripts() {
-        host.table.learn_script(ScriptTarget { script: wanted.script, target: Some("/tmp/real.js".into()) });
+        let target = Some("/tmp/real.js".into());
+        host.table.learn_script(ScriptTarget { script: wanted.script, target, entry: None });
     }
     assert_eq!(host.part(&task), Some(AgentPart::Tool));
 }
@@ -386,7 +419,8 @@ fn a_link_that_is_moved_takes_nobody_along() {
     let gemini = host.start(&shell, "/usr/bin/node", &["node", LINK]);
     let learn = |host: &mut Host, target: Option<&str>| {
         for wanted in host.table.take_wanted_scripts() {
-            host.table.learn_script(ScriptTarget { script: wanted.script, target: target.map(Into::into) });
+            let target = target.map(Into::into);
+            host.table.learn_script(ScriptTarget { script: wanted.script, target, entry: None });
         }
     };
     learn(&mut host, Some(GEMINI));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::container::{engine_id, in_container};
 use super::containers::{ContainerCounters, Containers};
 use super::place::Place;
+use super::programs::{ProgramCounters, Programs};
 use super::unit::in_unit;
 use super::units::{UnitCounters, Units};
 use super::users::Users;
@@ -17,6 +18,7 @@ use crate::model::bytes::RawBytes;
 use crate::model::container::ContainerFound;
 use crate::model::identity::{Attribution, Confidence, Evidence, Identity};
 use crate::model::process::{AgentRole, Cgroup, CiJob, Login, Process};
+use crate::model::program::{FileAnswer, FileKey, ProgramFound};
 use crate::model::time::BootTime;
 use crate::model::unit::UnitFound;
 use crate::operator::rules::{self, Rules, Said};
@@ -41,8 +43,7 @@ pub struct AttributionCounters {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     exe: RawBytes,
-    device: u32,
-    inode: u64,
+    file: FileKey,
     unlinked: bool,
     cgroup: Arc<Cgroup>,
     uid: u32,
@@ -64,6 +65,7 @@ pub struct Attributor {
     owners: Owners,
     containers: Containers,
     units: Units,
+    programs: Programs,
     host: HostNamespaces,
     young: HashMap<Key, Arc<Attribution>>,
     old: HashMap<Key, Arc<Attribution>>,
@@ -78,8 +80,8 @@ impl Attributor {
 
     /// With resolvers of one's own, most specific first.
     pub fn with_resolvers(host: HostNamespaces, users: Users, resolvers: Vec<Arc<dyn Resolver>>) -> Self {
-        let (owners, containers, units, young, old, counters) = Default::default();
-        Self { resolvers, users, owners, containers, units, host, young, old, counters }
+        let (owners, containers, units, programs, young, old, counters) = Default::default();
+        Self { resolvers, users, owners, containers, units, programs, host, young, old, counters }
     }
 
     /// Takes a new snapshot of users: what was attributed with the old one is forgotten.
@@ -109,7 +111,7 @@ impl Attributor {
     pub fn selectors(&self, process: &Process) -> BTreeSet<String> {
         let actor = as_started(process);
         let place = Place::parse(process.cgroup.path.as_bytes());
-        let Self { users, containers, units, owners, host, .. } = self;
+        let Self { users, containers, units, programs, owners, host, .. } = self;
         let (cgroup, entries) = (&*process.cgroup, owners.entries());
         spiffe::selectors(&Subject {
             process,
@@ -119,6 +121,7 @@ impl Attributor {
             users,
             containers,
             units,
+            programs,
             entries,
             host: *host,
         })
@@ -156,6 +159,33 @@ impl Attributor {
         if self.units.learn(found) {
             self.forget();
         }
+    }
+
+    /// What is known of programs.
+    pub fn programs(&mut self) -> &mut Programs {
+        &mut self.programs
+    }
+
+    /// What became of the questions about programs.
+    pub fn program_counters(&self) -> ProgramCounters {
+        self.programs.counters()
+    }
+
+    /// Takes what was found of a program: of whom it speaks, that is said anew.
+    pub fn learn_program(&mut self, found: ProgramFound) {
+        let (file, session) = match &found {
+            ProgramFound::File { file, .. } => (Some(*file), None),
+            ProgramFound::Agent { session, .. } => (None, Some(*session)),
+        };
+        if !self.programs.learn(found) {
+            return;
+        }
+        let is_of = |key: &Key| {
+            let of_session = |role: &Arc<AgentRole>| Some(role.session.root) == session;
+            Some(key.file) == file || key.role.as_ref().is_some_and(of_session)
+        };
+        self.young.retain(|key, _| !is_of(key));
+        self.old.retain(|key, _| !is_of(key));
     }
 
     /// Looks ahead at a program that starts: in which container, or for which, so that it is asked for before it acts.
@@ -196,8 +226,7 @@ impl Attributor {
         let file = &process.image.exe_file;
         let key = Key {
             exe: process.image.exe.clone(),
-            device: file.device,
-            inode: file.inode,
+            file: FileKey::from(file),
             unlinked: file.links == 0,
             cgroup: cgroup.clone(),
             uid: actor.ids.uid,
@@ -244,10 +273,20 @@ impl Attributor {
         if let Some(job) = &process.login.ci {
             self.see(&job.cgroup.path);
         }
-        let Self { users, containers, units, owners, host, .. } = &*self;
-        let entries = owners.entries();
-        let subject =
-            Subject { process, actor, cgroup, place: &place, users, containers, units, entries, host: *host };
+        self.programs.see(process);
+        let Self { users, containers, units, programs, owners, host, .. } = &*self;
+        let subject = Subject {
+            process,
+            actor,
+            cgroup,
+            place: &place,
+            users,
+            containers,
+            units,
+            programs,
+            entries: owners.entries(),
+            host: *host,
+        };
         let findings = self.resolvers.iter().map(|resolver| resolver.resolve(&subject)).collect();
         let container = in_container(&place, containers).map(Arc::new);
         let unit = in_unit(&place, units).map(Arc::new);
@@ -261,7 +300,12 @@ impl Attributor {
         };
         let owner = owners.of(&found.identity.to_string(), grounds);
         let (role, login) = (process.role.clone(), process.login.login.clone());
-        Attribution { role, login, container, owner, ..found }
+        let file = match programs.file(FileKey::from(&process.image.exe_file)) {
+            Some(FileAnswer::Found(facts)) => Some(facts.clone()),
+            _ => None,
+        };
+        let agent_version = innermost.and_then(|session| programs.version(session.root)).cloned();
+        Attribution { role, login, container, owner, file, agent_version, ..found }
     }
 }
 
@@ -325,9 +369,20 @@ fn assemble(mut findings: Vec<Finding>, uid: u32, rules: &Rules) -> (Attribution
     evidence.sort_by_key(|evidence| Reverse(evidence.confidence));
     let human =
         std::iter::once(&identity).chain(&blended).find(|it| matches!(it, Identity::Human { .. })).cloned();
-    let (role, login, container, owner, unit) = Default::default();
-    (
-        Attribution { identity, evidence, confidence, human, blended, role, login, container, owner, unit },
-        rule,
-    )
+    let (role, login, container, owner, unit, file, agent_version) = Default::default();
+    let found = Attribution {
+        identity,
+        evidence,
+        confidence,
+        human,
+        blended,
+        role,
+        login,
+        container,
+        owner,
+        unit,
+        file,
+        agent_version,
+    };
+    (found, rule)
 }

@@ -13,6 +13,8 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use crate::model::identity::{Confidence, Evidence, Identity};
+use crate::model::process::{NO_PATH, is_memfd};
+use crate::model::program::{FileAnswer, FileFacts, FileKey, Package};
 
 use super::{Finding, Resolver, Standing, Subject};
 
@@ -45,8 +47,13 @@ impl Resolver for Executable {
         if file.inode != 0 {
             let (major, minor) = (file.device >> 20, file.device & 0xf_ffff);
             say("exe_inode", format!("{major}:{minor} {}", file.inode), Confidence::Observed);
-            if file.links == 0 {
-                say("exe_unlinked", "deleted, or in memory only".into(), Confidence::Observed);
+            if is_memfd(path, file.links) {
+                say("exe_unlinked", "in memory only (memfd)".into(), Confidence::Observed);
+            } else if file.links == 0 {
+                say("exe_unlinked", "deleted, or never had a name".into(), Confidence::Observed);
+            }
+            for (kind, detail, confidence) in contents(subject.programs.file(FileKey::from(file))) {
+                say(kind, detail, confidence);
             }
         }
         if foreign_mount {
@@ -55,6 +62,8 @@ impl Resolver for Executable {
         if foreign_user {
             say("user_namespace", subject.actor.namespaces.user.to_string(), Confidence::Observed);
         }
+        // What its maker calls it is no path, and at its exec it is not known.
+        let path = if is_memfd(path, file.links) { NO_PATH } else { path };
         let identity = if foreign_mount || foreign_user {
             Identity::NamespacedExecutable { hash: namespaced_hash(path, uid).into() }
         } else {
@@ -62,6 +71,34 @@ impl Resolver for Executable {
         };
         found(identity, evidence)
     }
+}
+
+/// What was found of the file. It is evidence of what runs, and makes nobody somebody else.
+fn contents(answer: Option<&FileAnswer>) -> Vec<(&'static str, String, Confidence)> {
+    let unknown = |why: &str| vec![("exe_unknown", why.to_owned(), Confidence::Observed)];
+    let facts = match answer {
+        None => return Vec::new(),
+        Some(FileAnswer::Found(facts)) => facts,
+        Some(FileAnswer::NotFound) => return unknown("the host has nothing at its path"),
+        Some(FileAnswer::Replaced) => return unknown("another file is at its path, or it was changed since"),
+        Some(FileAnswer::Unreadable) => return unknown("it cannot be read"),
+    };
+    let FileFacts { sha256, build_id, package } = &**facts;
+    let mut said = Vec::new();
+    match sha256 {
+        Some(digest) => said.push(("exe_sha256", digest.to_string(), Confidence::Observed)),
+        None => said.push(("exe_unknown", "larger than is read".to_owned(), Confidence::Observed)),
+    }
+    // Whoever makes a file writes there what he likes.
+    said.extend(build_id.iter().map(|id| ("exe_build_id", id.to_string(), Confidence::Claimed)));
+    said.extend(package.iter().map(|Package { name, version, modified }| {
+        let state = match modified {
+            Some(true) => ", and the file is not as it came",
+            Some(false) | None => "",
+        };
+        ("exe_package", format!("{name} {version}{state}"), Confidence::Declared)
+    }));
+    said
 }
 
 fn found(identity: Identity, evidence: Vec<Evidence>) -> Finding {

@@ -21,6 +21,7 @@ mod login;
 #[cfg(test)]
 mod login_tests;
 pub mod place;
+pub mod programs;
 mod spiffe;
 mod unit;
 pub mod units;
@@ -44,6 +45,7 @@ use crate::operator::entries::Entries;
 use crate::process::inventory::HostNamespaces;
 use containers::Containers;
 use place::Place;
+use programs::Programs;
 use units::Units;
 use users::Users;
 
@@ -66,6 +68,8 @@ pub struct Subject<'a> {
     pub entries: &'a Entries,
     /// What files say of units.
     pub units: &'a Units,
+    /// What is known of executables and agents' versions.
+    pub programs: &'a Programs,
     /// The host's own namespaces.
     pub host: HostNamespaces,
 }

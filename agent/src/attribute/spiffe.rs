@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::identity::{Confidence, Evidence, Identity};
+use crate::model::program::{FileAnswer, FileKey};
 
 use super::container::engine_id;
 use super::unit::in_unit;
@@ -50,6 +51,11 @@ pub(super) fn selectors(subject: &Subject<'_>) -> BTreeSet<String> {
     // Of another mount namespace the attestor and the kernel's record may name the file differently.
     if !exe.is_empty() && subject.actor.namespaces.mount == subject.host.mount {
         all.extend(text(exe).map(|path| format!("unix:path:{path}")));
+    }
+    if let Some(FileAnswer::Found(facts)) =
+        subject.programs.file(FileKey::from(&subject.process.image.exe_file))
+    {
+        all.extend(facts.sha256.as_ref().map(|digest| format!("unix:sha256:{digest}")));
     }
     if let Some(unit) = &subject.place.unit {
         all.extend(text(unit).map(|unit| format!("systemd:id:{unit}")));

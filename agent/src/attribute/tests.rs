@@ -11,6 +11,7 @@ use crate::model::container::{Answer, ComposeService, ContainerFound, EngineFact
 use crate::model::identity::{Attribution, Confidence, Evidence, Identity, OwnerSource};
 use crate::model::image::ImageReference;
 use crate::model::process::{Cgroup, CredentialIds, ExecImage, FileRef, Origin, Process, ProcessKey};
+use crate::model::program::{FileAnswer, FileFacts, Package, ProgramFound};
 use crate::model::time::BootTime;
 use crate::operator::entries::Entries;
 use crate::operator::rules::Rules;
@@ -450,4 +451,66 @@ fn ten_thousand_identities_in_turn_are_all_remembered() {
         assert_eq!(attributor.counters().resolved, 10_000, "in round {round}");
     }
     assert_eq!(attributor.counters().evicted, 0);
+}
+
+fn running(exe: &str, file: FileRef) -> Process {
+    let mut process = crate::ship::wire::examples::process(7, exe, &["x"]);
+    process.image =
+        Arc::new(ExecImage { exe: exe.into(), exe_file: file, ..ExecImage::clone(&process.image) });
+    process.namespaces = Namespaces { mount: HOST.mount, user: HOST.user, ..Namespaces::default() };
+    process.cgroup = Arc::new(Cgroup { id: 9, path: "/".into() });
+    process.ids.login_uid = None;
+    process
+}
+
+#[test]
+fn what_a_file_contains_is_told_once_it_is_known_and_changes_nobody() {
+    let mut attributor = attributor();
+    let file = FileRef { device: 8, inode: 9, changed: (1, 2), links: 1, mode: 0o100_755 };
+    let (one, changed) =
+        (running("/usr/bin/x", file), running("/usr/bin/x", FileRef { changed: (1, 3), ..file }));
+    let before = attributor.attribute_as_started(&one);
+    assert_eq!((before.identity.to_string().as_str(), &before.file), ("exe/usr/bin/x@uid:1000", &None));
+    attributor.attribute_as_started(&changed);
+    assert!(attributor.programs().next_wanted().is_some());
+    let package = Package { name: "x".into(), version: "1".into(), modified: Some(true) };
+    let facts = Arc::new(FileFacts {
+        sha256: Some("00".into()),
+        build_id: Some("11".into()),
+        package: Some(package),
+    });
+    let answer = FileAnswer::Found(facts.clone());
+    attributor.learn_program(ProgramFound::File { file: (&file).into(), answer });
+    attributor.learn_program(ProgramFound::File {
+        file: (&changed.image.exe_file).into(),
+        answer: FileAnswer::Replaced,
+    });
+    let after = attributor.attribute_as_started(&one);
+    assert_eq!((&after.identity, &after.file), (&before.identity, &Some(facts)));
+    assert_eq!(after.confidence, before.confidence);
+    for (kind, detail, confidence) in [
+        ("exe_sha256", "00", Confidence::Observed),
+        ("exe_build_id", "11", Confidence::Claimed),
+        ("exe_package", "x 1, and the file is not as it came", Confidence::Declared),
+    ] {
+        assert_eq!(evidence(&after, kind), [(detail.to_owned(), confidence)]);
+    }
+    let other = attributor.attribute_as_started(&changed);
+    assert_eq!((&other.identity, &other.file), (&before.identity, &None));
+    assert_eq!(evidence(&other, "exe_unknown").len(), 1);
+}
+
+/// A file in memory has no path: at its exec none is told, and /proc tells what its maker calls it.
+#[test]
+fn a_file_in_memory_is_no_program_of_the_hosts() {
+    let mut attributor = attributor();
+    let file = FileRef { device: 1, inode: 9, changed: (1, 2), links: 0, mode: 0o100_777 };
+    for exe in ["/", "/memfd:usr/bin/sshd", "/memfd:../usr/bin/sshd", "/memfd:"] {
+        let attribution = attributor.attribute_as_started(&running(exe, file));
+        assert_eq!(attribution.identity.to_string(), "exe/@uid:1000", "{exe}");
+        assert_eq!(evidence(&attribution, "exe_unlinked")[0].0, "in memory only (memfd)");
+    }
+    let deleted = attributor.attribute_as_started(&running("/tmp/memfd:x", file));
+    assert_eq!(deleted.identity.to_string(), "exe/tmp/memfd%3Ax@uid:1000");
+    assert_eq!(attributor.programs().next_wanted(), None);
 }

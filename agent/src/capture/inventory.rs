@@ -18,8 +18,10 @@ use crate::model::process::{
     Cgroup, CredentialIds, ExecImage, FileRef, LoginState, Marker, Origin, Process, ProcessKey, Stdio,
     StdioKind,
 };
+use crate::model::program::{FileAnswer, FileFacts, FileKey, Package, ProgramFound};
 use crate::model::time::{BootTime, ClockPair, WallTime};
 use crate::model::unit::{UnitFacts, UnitFound, UnitTimer};
+use crate::process::program::ScriptEntry;
 use crate::process::scripts::{ScriptPath, ScriptTarget};
 
 /// What a replay must know of the host that was recorded.
@@ -121,20 +123,36 @@ pub(super) fn decode_judgement(bytes: &[u8]) -> Result<Judgement, rmp_serde::dec
     Ok(Judgement { path: raw(path), file: FileRef { device, inode, changed, links, mode }, installed })
 }
 
-/// Mount namespace, path, and where it leads.
-type WireScript = (u32, ByteBuf, Option<ByteBuf>);
+/// Mount namespace, path, and where it leads; what was found there, which earlier recordings lack.
+#[derive(Serialize, Deserialize)]
+struct WireScript {
+    mount: u32,
+    path: ByteBuf,
+    target: Option<ByteBuf>,
+    #[serde(default)]
+    entry: Option<(u8, ByteBuf)>,
+}
 
 /// Encodes where a script's path leads.
 pub(super) fn encode_script(found: &ScriptTarget) -> Result<Vec<u8>, rmp_serde::encode::Error> {
-    let ScriptTarget { script: ScriptPath { mount, path }, target } = found;
-    let wire: WireScript = (*mount, buffer(path), target.as_ref().map(buffer));
-    rmp_serde::to_vec(&wire)
+    let ScriptTarget { script: ScriptPath { mount, path }, target, entry } = found;
+    let entry = entry.as_ref().map(|entry| match entry {
+        ScriptEntry::Module(name) => (0, buffer(name)),
+        ScriptEntry::Packaged(path) => (1, buffer(path)),
+    });
+    let target = target.as_ref().map(buffer);
+    rmp_serde::to_vec(&WireScript { mount: *mount, path: buffer(path), target, entry })
 }
 
 /// Decodes where a script's path leads.
 pub(super) fn decode_script(bytes: &[u8]) -> Result<ScriptTarget, rmp_serde::decode::Error> {
-    let (mount, path, target): WireScript = rmp_serde::from_slice(bytes)?;
-    Ok(ScriptTarget { script: ScriptPath { mount, path: raw(path) }, target: target.map(raw) })
+    let WireScript { mount, path, target, entry } = rmp_serde::from_slice(bytes)?;
+    let entry = entry.and_then(|(number, text)| match number {
+        0 => Some(ScriptEntry::Module(raw(text))),
+        1 => Some(ScriptEntry::Packaged(raw(text))),
+        _ => None,
+    });
+    Ok(ScriptTarget { script: ScriptPath { mount, path: raw(path) }, target: target.map(raw), entry })
 }
 
 /// Engine, source, name, reference of the image, its id; compose project and service; pod, its namespace and uid.
@@ -256,6 +274,71 @@ pub(super) fn decode_unit(bytes: &[u8]) -> Result<UnitFound, rmp_serde::decode::
         _ => Answer::Unreadable,
     };
     Ok(UnitFound { unit: unit.into(), answer })
+}
+
+/// SHA-256, build id; package, its version, whether the file was modified.
+type WireFileFacts = (Option<String>, Option<String>, Option<(String, String, Option<bool>)>);
+
+/// Device, inode, change time.
+type WireFileKey = (u32, u64, (i64, u32));
+
+#[derive(Serialize, Deserialize)]
+enum WireProgram {
+    File(WireFileKey, u8, Option<WireFileFacts>),
+    Agent(Key, Option<String>),
+}
+
+/// Encodes what was found of a program.
+pub(super) fn encode_program(found: &ProgramFound) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+    let text = |text: &Arc<str>| text.to_string();
+    let wire = match found {
+        ProgramFound::File { file: FileKey { device, inode, changed }, answer } => {
+            let (number, facts) = match answer {
+                FileAnswer::Found(facts) => (0, Some(facts)),
+                FileAnswer::NotFound => (1, None),
+                FileAnswer::Replaced => (2, None),
+                FileAnswer::Unreadable => (3, None),
+            };
+            let facts = facts.map(|facts| {
+                let FileFacts { sha256, build_id, package } = &**facts;
+                let package = package.as_ref();
+                let package =
+                    package.map(|Package { name, version, modified }| (text(name), text(version), *modified));
+                (sha256.as_ref().map(text), build_id.as_ref().map(text), package)
+            });
+            WireProgram::File((*device, *inode, *changed), number, facts)
+        }
+        ProgramFound::Agent { session, version } => {
+            WireProgram::Agent((session.pid, session.start.ns), version.as_ref().map(text))
+        }
+    };
+    rmp_serde::to_vec(&wire)
+}
+
+/// Decodes what was found of a program.
+pub(super) fn decode_program(bytes: &[u8]) -> Result<ProgramFound, rmp_serde::decode::Error> {
+    Ok(match rmp_serde::from_slice(bytes)? {
+        WireProgram::File((device, inode, changed), number, facts) => {
+            let answer = match (number, facts) {
+                (0, Some((sha256, build_id, package))) => FileAnswer::Found(Arc::new(FileFacts {
+                    sha256: sha256.map(Into::into),
+                    build_id: build_id.map(Into::into),
+                    package: package.map(|(name, version, modified)| Package {
+                        name: name.into(),
+                        version: version.into(),
+                        modified,
+                    }),
+                })),
+                (1, _) => FileAnswer::NotFound,
+                (2, _) => FileAnswer::Replaced,
+                _ => FileAnswer::Unreadable,
+            };
+            ProgramFound::File { file: FileKey { device, inode, changed }, answer }
+        }
+        WireProgram::Agent(session, version) => {
+            ProgramFound::Agent { session: process_key(session), version: version.map(Into::into) }
+        }
+    })
 }
 
 /// Encodes a process.
@@ -453,6 +536,27 @@ mod tests {
             assert_eq!(decode_unit(&encode_unit(&found).unwrap()).unwrap(), found);
         }
         assert!(decode_unit(b"x").is_err());
+    }
+
+    #[test]
+    fn what_was_found_of_a_program_comes_back() {
+        let file = FileKey { device: 8 << 20 | 1, inode: 7, changed: (-1, 5) };
+        let package = Package { name: "curl".into(), version: "8.14".into(), modified: Some(false) };
+        let facts =
+            FileFacts { sha256: Some("00ff".into()), build_id: Some("ab".into()), package: Some(package) };
+        let answers = [
+            FileAnswer::Found(Arc::new(facts)),
+            FileAnswer::Found(Arc::default()),
+            FileAnswer::NotFound,
+            FileAnswer::Replaced,
+            FileAnswer::Unreadable,
+        ];
+        let session = process_key((7, 9));
+        let agents = [None, Some("1.2".into())].map(|version| ProgramFound::Agent { session, version });
+        for found in answers.map(|answer| ProgramFound::File { file, answer }).into_iter().chain(agents) {
+            assert_eq!(decode_program(&encode_program(&found).unwrap()).unwrap(), found);
+        }
+        assert!(decode_program(b"x").is_err());
     }
 
     #[test]

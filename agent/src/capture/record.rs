@@ -18,7 +18,8 @@ use super::decode;
 use super::exec;
 use super::frame::{self, kind};
 use super::inventory::{
-    Host, encode_container, encode_host, encode_judgement, encode_process, encode_script, encode_unit,
+    Host, encode_container, encode_host, encode_judgement, encode_process, encode_program, encode_script,
+    encode_unit,
 };
 use super::ledger::KernelCounters;
 use super::sequence::Series;
@@ -26,6 +27,7 @@ use crate::host::installed::Judgement;
 use crate::model::bytes::RawBytes;
 use crate::model::container::ContainerFound;
 use crate::model::process::Process;
+use crate::model::program::ProgramFound;
 use crate::model::time::BootTime;
 use crate::model::unit::UnitFound;
 use crate::process::scripts::ScriptTarget;
@@ -264,6 +266,14 @@ impl<W: RecordFile> Recorder<W> {
     pub fn unit(&mut self, found: &UnitFound) -> Result<(), RecordError> {
         match encode_unit(found) {
             Ok(payload) => self.add(kind::UNIT, &payload, Content::Other),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Adds what was found of a program, as the agent learnt it now. What does not fit a frame is left out.
+    pub fn program(&mut self, found: &ProgramFound) -> Result<(), RecordError> {
+        match encode_program(found) {
+            Ok(payload) => self.add(kind::PROGRAM, &payload, Content::Other),
             Err(_) => Ok(()),
         }
     }

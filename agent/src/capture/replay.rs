@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 
 use super::frame::{self, Damage, Frames, PROLOGUE, PrologueError, kind};
 use super::inventory::{
-    Host, decode_container, decode_host, decode_judgement, decode_process, decode_script, decode_unit,
+    Host, decode_container, decode_host, decode_judgement, decode_process, decode_program, decode_script,
+    decode_unit,
 };
 use super::ledger::KernelCounters;
 use super::sequence::Series;
 use crate::host::installed::Judgement;
 use crate::model::container::ContainerFound;
 use crate::model::process::Process;
+use crate::model::program::ProgramFound;
 use crate::model::time::BootTime;
 use crate::model::unit::UnitFound;
 use crate::process::scripts::ScriptTarget;
@@ -59,6 +61,8 @@ pub enum Item {
     Container(ContainerFound),
     /// What the files of a unit say.
     Unit(UnitFound),
+    /// What was found of a program.
+    Program(ProgramFound),
     /// The kernel's counters.
     Counters(Box<CounterSnapshot>),
 }
@@ -148,6 +152,7 @@ impl<R: Read> Replay<R> {
                 kind::SCRIPT => decode_script(&payload).ok().map(Item::Script),
                 kind::UNIT => decode_unit(&payload).ok().map(Item::Unit),
                 kind::CONTAINER => decode_container(&payload).ok().map(Item::Container),
+                kind::PROGRAM => decode_program(&payload).ok().map(Item::Program),
                 kind::COUNTERS => counters(&payload).map(|snapshot| Item::Counters(Box::new(snapshot))),
                 kind::END => {
                     let mut said = numbers(&payload);

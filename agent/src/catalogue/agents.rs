@@ -12,7 +12,7 @@ use toml::Spanned;
 use super::file::{CatalogueError, Problem, Source, check_version};
 use crate::model::bytes::RawBytes;
 use crate::model::process::ExecImage;
-use crate::process::program::Program;
+use crate::process::program::{Program, ScriptEntry};
 
 const SHIPPED: &str = include_str!("../../data/agents.toml");
 /// Agents of one file.
@@ -138,6 +138,13 @@ impl AgentCatalogue {
         self.agents.iter().find(|agent| match program {
             Program::Executable => agent.entry_points.is_match(path(&image.exe)),
             Program::Script(script) => agent.entry_points.is_match(path(script)),
+            Program::Known { script, entry } => {
+                agent.entry_points.is_match(path(script))
+                    || match entry {
+                        ScriptEntry::Module(name) => agent.runs_by(name),
+                        ScriptEntry::Packaged(file) => agent.entry_points.is_match(path(file)),
+                    }
+            }
             Program::Module(name) => agent.modules.is_match(path(name)),
             Program::Inline => false,
         })
@@ -148,15 +155,21 @@ impl AgentCatalogue {
         match program {
             Program::Executable => self.mcp_file(&image.exe),
             Program::Script(script) => self.mcp_file(script),
-            Program::Module(module) => {
-                let top = module.as_bytes().split(|&byte| byte == b'.').next().unwrap_or_default();
-                // As PyPI writes names (PEP 503), so that it is one server by either way of starting it.
-                self.modules
-                    .is_match(OsStr::from_bytes(top))
-                    .then(|| name(top).map(|name| name.to_lowercase().replace('_', "-").into()))?
-            }
+            Program::Known { script, entry } => self.mcp_file(script).or_else(|| match entry {
+                ScriptEntry::Module(module) => self.mcp_module(module),
+                ScriptEntry::Packaged(file) => self.mcp_file(file),
+            }),
+            Program::Module(module) => self.mcp_module(module),
             Program::Inline => None,
         }
+    }
+
+    fn mcp_module(&self, module: &RawBytes) -> Option<Arc<str>> {
+        let top = top(module);
+        // As PyPI writes names (PEP 503), so that it is one server by either way of starting it.
+        self.modules
+            .is_match(OsStr::from_bytes(top))
+            .then(|| name(top).map(|name| name.to_lowercase().replace('_', "-").into()))?
     }
 
     fn mcp_file(&self, file: &RawBytes) -> Option<Arc<str>> {
@@ -172,6 +185,11 @@ impl AgentCatalogue {
 }
 
 impl Agent {
+    /// Whether a module that a script of its runs is the agent's: `aider.main` is of `aider`.
+    fn runs_by(&self, module: &RawBytes) -> bool {
+        self.modules.is_match(path(module)) || self.modules.is_match(OsStr::from_bytes(top(module)))
+    }
+
     /// Which of its arguments say that it no longer asks.
     pub fn bypass(&self, argv: &[RawBytes]) -> Vec<Arc<str>> {
         let is_given = |option: &&Arc<str>| match option.split_once(' ') {
@@ -228,6 +246,11 @@ fn globs(list: &[String], paths: bool) -> Result<GlobSet, AgentProblem> {
         set.add(built.map_err(|error| fail(&error.kind().to_string()))?);
     }
     set.build().map_err(|error| AgentProblem::Glob { glob: list.join(" "), why: error.to_string() })
+}
+
+/// The package that a module is of.
+fn top(module: &RawBytes) -> &[u8] {
+    module.as_bytes().split(|&byte| byte == b'.').next().unwrap_or_default()
 }
 
 /// `name` or `@scope/name`: the innermost npm package that a path lies in. `.bin` holds links of all of them.

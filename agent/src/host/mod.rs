@@ -18,6 +18,7 @@ pub mod directory;
 pub mod installed;
 pub mod lookup;
 pub(crate) mod mountinfo;
+pub mod programs;
 pub mod resolvers;
 pub mod scripts;
 mod trusted;

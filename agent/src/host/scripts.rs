@@ -1,4 +1,4 @@
-//! Where the paths of scripts lead, looked up beside the event path: a file system may answer late, or never.
+//! Where the paths of scripts lead and what is there, looked up beside the event path: a file system may answer late, or never.
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,9 +11,11 @@ use rustix::fs::{AtFlags, CWD, OFlags, StatxFlags, readlinkat, statx};
 
 use super::HostRoot;
 use super::lookup::Lookup;
+use super::programs::{console_script, packaged_as};
 use crate::catalogue::mounts::device;
 use crate::model::bytes::RawBytes;
 use crate::model::process::FileRef;
+use crate::process::program::{ScriptEntry, runs_javascript, runs_python};
 use crate::process::scripts::{ScriptTarget, WantedScript};
 
 /// Looks scripts up.
@@ -28,8 +30,17 @@ pub fn start(host: Arc<HostRoot>) -> io::Result<ScriptLookup> {
         let reached = is_reached(&host, &wanted);
         let script = wanted.script;
         let target = reached.then(|| look(&host, &script.path).ok()).flatten();
-        ScriptTarget { script, target }
+        let entry = target.as_ref().and_then(|target| entry(&host, &wanted.exe, target));
+        ScriptTarget { script, target, entry }
     })
+}
+
+fn entry(host: &HostRoot, exe: &RawBytes, script: &RawBytes) -> Option<ScriptEntry> {
+    if runs_python(exe) {
+        return console_script(host, script.as_bytes()).map(ScriptEntry::Module);
+    }
+    let packaged = runs_javascript(exe).then(|| packaged_as(host, script.as_bytes()));
+    packaged.flatten().map(ScriptEntry::Packaged)
 }
 
 /// Whether the process's paths mean the same from the host's root: it has the host's mounts, or a copy of them, where its
@@ -101,7 +112,7 @@ mod tests {
             assert!(lookup.ask(asked.clone()));
             assert_eq!(
                 lookup.found().await,
-                ScriptTarget { script: asked.script, target: expected.map(path) }
+                ScriptTarget { script: asked.script, target: expected.map(path), entry: None }
             );
         }
         // In another mount namespace only where the interpreter is the same file by the same path.
@@ -117,7 +128,29 @@ mod tests {
             WantedScript { exe_file: FileRef { inode: file.ino() + 1, ..exe_file }, ..alike.clone() };
         for (asked, target) in [(other, None), (unlike, None), (alike, Some(path(script)))] {
             assert!(lookup.ask(asked.clone()));
-            assert_eq!(lookup.found().await, ScriptTarget { script: asked.script, target });
+            assert_eq!(lookup.found().await, ScriptTarget { script: asked.script, target, entry: None });
+        }
+    }
+    #[tokio::test]
+    async fn what_a_script_is_depends_on_who_runs_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = fs::canonicalize(directory.path()).unwrap();
+        let text =
+            "#!/usr/bin/python3\nimport sys\nfrom aider.main import main\nif __name__ == '__main__':\n";
+        fs::write(at.join("aider"), text).unwrap();
+        fs::write(at.join("package.json"), r#"{"name":"@openai/codex"}"#).unwrap();
+        let host = Arc::new(HostRoot::at(Path::new("/")).unwrap());
+        let mount = host.namespaces().mount;
+        let mut lookup = start(host).unwrap();
+        let path = RawBytes::from(at.join("aider").as_os_str().as_bytes());
+        for (exe, entry) in [
+            ("/usr/bin/python3.13", Some(ScriptEntry::Module("aider.main".into()))),
+            ("/usr/bin/node", Some(ScriptEntry::Packaged("/node_modules/@openai/codex/aider".into()))),
+            ("/bin/sh", None),
+        ] {
+            let asked = WantedScript { exe: exe.into(), ..wanted(mount, path.clone()) };
+            assert!(lookup.ask(asked));
+            assert_eq!(lookup.found().await.entry, entry, "{exe}");
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn read(host: &HostRoot, path: &str, limit: u64) -> Result<Vec<u8>, S
 }
 
 /// Opens a file, if all that leads to it is root's, links included.
-fn open(host: &HostRoot, path: &Path) -> Result<(File, u64), Silent> {
+pub(super) fn open(host: &HostRoot, path: &Path) -> Result<(File, u64), Silent> {
     check_way(host, path)?;
     // What is no file at that path (a pipe) does not block.
     let (file, status) = status(host, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;

@@ -158,6 +158,8 @@ impl Update {
             login: _,
             container: _,
             unit: _,
+            file: _,
+            agent_version: _,
         } = &*sighting.attribution;
         let mut recent: Vec<u64> =
             sighting.sessions.iter().map(|session| digest(boot_id, *session)).collect();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::container::InContainer;
 use super::image::Repository;
 use super::process::{AgentRole, Login};
+use super::program::FileFacts;
 use super::spiffe::SpiffeId;
 use super::unit::InUnit;
 
@@ -55,6 +56,10 @@ pub struct Attribution {
     pub owner: Option<Owner>,
     /// The system's unit that it is in, and what its files say.
     pub unit: Option<Arc<InUnit>>,
+    /// What was found of the executable; `None`: nothing, or nothing yet.
+    pub file: Option<Arc<FileFacts>>,
+    /// Version of the AI agent, as its package says.
+    pub agent_version: Option<Arc<str>>,
 }
 
 impl Attribution {

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod image;
 pub mod name;
 pub mod process;
+pub mod program;
 pub mod spiffe;
 pub mod time;
 pub mod unit;

@@ -50,6 +50,15 @@ pub struct FileRef {
     pub mode: u32,
 }
 
+/// The path of a file that has none: those of memfd_create(2) are roots of their own.
+pub const NO_PATH: &[u8] = b"/";
+
+/// Whether a file lies in memory alone, as memfd_create(2) makes them. In /proc it is called `memfd:NAME`, which is what its
+/// maker says; root alone can have a file of that name in the host's root directory.
+pub fn is_memfd(path: &[u8], links: u32) -> bool {
+    links == 0 && (path == NO_PATH || path.starts_with(b"/memfd:"))
+}
+
 /// What kind of thing a standard stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum StdioKind {

@@ -15,10 +15,36 @@ pub enum Program {
     Executable,
     /// A script, by its path: absolute, without `.` and `..`; symbolic links are as they were given.
     Script(RawBytes),
+    /// A script, by its path, of which more was found than its path says.
+    Known {
+        /// The path.
+        script: RawBytes,
+        /// What was found.
+        entry: ScriptEntry,
+    },
     /// `-m NAME`: a module that the interpreter looks for.
     Module(RawBytes),
     /// Text of the command line (`-c`, `-e`), or standard input: no file.
     Inline,
+}
+
+/// What a script was found to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScriptEntry {
+    /// It does nothing but run this module, as what pip and uv install does (`aider.main`).
+    Module(RawBytes),
+    /// By the manifest above it, it is this file of a package (`/node_modules/NAME/PATH`).
+    Packaged(RawBytes),
+}
+
+impl Program {
+    /// A script, with what was found of it.
+    pub fn script(path: RawBytes, entry: Option<ScriptEntry>) -> Self {
+        match entry {
+            Some(entry) => Self::Known { script: path, entry },
+            None => Self::Script(path),
+        }
+    }
 }
 
 /// Options of an interpreter.
@@ -127,6 +153,22 @@ const INTERPRETERS: &[Options] = &[
         clusters: false,
     },
 ];
+
+/// Whether the executable is an interpreter of JavaScript.
+pub fn runs_javascript(exe: &RawBytes) -> bool {
+    is_interpreter(exe, &[b"node", b"bun"])
+}
+
+/// Whether the executable is an interpreter of Python.
+pub fn runs_python(exe: &RawBytes) -> bool {
+    is_interpreter(exe, &[b"python"])
+}
+
+fn is_interpreter(exe: &RawBytes, languages: &[&[u8]]) -> bool {
+    let name = exe.file_name();
+    let called = INTERPRETERS.iter().find(|options| options.is_called(name));
+    called.is_some_and(|options| languages.iter().any(|language| options.names.contains(language)))
+}
 
 /// What an image runs.
 pub fn program_of(image: &ExecImage) -> Program {

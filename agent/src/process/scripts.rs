@@ -1,10 +1,12 @@
-//! Where the paths of scripts lead: an agent is often started by a symbolic link to its script.
+//! Where the paths of scripts lead, and what is found there: an agent is often started by a symbolic link to its script, or by a
+//! script of a few lines that runs its module.
 //!
 //! Looking there may block, so it is done elsewhere: the table says what it wants to know
 //! ([`super::ProcessTable::take_wanted_scripts`]), and is told later. Until then a script is taken for what its path says.
 
 use std::collections::HashMap;
 
+use super::program::{Program, ScriptEntry};
 use crate::model::bytes::RawBytes;
 use crate::model::process::{FileRef, Process, ProcessKey};
 use crate::model::time::BootTime;
@@ -36,6 +38,8 @@ pub struct ScriptTarget {
     pub script: ScriptPath,
     /// The path without symbolic links; `None` where nothing is there.
     pub target: Option<RawBytes>,
+    /// What was found there.
+    pub entry: Option<ScriptEntry>,
 }
 
 /// Scripts of one generation; two are kept. A build runs hundreds, under many names.
@@ -52,6 +56,7 @@ const WAITING: usize = 64;
 struct Known {
     /// `None`: to the path itself, as far as is known.
     target: Option<RawBytes>,
+    entry: Option<ScriptEntry>,
     asked_at: BootTime,
     /// Who has run it since it was asked for, for the first time: what they are is open.
     waiting: Vec<ProcessKey>,
@@ -69,13 +74,13 @@ pub(super) struct Scripts {
 
 impl Scripts {
     /// Where a script leads, as far as is known. It is wanted where that was not asked lately.
-    pub(super) fn target(&mut self, process: &Process, path: RawBytes, now: BootTime) -> RawBytes {
+    pub(super) fn target(&mut self, process: &Process, path: RawBytes, now: BootTime) -> Program {
         let script = ScriptPath { mount: process.namespaces.mount, path };
         if let Some(known) = self.old.remove(&script) {
             self.keep(script.clone(), known);
         }
         let known = self.young.get(&script);
-        let target = known.and_then(|known| known.target.clone()).unwrap_or_else(|| script.path.clone());
+        let program = program(known, &script.path);
         let is_stale = known.is_none_or(|known| now.since_ns(known.asked_at) > FRESH_NS);
         if is_stale {
             self.ask(process, &script, now);
@@ -86,14 +91,13 @@ impl Scripts {
         {
             known.waiting.push(process.key);
         }
-        target
+        program
     }
 
     /// As [`Scripts::target`], and nothing is asked.
-    pub(super) fn known(&self, mount: u32, path: RawBytes) -> RawBytes {
+    pub(super) fn known(&self, mount: u32, path: RawBytes) -> Program {
         let script = ScriptPath { mount, path };
-        let known = self.young.get(&script).or_else(|| self.old.get(&script));
-        known.and_then(|known| known.target.clone()).unwrap_or(script.path)
+        program(self.young.get(&script).or_else(|| self.old.get(&script)), &script.path)
     }
 
     fn ask(&mut self, process: &Process, script: &ScriptPath, now: BootTime) {
@@ -104,7 +108,13 @@ impl Scripts {
         match self.young.get_mut(script) {
             Some(known) => known.asked_at = now,
             None => {
-                let known = Known { target: None, asked_at: now, waiting: Vec::new(), is_answered: false };
+                let known = Known {
+                    target: None,
+                    entry: None,
+                    asked_at: now,
+                    waiting: Vec::new(),
+                    is_answered: false,
+                };
                 self.keep(script.clone(), known);
             }
         }
@@ -122,7 +132,8 @@ impl Scripts {
     /// Takes where a script leads; who waits to hear it, where that is elsewhere than was thought. Who has run it before is
     /// what he was: an answer speaks of now.
     pub(super) fn learn(&mut self, found: ScriptTarget) -> Vec<ProcessKey> {
-        let ScriptTarget { script, target } = found;
+        let ScriptTarget { script, target, entry } = found;
+        let is_there = target.is_some();
         let target = target.filter(|target| *target != script.path);
         if let Some(known) = self.old.remove(&script) {
             self.keep(script.clone(), known);
@@ -131,9 +142,10 @@ impl Scripts {
         let waiting = std::mem::take(&mut known.waiting);
         let is_first = !std::mem::replace(&mut known.is_answered, true);
         // A link that is gone for a moment, while it is replaced, leads where it did.
-        let changes = target.is_some() && known.target != target;
+        let changes = is_there && ((target.is_some() && known.target != target) || known.entry != entry);
         if changes {
-            known.target = target;
+            known.target = target.or(known.target.take());
+            known.entry = entry;
         }
         if is_first && changes { waiting } else { Vec::new() }
     }
@@ -155,6 +167,11 @@ impl Scripts {
     pub(super) fn not_asked(&self) -> u64 {
         self.not_asked
     }
+}
+
+fn program(known: Option<&Known>, path: &RawBytes) -> Program {
+    let target = known.and_then(|known| known.target.as_ref()).unwrap_or(path);
+    Program::script(target.clone(), known.and_then(|known| known.entry.clone()))
 }
 
 #[cfg(test)]
@@ -183,28 +200,51 @@ mod tests {
     fn a_script_is_asked_for_once_and_again_when_it_is_old() {
         let mut scripts = Scripts::default();
         let (one, other) = (process(1), process(2));
-        assert_eq!(scripts.target(&one, "/bin/a".into(), at(1)), "/bin/a".into());
+        assert_eq!(scripts.target(&one, "/bin/a".into(), at(1)), Program::Script("/bin/a".into()));
         assert_eq!(wanted(&mut scripts), [script("/bin/a")]);
-        let found =
-            |target: Option<&str>| ScriptTarget { script: script("/bin/a"), target: target.map(Into::into) };
+        let found = |target: Option<&str>| ScriptTarget {
+            script: script("/bin/a"),
+            target: target.map(Into::into),
+            entry: None,
+        };
         assert_eq!(scripts.learn(found(Some("/lib/a.js"))), [one.key]);
-        assert_eq!(scripts.target(&one, "/bin/a".into(), at(2)), "/lib/a.js".into());
+        assert_eq!(scripts.target(&one, "/bin/a".into(), at(2)), Program::Script("/lib/a.js".into()));
         assert_eq!(
             scripts.target(&other, "/bin/a".into(), at(2)),
-            "/bin/a".into(),
+            Program::Script("/bin/a".into()),
             "another mount namespace"
         );
         assert_eq!(scripts.take_wanted().len(), 1);
-        assert_eq!(scripts.target(&one, "/bin/a".into(), at(20)), "/lib/a.js".into());
+        assert_eq!(scripts.target(&one, "/bin/a".into(), at(20)), Program::Script("/lib/a.js".into()));
         assert_eq!(wanted(&mut scripts), [script("/bin/a")]);
         // Where it leads now says nothing of who ran it before.
         assert_eq!(scripts.learn(found(Some("/lib/b.js"))), []);
-        assert_eq!(scripts.known(1, "/bin/a".into()), "/lib/b.js".into());
+        assert_eq!(scripts.known(1, "/bin/a".into()), Program::Script("/lib/b.js".into()));
         assert_eq!(scripts.learn(found(None)), []);
-        assert_eq!(scripts.known(1, "/bin/a".into()), "/lib/b.js".into(), "gone for a moment");
+        assert_eq!(
+            scripts.known(1, "/bin/a".into()),
+            Program::Script("/lib/b.js".into()),
+            "gone for a moment"
+        );
         scripts.refused(&script("/bin/a"));
         scripts.target(&one, "/bin/a".into(), at(21));
         assert_eq!(wanted(&mut scripts), [script("/bin/a")]);
+    }
+
+    #[test]
+    fn what_stands_in_a_script_is_news_too() {
+        let mut scripts = Scripts::default();
+        let one = process(1);
+        scripts.target(&one, "/bin/a".into(), at(1));
+        let entry = Some(ScriptEntry::Module("aider.main".into()));
+        let found =
+            ScriptTarget { script: script("/bin/a"), target: Some("/bin/a".into()), entry: entry.clone() };
+        assert_eq!(scripts.learn(found.clone()), [one.key]);
+        assert_eq!(scripts.known(1, "/bin/a".into()), Program::script("/bin/a".into(), entry.clone()));
+        assert_eq!(scripts.learn(ScriptTarget { target: None, entry: None, ..found.clone() }), []);
+        assert_eq!(scripts.known(1, "/bin/a".into()), Program::script("/bin/a".into(), entry));
+        assert_eq!(scripts.learn(ScriptTarget { entry: None, ..found }), []);
+        assert_eq!(scripts.known(1, "/bin/a".into()), Program::Script("/bin/a".into()));
     }
 
     #[test]

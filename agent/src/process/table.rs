@@ -328,7 +328,7 @@ impl ProcessTable {
     /// What a process runs, with links followed as far as is known.
     fn program(&mut self, process: &Process, now: BootTime) -> Program {
         match program_of(&process.image) {
-            Program::Script(path) => Program::Script(self.scripts.target(process, path, now)),
+            Program::Script(path) => self.scripts.target(process, path, now),
             other => other,
         }
     }
@@ -390,7 +390,7 @@ impl ProcessTable {
             let forked = process.exec_count == 0 && process.origin == Origin::Observed;
             if !forked {
                 let program = match program_of(&process.image) {
-                    Program::Script(path) => Program::Script(scripts.known(process.namespaces.mount, path)),
+                    Program::Script(path) => scripts.known(process.namespaces.mount, path),
                     other => other,
                 };
                 before = roles.at_exec(process, &program, before.as_ref());

@@ -66,7 +66,7 @@ fn programs_behind_interpreters_are_told() {
         }
         if let Some(agent) = catalogue.agent(&image, &program) {
             let named = match &program {
-                Program::Script(path) => path,
+                Program::Script(path) | Program::Known { script: path, .. } => path,
                 Program::Module(name) => name,
                 Program::Executable | Program::Inline => &image.exe,
             };

@@ -1,9 +1,9 @@
 //! Real programs, which know nothing of being looked at.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Case, shared};
 use crate::harness::child;
@@ -31,6 +31,23 @@ async def main():
 asyncio.run(main())
 ";
 
+/// Runs another program from a file of memory that has the name of one of the host's: PROGRAM, then its arguments.
+const MEMFD: &str = "
+import os, sys
+program = os.memfd_create('usr/bin/sshd')
+with open(sys.argv[1], 'rb') as file:
+    os.write(program, file.read())
+os.execve(program, sys.argv[2:], os.environ)
+";
+
+/// Runs a program that has lost its name before it is executed: PROGRAM, then its arguments.
+const DELETED: &str = "
+import os, sys
+program = os.open(sys.argv[1], os.O_RDONLY)
+os.unlink(sys.argv[1])
+os.execve(program, sys.argv[2:], os.environ)
+";
+
 /// All of them.
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = vec![shared("program/curl", curl), shared("program/asyncio", asyncio)];
@@ -40,6 +57,8 @@ pub(super) fn cases() -> Vec<Case> {
     }
     cases.push(shared("program/shell-child", shell_child));
     cases.push(shared("program/script", script));
+    cases.push(shared("program/memfd", memfd));
+    cases.push(shared("program/deleted", deleted));
     cases
 }
 
@@ -157,5 +176,33 @@ fn script(scene: &mut Scene<'_>) -> Outcome {
     let who = Who { exe: sh, argv: vec!["/bin/sh".to_owned(), script.clone()], ..who };
     let expected = scene.opened(who, Path::new(&path))?;
     scene.expect([expected.key("script", script.clone()).key("filename", script)]);
+    Ok(())
+}
+
+/// Python runs `cat` as `script` does, from `program`; what it then is.
+fn unlinked(scene: &mut Scene<'_>, script: &str, program: &Path) -> Outcome<(Who, PathBuf)> {
+    let path = scene.credential("ext4", "key")?;
+    let [program, opened] = [program, &path].map(|path| path.to_string_lossy().into_owned());
+    let (who, _) = scene.run_program("python3", &["-I", "-c", script, &program, "cat", &opened])?;
+    Ok((Who { argv: vec!["cat".to_owned(), opened], ..who }, path))
+}
+
+/// What lies in memory has no path, whatever its maker calls it.
+fn memfd(scene: &mut Scene<'_>) -> Outcome {
+    let cat = child::find("cat").map_err(|error| Verdict::Skipped(error.to_string()))?;
+    let (who, path) = unlinked(scene, MEMFD, &cat)?;
+    let expected = scene.opened(Who { exe: "/".to_owned(), ..who }, &path)?;
+    scene.expect([expected.key("exe_memfd", true).key("exe_deleted", true).key("exe_sha256", Value::Null)]);
+    Ok(())
+}
+
+/// A program without a name keeps the path that it had, and is said to have lost it.
+fn deleted(scene: &mut Scene<'_>) -> Outcome {
+    let cat = child::find("cat").map_err(|error| Verdict::Skipped(error.to_string()))?;
+    let copy = scene.directory("ext4")?.join("gone");
+    std::fs::copy(cat, &copy).during("copy a program")?;
+    let (who, path) = unlinked(scene, DELETED, &copy)?;
+    let expected = scene.opened(Who { exe: copy.to_string_lossy().into_owned(), ..who }, &path)?;
+    scene.expect([expected.key("exe_deleted", true).key("exe_memfd", Value::Null)]);
     Ok(())
 }

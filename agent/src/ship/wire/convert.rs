@@ -8,9 +8,10 @@ use crate::model::container;
 use crate::model::identity;
 use crate::model::name;
 use crate::model::process::{self, CredentialIds, FileRef};
+use crate::model::program;
 
 use super::bytes::{WireAddress, WireBytes};
-use super::rows::{Attribution, Container, Evidence, File, Ids, Marker, Process, Stdio};
+use super::rows::{Attribution, Container, Evidence, File, FileFacts, Ids, Marker, Process, Stdio};
 use super::v1::{self, Status};
 use super::{MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, MAX_EVIDENCE, MAX_MARKERS, Text, names};
 
@@ -61,6 +62,8 @@ impl From<&identity::Attribution> for Attribution {
             container,
             owner,
             unit,
+            file,
+            agent_version,
         } = attribution;
         let unit_facts = unit.as_ref().and_then(|unit| unit.facts.as_deref());
         let owned = |identity: &identity::Identity| Text::Owned(identity.to_string());
@@ -93,7 +96,31 @@ impl From<&identity::Attribution> for Attribution {
             unit_description: unit_facts
                 .and_then(|facts| facts.description.as_ref())
                 .map(|text| Text::Owned(text.to_string())),
+            file: file.as_ref().map(|file| Box::new((&**file).into())),
+            agent_version: agent_version.as_ref().map(|version| Text::Owned(version.to_string())),
         }
+    }
+}
+
+impl From<&program::FileFacts> for FileFacts {
+    fn from(facts: &program::FileFacts) -> Self {
+        let program::FileFacts { sha256, build_id, package } = facts;
+        let owned = |text: &Arc<str>| Text::Owned(text.to_string());
+        Self {
+            sha256: sha256.as_ref().map(owned),
+            build_id: build_id.as_ref().map(owned),
+            package: package.as_ref().map(|package| owned(&package.name)),
+            package_version: package.as_ref().map(|package| owned(&package.version)),
+            modified: package.as_ref().and_then(|package| package.modified),
+        }
+    }
+}
+
+impl FileFacts {
+    fn bytes(&self) -> usize {
+        let Self { sha256, build_id, package, package_version, modified: _ } = self;
+        let known = [sha256, build_id, package, package_version].into_iter().flatten();
+        20 + known.map(|text| text.len() + 20).sum::<usize>()
     }
 }
 
@@ -136,13 +163,14 @@ impl Attribution {
             + self.evidence.iter().map(evidence).sum::<usize>()
             + [&self.human, &self.role, &self.agent_session, &self.login, &self.login_from, &self.login_tty]
                 .into_iter()
-                .chain([&self.owner, &self.owner_source])
+                .chain([&self.owner, &self.owner_source, &self.agent_version])
                 .chain([&self.unit, &self.unit_fragment, &self.unit_description])
                 .flatten()
                 .map(|column| text(column) + 12)
                 .sum::<usize>()
             + self.blended.iter().map(text).sum::<usize>()
             + self.container.as_ref().map_or(0, |container| container.bytes())
+            + self.file.as_ref().map_or(0, |file| file.bytes())
     }
 }
 

@@ -22,6 +22,7 @@ use crate::model::process::{
     AgentPart, AgentRole, AgentSession, Cgroup, CredentialIds, ExecImage, FileRef, Login, LoginState,
     LoginWay, Marker, Origin as Known, Process, ProcessKey, SshConnection, Stdio, StdioKind,
 };
+use crate::model::program::{FileFacts, Package};
 use crate::model::time::{BootTime, ClockPair, WallTime};
 use crate::model::unit::{InUnit, UnitFacts};
 
@@ -147,6 +148,8 @@ pub(crate) fn alice() -> Arc<Attribution> {
         login: None,
         container: None,
         unit: None,
+        file: None,
+        agent_version: None,
     })
 }
 
@@ -185,16 +188,41 @@ pub(crate) fn tool() -> Arc<Attribution> {
         cgroup: session(),
     };
     let evidence = vec![observed("agent_program", program), observed("agent_session", &begun.id())];
+    let said = |kind, detail: &str, confidence| Evidence { kind, detail: detail.to_owned(), confidence };
+    let sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let build_id = "3f5b0f8d9f5a1f3c6d8e2b7a4c1d0e9f8a7b6c5d";
+    let package = Package {
+        name: "python3.11-minimal".into(),
+        version: "3.11.2-6+deb12u6".into(),
+        modified: Some(false),
+    };
+    let of_file = [
+        observed("exe_sha256", sha256),
+        said("agent_version", "2.0.14", Confidence::Declared),
+        said("exe_package", "python3.11-minimal 3.11.2-6+deb12u6", Confidence::Declared),
+        said("exe_build_id", build_id, Confidence::Claimed),
+    ];
     let login = observed("login", "ssh from 203.0.113.7:50022 to 198.51.100.7:22 on pts/0");
     Arc::new(Attribution {
         identity: Identity::Agent {
             product: b"claude-code"[..].into(),
             runner: Runner::Identity(Arc::new(alice.identity.clone())),
         },
-        evidence: evidence.into_iter().chain(alice.evidence.iter().cloned()).chain([login]).collect(),
+        evidence: evidence
+            .into_iter()
+            .chain(alice.evidence.iter().cloned())
+            .chain([login])
+            .chain(of_file)
+            .collect(),
         blended: std::iter::once(&alice.identity).chain(&alice.blended).cloned().collect(),
         role: Some(Arc::new(AgentRole { session: Arc::new(begun), part: AgentPart::Tool })),
         login: Some(Arc::new(over_ssh())),
+        file: Some(Arc::new(FileFacts {
+            sha256: Some(sha256.into()),
+            build_id: Some(build_id.into()),
+            package: Some(package),
+        })),
+        agent_version: Some("2.0.14".into()),
         ..Attribution::clone(&alice)
     })
 }
@@ -247,6 +275,8 @@ pub(crate) fn in_pod() -> Arc<Attribution> {
             pod_uid: Some(uid.into()),
         })),
         unit: None,
+        file: None,
+        agent_version: None,
     })
 }
 
@@ -473,6 +503,8 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
                 ..UnitFacts::default()
             })),
         })),
+        file: None,
+        agent_version: None,
     });
     let target_party = Party { attribution: whose, process: daemon };
     let memory = |way, refused| {

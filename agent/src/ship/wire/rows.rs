@@ -64,6 +64,32 @@ pub struct Attribution {
     /// What that file says the unit is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit_description: Option<Text>,
+    /// What was found of the executable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<Box<FileFacts>>,
+    /// Version of the AI agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<Text>,
+}
+
+/// What an executable contains, and where it is from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FileFacts {
+    /// SHA-256, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Text>,
+    /// The linker's build id, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_id: Option<Text>,
+    /// Its package's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<Text>,
+    /// Its package's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package_version: Option<Text>,
+    /// Whether it is not what the package brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<bool>,
 }
 
 /// A container, and what its engine keeps of it.

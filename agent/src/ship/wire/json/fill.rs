@@ -2,10 +2,11 @@
 
 use super::schema::{
     Activity, Ancestor, Attempt, Body, Claim, Connection, Container, Counter, Credential, Datagram, Deed,
-    Evidence, Gap, Impairment, Key, Line, Marker, Memory, Moment, Named, Names, Process, RawSocket, Reach,
-    Read, Remote, Repeat, Serving, Status, Target, Traffic,
+    Evidence, FileFacts, Gap, Impairment, Key, Line, Marker, Memory, Moment, Named, Names, Process,
+    RawSocket, Reach, Read, Remote, Repeat, Serving, Status, Target, Traffic,
 };
 use super::text::{always, rfc3339, text, texts};
+use crate::model::process::is_memfd;
 use crate::model::time::WallTime;
 use crate::ship::wire::view::{self, ActivityView, View};
 use crate::ship::wire::{names, rows, v1};
@@ -57,6 +58,8 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
             unit,
             unit_fragment,
             unit_description,
+            file,
+            agent_version,
         } = view.attribution;
         let evidence = evidence.iter().map(|evidence| Evidence {
             kind: &evidence.kind,
@@ -77,10 +80,12 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
             login: login.as_deref(),
             login_from: login_from.as_deref(),
             login_tty: login_tty.as_deref(),
+            agent_version: agent_version.as_deref(),
             container: within.as_deref().map(container),
             unit: unit.as_deref(),
             unit_fragment: unit_fragment.as_deref(),
             unit_description: unit_description.as_deref(),
+            file: file.as_deref().map(file_facts),
             process: process(view.process, view.activity.tid),
             moment: moment(view),
             deed: match view.deed {
@@ -117,6 +122,17 @@ fn container(row: &rows::Container) -> Container<'_> {
     }
 }
 
+fn file_facts(row: &rows::FileFacts) -> FileFacts<'_> {
+    let rows::FileFacts { sha256, build_id, package, package_version, modified } = row;
+    FileFacts {
+        exe_sha256: sha256.as_deref(),
+        exe_build_id: build_id.as_deref(),
+        exe_package: package.as_deref(),
+        exe_package_version: package_version.as_deref(),
+        exe_package_modified: *modified,
+    }
+}
+
 fn process(row: &rows::Process, tid: u32) -> Process<'_> {
     let (exe, exe_b64) = text(&row.exe);
     let (filename, filename_b64) = text(row.filename());
@@ -148,6 +164,7 @@ fn process(row: &rows::Process, tid: u32) -> Process<'_> {
         exe_device: row.exe_file.map(|file| file.device()),
         exe_inode: row.exe_file.map(|file| file.1),
         exe_deleted: row.exe_file.is_some_and(|file| file.4 == 0),
+        exe_memfd: row.exe_file.is_some_and(|file| is_memfd(row.exe.as_bytes(), file.4)),
         filename,
         filename_b64,
         script,

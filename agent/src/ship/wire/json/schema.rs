@@ -61,6 +61,8 @@ pub(super) struct Activity<'a> {
     pub(super) login_from: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) login_tty: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) agent_version: Option<&'a str>,
     #[serde(flatten)]
     pub(super) container: Option<Container<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,6 +71,8 @@ pub(super) struct Activity<'a> {
     pub(super) unit_fragment: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unit_description: Option<&'a str>,
+    #[serde(flatten)]
+    pub(super) file: Option<FileFacts<'a>>,
     #[serde(flatten)]
     pub(super) process: Process<'a>,
     #[serde(flatten)]
@@ -102,6 +106,20 @@ pub(super) struct Container<'a> {
 }
 
 #[derive(Serialize)]
+pub(super) struct FileFacts<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exe_sha256: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exe_build_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exe_package: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exe_package_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exe_package_modified: Option<bool>,
+}
+
+#[derive(Serialize)]
 pub(super) struct Evidence<'a> {
     pub(super) kind: &'a str,
     pub(super) detail: &'a str,
@@ -129,6 +147,8 @@ pub(super) struct Process<'a> {
     pub(super) exe_inode: Option<u64>,
     #[serde(skip_serializing_if = "is_false")]
     pub(super) exe_deleted: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) exe_memfd: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) filename: Option<Str<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]

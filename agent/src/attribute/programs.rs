@@ -1,0 +1,239 @@
+//! What is known of the files that processes run, and of the versions of AI agents.
+//!
+//! Looking there reads files, so it is done elsewhere: this says what is to be looked up ([`Programs::next_wanted`]), and is told
+//! later. An executable is asked for when it acts in an event, not when it starts: a build starts thousands that do nothing
+//! that is told. What acts before the answer is told without it.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use crate::model::process::{AgentPart, Process, ProcessKey};
+use crate::model::program::{FileAnswer, FileKey, ProgramFound, ProgramQuestion};
+
+/// Executables of one generation. Two are kept, so that what is in use survives when the first is full.
+const FILES: usize = 4_096;
+/// Sessions of agents of one generation; two are kept.
+const SESSIONS: usize = 1_024;
+/// Questions that wait. A host whose every program is new to the agent has a thousand.
+const WANTED: usize = 4_096;
+
+/// Counters of a [`Programs`]; each only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgramCounters {
+    /// Executables and agents asked for.
+    pub asked: u64,
+    /// Those that were not, because too many were to be.
+    pub not_asked: u64,
+    /// Executables of which nothing was found: they are gone, replaced, or cannot be reached or read.
+    pub unknown: u64,
+    /// Answers forgotten because there were too many; they are asked for again when needed.
+    pub evicted: u64,
+}
+
+impl ProgramCounters {
+    /// All counters with their stable names, for heartbeats and metrics.
+    pub fn by_name(&self) -> [(&'static str, u64); 4] {
+        let Self { asked, not_asked, unknown, evicted } = *self;
+        [
+            ("program_asked", asked),
+            ("program_not_asked", not_asked),
+            ("program_unknown", unknown),
+            ("program_evicted", evicted),
+        ]
+    }
+}
+
+/// Two generations: what is used stays, and of the rest the oldest goes.
+#[derive(Debug)]
+struct Generations<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
+    size: usize,
+    evicted: u64,
+}
+
+impl<K: Eq + Hash, V> Generations<K, V> {
+    fn new(size: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), size, evicted: 0 }
+    }
+
+    fn get(&self, key: &K) -> Option<&V> {
+        self.young.get(key).or_else(|| self.old.get(key))
+    }
+
+    /// Whether it is known. It stays.
+    fn touch(&mut self, key: &K) -> bool {
+        if let Some((key, value)) = self.old.remove_entry(key) {
+            self.insert(key, value);
+        }
+        self.young.contains_key(key)
+    }
+
+    fn insert(&mut self, key: K, value: V) {
+        if self.young.len() >= self.size {
+            self.evicted += self.old.len() as u64;
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, value);
+    }
+}
+
+/// All that is known of programs. `None` of an answer: not yet.
+#[derive(Debug)]
+pub struct Programs {
+    files: Generations<FileKey, Option<FileAnswer>>,
+    versions: Generations<ProcessKey, Option<Arc<str>>>,
+    wanted: VecDeque<ProgramQuestion>,
+    counters: ProgramCounters,
+}
+
+impl Default for Programs {
+    fn default() -> Self {
+        let (files, versions) = (Generations::new(FILES), Generations::new(SESSIONS));
+        Self { files, versions, wanted: VecDeque::new(), counters: ProgramCounters::default() }
+    }
+}
+
+impl Programs {
+    /// What is known of an executable; `None`: nothing yet.
+    pub fn file(&self, file: FileKey) -> Option<&FileAnswer> {
+        self.files.get(&file)?.as_ref()
+    }
+
+    /// Version of the agent whose session a process began.
+    pub fn version(&self, session: ProcessKey) -> Option<&Arc<str>> {
+        self.versions.get(&session)?.as_ref()
+    }
+
+    /// What it did, and could not do.
+    pub fn counters(&self) -> ProgramCounters {
+        ProgramCounters { evicted: self.files.evicted + self.versions.evicted, ..self.counters }
+    }
+
+    /// A process acts: what it runs is asked for, if that is not known.
+    pub(super) fn see(&mut self, process: &Process) {
+        let image = &process.image;
+        let file = FileKey::from(&image.exe_file);
+        if let Some(role) = &process.role
+            && role.part == AgentPart::Agent
+            && !self.versions.touch(&role.session.root)
+            && self.ask(ProgramQuestion::Agent {
+                session: role.session.root,
+                mount: process.namespaces.mount,
+                program: role.session.program.clone(),
+                exe: image.exe.clone(),
+                exe_file: file,
+            })
+        {
+            self.versions.insert(role.session.root, None);
+        }
+        // What has no name cannot be found by one.
+        let can_be_found = image.exe_file.links > 0 && image.exe.as_bytes().first() == Some(&b'/');
+        if can_be_found
+            && !self.files.touch(&file)
+            && self.ask(ProgramQuestion::File { path: image.exe.clone(), file })
+        {
+            self.files.insert(file, None);
+        }
+    }
+
+    fn ask(&mut self, question: ProgramQuestion) -> bool {
+        if self.wanted.len() >= WANTED {
+            self.counters.not_asked += 1;
+            return false;
+        }
+        self.counters.asked += 1;
+        self.wanted.push_back(question);
+        true
+    }
+
+    /// The next to be looked up.
+    pub fn next_wanted(&mut self) -> Option<ProgramQuestion> {
+        self.wanted.pop_front()
+    }
+
+    /// It cannot be looked up now: it is the next again.
+    pub fn put_back(&mut self, question: ProgramQuestion) {
+        self.wanted.push_front(question);
+    }
+
+    /// Takes what was found; whether it says something that was not known.
+    pub(super) fn learn(&mut self, found: ProgramFound) -> bool {
+        match found {
+            ProgramFound::File { file, answer } => {
+                self.counters.unknown += u64::from(!matches!(answer, FileAnswer::Found(_)));
+                let is_news = self.file(file) != Some(&answer);
+                self.files.touch(&file);
+                self.files.insert(file, Some(answer));
+                is_news
+            }
+            ProgramFound::Agent { session, version } => {
+                let is_news = self.version(session) != version.as_ref();
+                self.versions.touch(&session);
+                self.versions.insert(session, version);
+                is_news
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::process::{ExecImage, FileRef};
+    use crate::model::program::FileFacts;
+    use crate::ship::wire::examples;
+
+    fn process(inode: u64, links: u32) -> Process {
+        let mut process = examples::process(7, "/usr/bin/x", &["x"]);
+        let exe_file = FileRef { inode, links, ..process.image.exe_file };
+        process.image = Arc::new(ExecImage { exe_file, ..ExecImage::clone(&process.image) });
+        process
+    }
+
+    fn key(inode: u64) -> FileKey {
+        FileKey::from(&process(inode, 1).image.exe_file)
+    }
+
+    #[test]
+    fn a_file_is_asked_for_once() {
+        let mut programs = Programs::default();
+        programs.see(&process(1, 1));
+        programs.see(&process(1, 1));
+        let question = programs.next_wanted().unwrap();
+        assert_eq!(question, ProgramQuestion::File { path: "/usr/bin/x".into(), file: key(1) });
+        assert_eq!(programs.next_wanted(), None);
+        programs.put_back(question.clone());
+        assert_eq!(programs.next_wanted(), Some(question));
+        let answer =
+            FileAnswer::Found(Arc::new(FileFacts { sha256: Some("00".into()), ..FileFacts::default() }));
+        let found = ProgramFound::File { file: key(1), answer: answer.clone() };
+        assert!(programs.learn(found.clone()));
+        assert!(!programs.learn(found));
+        assert_eq!(programs.file(key(1)), Some(&answer));
+        programs.see(&process(1, 1));
+        // Without a name there is nowhere to look.
+        programs.see(&process(2, 0));
+        assert_eq!(programs.next_wanted(), None);
+        assert_eq!(programs.file(key(2)), None);
+        assert_eq!(programs.counters(), ProgramCounters { asked: 1, ..ProgramCounters::default() });
+    }
+
+    #[test]
+    fn any_number_of_files_is_bounded() {
+        let mut programs = Programs::default();
+        for inode in 0..20_000 {
+            programs.see(&process(inode, 1));
+            programs.learn(ProgramFound::File { file: key(inode), answer: FileAnswer::NotFound });
+            programs.files.touch(&key(0));
+            assert!(programs.files.young.len() + programs.files.old.len() <= 2 * FILES);
+        }
+        assert!(programs.file(key(0)).is_some(), "it is in use");
+        let counters = programs.counters();
+        assert_eq!(counters.asked, WANTED as u64);
+        assert_eq!(counters.asked + counters.not_asked, 20_000);
+        assert_eq!(counters.unknown, 20_000);
+        assert!(counters.evicted > 8_000);
+    }
+}
