@@ -1,11 +1,12 @@
 //! One attribution from all that was found, remembered for the next act of its like.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::container::{engine_id, in_container};
 use super::containers::{ContainerCounters, Containers};
+use super::generations::Generations;
 use super::place::Place;
 use super::programs::{ProgramCounters, Programs};
 use super::unit::in_unit;
@@ -67,8 +68,7 @@ pub struct Attributor {
     units: Units,
     programs: Programs,
     host: HostNamespaces,
-    young: HashMap<Key, Arc<Attribution>>,
-    old: HashMap<Key, Arc<Attribution>>,
+    remembered: Generations<Key, Arc<Attribution>>,
     counters: AttributionCounters,
 }
 
@@ -80,8 +80,9 @@ impl Attributor {
 
     /// With resolvers of one's own, most specific first.
     pub fn with_resolvers(host: HostNamespaces, users: Users, resolvers: Vec<Arc<dyn Resolver>>) -> Self {
-        let (owners, containers, units, programs, young, old, counters) = Default::default();
-        Self { resolvers, users, owners, containers, units, programs, host, young, old, counters }
+        let (owners, containers, units, programs, counters) = Default::default();
+        let remembered = Generations::new(GENERATION);
+        Self { resolvers, users, owners, containers, units, programs, host, remembered, counters }
     }
 
     /// Takes a new snapshot of users: what was attributed with the old one is forgotten.
@@ -91,15 +92,13 @@ impl Attributor {
     }
 
     fn forget(&mut self) {
-        self.young.clear();
-        self.old.clear();
+        self.remembered.clear();
     }
 
     /// Takes other owners: what was attributed with those before is forgotten.
     pub fn set_owners(&mut self, owners: Owners) {
         self.owners = owners;
-        self.young.clear();
-        self.old.clear();
+        self.forget();
     }
 
     /// Who a process is by what it was at its exec.
@@ -184,8 +183,7 @@ impl Attributor {
             let of_session = |role: &Arc<AgentRole>| Some(role.session.root) == session;
             Some(key.file) == file || key.role.as_ref().is_some_and(of_session)
         };
-        self.young.retain(|key, _| !is_of(key));
-        self.old.retain(|key, _| !is_of(key));
+        self.remembered.retain(|key, _| !is_of(key));
     }
 
     /// Looks ahead at a program that starts: in which container, or for which, so that it is asked for before it acts.
@@ -217,7 +215,7 @@ impl Attributor {
 
     /// What it did.
     pub fn counters(&self) -> AttributionCounters {
-        self.counters
+        AttributionCounters { evicted: self.remembered.evicted(), ..self.counters }
     }
 
     /// Who acted: `process` as it was at the act, in `cgroup` at that moment
@@ -239,25 +237,13 @@ impl Attributor {
             login: process.login.login.clone(),
             ci: process.login.ci.clone(),
         };
-        if let Some(known) = self.young.get(&key) {
+        if let Some(known) = self.remembered.touched(&key) {
             self.counters.remembered += 1;
-            return known.clone();
+            return known;
         }
-        let attribution = match self.old.remove(&key) {
-            Some(known) => {
-                self.counters.remembered += 1;
-                known
-            }
-            None => {
-                self.counters.resolved += 1;
-                Arc::new(self.resolve(process, actor, cgroup))
-            }
-        };
-        if self.young.len() >= GENERATION {
-            self.counters.evicted += self.old.len() as u64;
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(key, attribution.clone());
+        self.counters.resolved += 1;
+        let attribution = Arc::new(self.resolve(process, actor, cgroup));
+        self.remembered.insert(key, attribution.clone());
         attribution
     }
 

@@ -6,9 +6,9 @@
 //! program runs. Such an argument is a hint where to look, and nothing else: what a container is told to be rests on its
 //! cgroup's name and on the engine's files.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::generations::Generations;
 use crate::model::act::Exec;
 use crate::model::container::{Answer, ContainerFound, EngineFacts};
 use crate::model::image::is_id;
@@ -63,19 +63,25 @@ struct Known {
 }
 
 /// All that is known of containers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Containers {
-    young: HashMap<Arc<str>, Known>,
-    old: HashMap<Arc<str>, Known>,
+    known: Generations<Arc<str>, Known>,
     wanted: Vec<Arc<str>>,
     now: BootTime,
     counters: ContainerCounters,
 }
 
+impl Default for Containers {
+    fn default() -> Self {
+        let (wanted, now, counters) = Default::default();
+        Self { known: Generations::new(GENERATION), wanted, now, counters }
+    }
+}
+
 impl Containers {
     /// What is known of a container; `None`: nothing yet.
     pub fn answer(&self, id: &str) -> Option<&Answer> {
-        self.young.get(id).or_else(|| self.old.get(id))?.answer.as_ref()
+        self.known.get(id)?.answer.as_ref()
     }
 
     /// What its engine keeps of it, where that is known.
@@ -88,15 +94,12 @@ impl Containers {
 
     /// What it did, and could not do.
     pub fn counters(&self) -> ContainerCounters {
-        self.counters
+        ContainerCounters { evicted: self.known.evicted(), ..self.counters }
     }
 
     /// A process is in this container.
     pub fn see(&mut self, id: &str) {
-        if let Some(known) = self.old.remove(id) {
-            self.keep(id.into(), known);
-        }
-        match self.young.get_mut(id) {
+        match self.known.touch(id) {
             // A hint may come before the engine has written its files.
             Some(known) if !known.is_seen => {
                 known.is_seen = true;
@@ -117,13 +120,11 @@ impl Containers {
             .filter_map(|argument| std::str::from_utf8(argument.as_bytes()).ok())
             .find(|text| is_id(text));
         let Some(id) = id else { return };
-        if let Some(known) = self.old.remove(id) {
-            self.keep(id.into(), known);
-        }
-        match self.young.get(id) {
+        let is_seen = self.known.touch(id).map(|known| known.is_seen);
+        match is_seen {
             // Each step of an engine is another program: the first comes before the files.
-            Some(known) if !known.is_seen => self.ask_if_not_found(id),
-            Some(_) => {}
+            Some(false) => self.ask_if_not_found(id),
+            Some(true) => {}
             None if self.open_hints() < HINTS => self.ask(id, false),
             None => self.counters.not_asked += 1,
         }
@@ -131,15 +132,15 @@ impl Containers {
 
     fn open_hints(&self) -> usize {
         let is_open = |known: &&Known| !known.is_seen && !matches!(known.answer, Some(Answer::Found(_)));
-        self.young.values().chain(self.old.values()).filter(is_open).count()
+        self.known.iter().map(|(_, known)| known).filter(is_open).count()
     }
 
     /// Asks again where the last answer was that there is nothing.
     fn ask_if_not_found(&mut self, id: &str) {
-        let Some(known) = self.young.get_mut(id) else { return };
+        let Some(known) = self.known.touch(id) else { return };
         if known.answer.as_ref().is_some_and(|answer| !matches!(answer, Answer::Found(_))) {
             known.answer = None;
-            self.ask_again(id);
+            self.ask_again(&id.into());
         }
     }
 
@@ -149,37 +150,26 @@ impl Containers {
             return;
         }
         let id: Arc<str> = id.into();
-        self.keep(id.clone(), Known { answer: None, is_seen, again_at: self.now, asked: 0 });
+        self.known.insert(id.clone(), Known { answer: None, is_seen, again_at: self.now, asked: 0 });
         self.ask_again(&id);
     }
 
-    fn ask_again(&mut self, id: &str) {
-        let now = self.now;
-        let Some((id, _)) = self.young.get_key_value(id) else { return };
-        let id = id.clone();
+    fn ask_again(&mut self, id: &Arc<str>) {
         if self.wanted.len() >= WANTED {
             self.counters.not_asked += 1;
             return;
         }
-        if let Some(known) = self.young.get_mut(&id) {
-            let wait_ns = match known.answer {
-                Some(Answer::Found(_)) => FRESH_NS,
-                _ if known.asked < RETRIES => RETRY_NS << known.asked,
-                _ => FRESH_NS,
-            };
-            known.asked = known.asked.saturating_add(1);
-            known.again_at = BootTime::from_ns(now.ns.saturating_add(wait_ns));
-            self.counters.asked += 1;
-            self.wanted.push(id);
-        }
-    }
-
-    fn keep(&mut self, id: Arc<str>, known: Known) {
-        if self.young.len() >= GENERATION {
-            self.counters.evicted += self.old.len() as u64;
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(id, known);
+        let now = self.now;
+        let Some(known) = self.known.touch(id) else { return };
+        let wait_ns = match known.answer {
+            Some(Answer::Found(_)) => FRESH_NS,
+            _ if known.asked < RETRIES => RETRY_NS << known.asked,
+            _ => FRESH_NS,
+        };
+        known.asked = known.asked.saturating_add(1);
+        known.again_at = BootTime::from_ns(now.ns.saturating_add(wait_ns));
+        self.counters.asked += 1;
+        self.wanted.push(id.clone());
     }
 
     /// Containers that are to be looked up.
@@ -194,7 +184,7 @@ impl Containers {
 
     /// Whether a container that was seen is not answered for yet.
     pub fn is_waiting(&self) -> bool {
-        self.young.values().chain(self.old.values()).any(|known| known.is_seen && known.answer.is_none())
+        self.known.iter().any(|(_, known)| known.is_seen && known.answer.is_none())
     }
 
     /// Takes the time: by it answers grow old.
@@ -208,14 +198,10 @@ impl Containers {
         let now = self.now;
         // A hint that led nowhere: another program's argument.
         let is_over = |known: &Known| !known.is_seen && known.again_at <= now && known.asked >= RETRIES;
-        self.young.retain(|_, known| !is_over(known));
-        self.old.retain(|_, known| !is_over(known));
-        let due = self.young.iter().chain(&self.old).filter(|(_, known)| known.again_at <= now);
+        self.known.retain(|_, known| !is_over(known));
+        let due = self.known.iter().filter(|(_, known)| known.again_at <= now);
         let due: Vec<Arc<str>> = due.map(|(id, _)| id.clone()).take(SWEEP).collect();
         for id in due {
-            if let Some(known) = self.old.remove(&id) {
-                self.keep(id.clone(), known);
-            }
             self.ask_again(&id);
         }
     }
@@ -223,18 +209,15 @@ impl Containers {
     /// Takes an answer; whether what was said of the container's processes is to be said anew.
     pub fn learn(&mut self, found: ContainerFound) -> bool {
         let ContainerFound { id, answer } = found;
-        if let Some(known) = self.old.remove(&id) {
-            self.keep(id.clone(), known);
-        }
-        let Some(known) = self.young.get_mut(&id) else {
+        let Some(known) = self.known.touch(&id) else {
             let again_at = BootTime::from_ns(self.now.ns.saturating_add(FRESH_NS));
-            self.keep(id, Known { answer: Some(answer), is_seen: true, again_at, asked: 1 });
+            self.known.insert(id, Known { answer: Some(answer), is_seen: true, again_at, asked: 1 });
             return true;
         };
         match (&known.answer, &answer) {
             // It has ended, and its engine has forgotten it.
             (Some(Answer::Found(_)), Answer::NotFound) => {
-                self.young.remove(&id);
+                self.known.remove(&id);
                 return false;
             }
             // Its files could not be read this once.
@@ -372,7 +355,7 @@ mod tests {
             if number % 100 == 0 {
                 assert!(containers.take_wanted().len() <= WANTED);
             }
-            assert!(containers.young.len() + containers.old.len() <= 2 * GENERATION);
+            assert!(containers.known.iter().count() <= 2 * GENERATION);
         }
         assert!(containers.facts(&kept).is_some());
         assert!(containers.counters().evicted > 0);
@@ -411,6 +394,6 @@ mod tests {
                 containers.learn(found(&id, Answer::NotFound));
             }
         }
-        assert!(containers.young.is_empty() && containers.old.is_empty());
+        assert!(containers.known.iter().next().is_none());
     }
 }

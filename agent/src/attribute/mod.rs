@@ -13,6 +13,7 @@ mod ci;
 mod container;
 pub mod containers;
 mod executable;
+mod generations;
 mod human;
 mod job;
 #[cfg(test)]

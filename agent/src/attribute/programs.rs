@@ -4,10 +4,10 @@
 //! later. An executable is asked for when it acts in an event, not when it starts: a build starts thousands that do nothing
 //! that is told. What acts before the answer is told without it.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::generations::Generations;
 use crate::model::process::{AgentPart, Process, ProcessKey};
 use crate::model::program::{FileAnswer, FileKey, ProgramFound, ProgramQuestion};
 
@@ -44,41 +44,6 @@ impl ProgramCounters {
     }
 }
 
-/// Two generations: what is used stays, and of the rest the oldest goes.
-#[derive(Debug)]
-struct Generations<K, V> {
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
-    size: usize,
-    evicted: u64,
-}
-
-impl<K: Eq + Hash, V> Generations<K, V> {
-    fn new(size: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), size, evicted: 0 }
-    }
-
-    fn get(&self, key: &K) -> Option<&V> {
-        self.young.get(key).or_else(|| self.old.get(key))
-    }
-
-    /// Whether it is known. It stays.
-    fn touch(&mut self, key: &K) -> bool {
-        if let Some((key, value)) = self.old.remove_entry(key) {
-            self.insert(key, value);
-        }
-        self.young.contains_key(key)
-    }
-
-    fn insert(&mut self, key: K, value: V) {
-        if self.young.len() >= self.size {
-            self.evicted += self.old.len() as u64;
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(key, value);
-    }
-}
-
 /// All that is known of programs. `None` of an answer: not yet.
 #[derive(Debug)]
 pub struct Programs {
@@ -108,7 +73,7 @@ impl Programs {
 
     /// What it did, and could not do.
     pub fn counters(&self) -> ProgramCounters {
-        ProgramCounters { evicted: self.files.evicted + self.versions.evicted, ..self.counters }
+        ProgramCounters { evicted: self.files.evicted() + self.versions.evicted(), ..self.counters }
     }
 
     /// A process acts: what it runs is asked for, if that is not known.
@@ -117,7 +82,7 @@ impl Programs {
         let file = FileKey::from(&image.exe_file);
         if let Some(role) = &process.role
             && role.part == AgentPart::Agent
-            && !self.versions.touch(&role.session.root)
+            && self.versions.touch(&role.session.root).is_none()
             && self.ask(ProgramQuestion::Agent {
                 session: role.session.root,
                 mount: process.namespaces.mount,
@@ -131,7 +96,7 @@ impl Programs {
         // What has no name cannot be found by one.
         let can_be_found = image.exe_file.links > 0 && image.exe.as_bytes().first() == Some(&b'/');
         if can_be_found
-            && !self.files.touch(&file)
+            && self.files.touch(&file).is_none()
             && self.ask(ProgramQuestion::File { path: image.exe.clone(), file })
         {
             self.files.insert(file, None);
@@ -164,13 +129,11 @@ impl Programs {
             ProgramFound::File { file, answer } => {
                 self.counters.unknown += u64::from(!matches!(answer, FileAnswer::Found(_)));
                 let is_news = self.file(file) != Some(&answer);
-                self.files.touch(&file);
                 self.files.insert(file, Some(answer));
                 is_news
             }
             ProgramFound::Agent { session, version } => {
                 let is_news = self.version(session) != version.as_ref();
-                self.versions.touch(&session);
                 self.versions.insert(session, version);
                 is_news
             }
@@ -227,7 +190,7 @@ mod tests {
             programs.see(&process(inode, 1));
             programs.learn(ProgramFound::File { file: key(inode), answer: FileAnswer::NotFound });
             programs.files.touch(&key(0));
-            assert!(programs.files.young.len() + programs.files.old.len() <= 2 * FILES);
+            assert!(programs.files.iter().count() <= 2 * FILES);
         }
         assert!(programs.file(key(0)).is_some(), "it is in use");
         let counters = programs.counters();

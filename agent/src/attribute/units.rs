@@ -4,9 +4,9 @@
 //! and is told later. A unit is asked for when a process is first met in it, which is systemd's own, before the service's
 //! program is executed; and what timers run is asked for at the start.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::generations::Generations;
 use crate::model::container::Answer;
 use crate::model::time::BootTime;
 use crate::model::unit::{UnitFacts, UnitFound, is_unit_name};
@@ -48,19 +48,25 @@ struct Known {
 }
 
 /// All that is known of units.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Units {
-    young: HashMap<Arc<str>, Known>,
-    old: HashMap<Arc<str>, Known>,
+    known: Generations<Arc<str>, Known>,
     wanted: Vec<Arc<str>>,
     now: BootTime,
     counters: UnitCounters,
 }
 
+impl Default for Units {
+    fn default() -> Self {
+        let (wanted, now, counters) = Default::default();
+        Self { known: Generations::new(GENERATION), wanted, now, counters }
+    }
+}
+
 impl Units {
     /// What is known of a unit; `None`: nothing yet.
     pub fn answer(&self, unit: &str) -> Option<&Answer<UnitFacts>> {
-        self.young.get(unit).or_else(|| self.old.get(unit))?.answer.as_ref()
+        self.known.get(unit)?.answer.as_ref()
     }
 
     /// What its files say, where that is known.
@@ -73,19 +79,14 @@ impl Units {
 
     /// What it did, and could not do.
     pub fn counters(&self) -> UnitCounters {
-        self.counters
+        UnitCounters { evicted: self.known.evicted(), ..self.counters }
     }
 
     /// A process is in this unit.
     pub fn see(&mut self, unit: &str) {
-        if self.young.contains_key(unit) || !is_unit_name(unit) {
-            return;
+        if self.known.touch(unit).is_none() && is_unit_name(unit) {
+            self.ask(unit.into(), None);
         }
-        if let Some(known) = self.old.remove(unit) {
-            self.keep(unit.into(), known);
-            return;
-        }
-        self.ask(unit.into(), None);
     }
 
     fn ask(&mut self, unit: Arc<str>, answer: Option<Answer<UnitFacts>>) {
@@ -96,15 +97,7 @@ impl Units {
         let again_at = BootTime::from_ns(self.now.ns.saturating_add(FRESH_NS));
         self.counters.asked += 1;
         self.wanted.push(unit.clone());
-        self.keep(unit, Known { answer, again_at });
-    }
-
-    fn keep(&mut self, unit: Arc<str>, known: Known) {
-        if self.young.len() >= GENERATION && !self.young.contains_key(&unit) {
-            self.counters.evicted += self.old.len() as u64;
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(unit, known);
+        self.known.insert(unit, Known { answer, again_at });
     }
 
     /// Units that are to be looked up.
@@ -117,14 +110,14 @@ impl Units {
         self.counters.not_asked += 1;
         // Met again, it is asked for again.
         let unanswered = |known: &Known| known.answer.is_none();
-        if self.young.get(unit).is_some_and(unanswered) {
-            self.young.remove(unit);
+        if self.known.get(unit).is_some_and(unanswered) {
+            self.known.remove(unit);
         }
     }
 
     /// Whether a unit is not answered for yet.
     pub fn is_waiting(&self) -> bool {
-        self.young.values().chain(self.old.values()).any(|known| known.answer.is_none())
+        self.known.iter().any(|(_, known)| known.answer.is_none())
     }
 
     /// Takes the time: by it answers grow old.
@@ -135,10 +128,9 @@ impl Units {
     /// Asks anew where it is time to.
     pub fn sweep(&mut self, now: BootTime) {
         self.at(now);
-        let due = self.young.iter().chain(&self.old).filter(|(_, known)| known.again_at <= self.now);
+        let due = self.known.iter().filter(|(_, known)| known.again_at <= self.now);
         let due: Vec<_> = due.map(|(unit, known)| (unit.clone(), known.answer.clone())).take(SWEEP).collect();
         for (unit, answer) in due {
-            self.old.remove(&unit);
             self.ask(unit, answer);
         }
     }
@@ -146,7 +138,7 @@ impl Units {
     /// Takes an answer; whether what was said of the unit's processes is to be said anew.
     pub fn learn(&mut self, found: UnitFound) -> bool {
         let UnitFound { unit, answer } = found;
-        let before = self.old.remove(&unit).or_else(|| self.young.remove(&unit));
+        let before = self.known.remove(&unit);
         let before = before.and_then(|known| known.answer);
         match (&before, &answer) {
             // It has ended, and its files with it.
@@ -165,7 +157,7 @@ impl Units {
 
     fn learnt(&mut self, unit: Arc<str>, answer: Option<Answer<UnitFacts>>) {
         let again_at = BootTime::from_ns(self.now.ns.saturating_add(FRESH_NS));
-        self.keep(unit, Known { answer, again_at });
+        self.known.insert(unit, Known { answer, again_at });
     }
 }
 
@@ -223,7 +215,7 @@ mod tests {
             units.see(&format!("run-u{number}.service"));
             units.see("kept.service");
             assert!(units.take_wanted().len() <= WANTED);
-            assert!(units.young.len() + units.old.len() <= 2 * GENERATION);
+            assert!(units.known.iter().count() <= 2 * GENERATION);
         }
         assert!(units.facts("kept.service").is_some());
         assert!(units.counters().evicted > 0);
