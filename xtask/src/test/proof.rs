@@ -25,6 +25,8 @@ pub(super) enum Proof {
     Containers,
     /// Real programs: their contents, packages, and an agent of PyPI.
     Programs,
+    /// Jobs of cron, anacron and atd, units, a runner's layout.
+    Jobs,
     /// The unit is refused in a container that has process ids of its own.
     Nspawn,
     /// The unit in a real systemd, in a virtual machine.
@@ -41,6 +43,7 @@ impl Proof {
         Self::Containers,
         Self::Login,
         Self::Programs,
+        Self::Jobs,
         Self::Nspawn,
         Self::Systemd,
         Self::Pod,
@@ -64,6 +67,7 @@ impl Proof {
             Self::Manifest | Self::Nspawn | Self::Systemd | Self::Pod => "packaging/tests",
             Self::Containers => "tests/containers",
             Self::Programs => "tests/programs",
+            Self::Jobs => "tests/jobs",
         };
         format!("{directory}/{}.sh", self.name())
     }
@@ -75,6 +79,7 @@ impl Proof {
             Self::Login => "login",
             Self::Containers => "containers",
             Self::Programs => "programs",
+            Self::Jobs => "jobs",
             Self::Nspawn => "nspawn",
             Self::Systemd => "systemd",
             Self::Pod => "pod",
@@ -115,6 +120,7 @@ impl fmt::Display for Proof {
             Self::Login => "real logins",
             Self::Containers => "real container engines",
             Self::Programs => "real programs",
+            Self::Jobs => "real cron, anacron and at, units, runners",
             Self::Nspawn => "packaging: unit in a container",
             Self::Systemd => "packaging: unit in a systemd",
             Self::Pod => "packaging: pod on a node",
