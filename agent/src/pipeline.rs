@@ -33,6 +33,7 @@ use crate::model::event::{
 use crate::model::identity::Attribution;
 use crate::model::name::Names;
 use crate::model::process::Process;
+use crate::model::program::ProgramFound;
 use crate::model::time::BootTime;
 use crate::names::resolvers::Resolvers;
 use crate::names::{Fate, NameTable};
@@ -147,6 +148,13 @@ impl Pipeline {
     /// The attributor, whose users may change.
     pub fn attributor(&mut self) -> &mut Attributor {
         &mut self.attributor
+    }
+
+    /// Takes what was found of a program. Who runs a copy of an agent's may be that agent after all.
+    pub fn learn_program(&mut self, found: ProgramFound) {
+        for copy in self.attributor.learn_program(found) {
+            self.table.learn_copy(&copy);
+        }
     }
 
     /// The credential files known by inode.

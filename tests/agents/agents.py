@@ -6,6 +6,7 @@ too.
 usage: agents.py TELLTALE PACKAGES SCRATCH    the agent, where npm has put the packages, a directory of the test's own
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -52,34 +53,42 @@ def agents(home):
     }
 
 
-def run_all(home, events):
+@contextlib.contextmanager
+def model(credential):
+    """A model that has each agent read the credential."""
+    command = ["ip", "netns", "exec", SPACE, sys.executable, HERE / "fake_model.py", str(PORT), f"cat {credential}", credential]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        process.stdout.readline()
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def prepare(home):
     (home / ".gemini").mkdir()
     settings = {"security": {"auth": {"selectedType": "gemini-api-key"}}, "privacy": {"usageStatisticsEnabled": False}}
     (home / ".gemini/settings.json").write_text(json.dumps(settings))
     credential = home / ".aws/credentials"
     credential.parent.mkdir()
     credential.write_text("[default]\n")
-    command = f"cat {credential}"
-    model = subprocess.Popen(["ip", "netns", "exec", SPACE, sys.executable, HERE / "fake_model.py", str(PORT), command,
-                              str(credential)], stdout=subprocess.PIPE, text=True)
-    try:
-        model.stdout.readline()
-        for product, (line, variables) in agents(home).items():
-            ended = in_space(line, home, variables)
-            said = (ended.stdout + ended.stderr).strip()[-400:]
-            check(f"{product}: runs to its end", ended.returncode == 0, f"{ended.returncode}: {said}")
-    finally:
-        model.kill()
-        model.wait()
-    # Everything before it has been told when this is.
-    in_space(["cat", str(credential)], home, {})
-    is_mark = lambda event: (event["event"], event.get("path"), event.get("role")) == ("credential_access", str(credential), None)
-    events.wait(lambda event: is_mark(event) and event.get("argv", [""])[0] == "cat")
     return str(credential)
 
 
+def run_all(events, home, credential):
+    for product, (line, variables) in agents(home).items():
+        ended = in_space(line, home, variables)
+        said = (ended.stdout + ended.stderr).strip()[-400:]
+        check(f"{product}: runs to its end", ended.returncode == 0, f"{ended.returncode}: {said}")
+    # Everything before it has been told when this is.
+    in_space(["cat", credential], home, {})
+    is_mark = lambda event: (event["event"], event.get("path"), event.get("role")) == ("credential_access", credential, None)
+    events.wait(lambda event: is_mark(event) and event.get("argv", [""])[0] == "cat")
+
+
 def copied(events, home, credential):
-    """Codex's package, copied to a place of another name: what its wrapper's process does first."""
+    """Codex's package, copied to a place of another name: what its wrapper's process does first. And Codex's program alone."""
     copy = SCRATCH / "my-assistant"
     shutil.copytree(f"{MODULES}/@openai/codex", copy, ignore=shutil.ignore_patterns("node_modules", "vendor"))
     reader = SCRATCH / "reader.js"
@@ -94,6 +103,13 @@ def copied(events, home, credential):
         process.wait(LIMIT_S)
     check("a copied package is its agent", (event["identity"].split("@")[0], event.get("role")) == ("agent/codex", "agent"), event)
     check("a copied package has its version", event.get("agent_version") == version("codex"), event.get("agent_version"))
+    # Its own program was seen to run: another file with the same contents is it, wherever it lies.
+    [binary] = pathlib.Path(MODULES).glob("@openai/**/vendor/*/bin/codex")
+    assistant = SCRATCH / "assistant"
+    shutil.copy(binary, assistant)
+    line, variables = agents(home)["codex"]
+    event = Reads(events, credential).until("role", lambda: in_space([str(assistant), *line[1:]], home, variables))
+    check("a copied program is its agent", (event["identity"].split("@")[0], event.get("role")) == ("agent/codex", "tool"), event)
 
 
 def version(product):
@@ -135,21 +151,23 @@ def judge(told, credential):
 def main():
     home = SCRATCH / "home"
     home.mkdir()
+    credential = prepare(home)
     subprocess.run(["ip", "netns", "add", SPACE], check=True)
     try:
         subprocess.run(["ip", "-n", SPACE, "link", "set", "lo", "up"], check=True)
         events = Agent(TELLTALE, SCRATCH, LIMIT_S)
         try:
             events.wait_start()
-            credential = run_all(home, events)
-            before = list(events.told)
-            copied(events, home, credential)
+            with model(credential):
+                run_all(events, home, credential)
+                told = list(events.told)
+                copied(events, home, credential)
         finally:
             events.stop()
     finally:
         subprocess.run(["ip", "netns", "del", SPACE], check=False)
         shutil.rmtree(home)
-    judge(before, credential)
+    judge(told, credential)
     conclude()
 
 

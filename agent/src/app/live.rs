@@ -429,7 +429,7 @@ impl Agent {
         if let Some(recording) = &mut self.recording {
             recording.program(&found);
         }
-        self.started.pipeline.attributor().learn_program(found);
+        self.started.pipeline.learn_program(found);
     }
 
     fn learn_container(&mut self, found: ContainerFound) {

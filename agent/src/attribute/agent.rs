@@ -15,11 +15,13 @@ use crate::model::identity::{Confidence, Evidence, Identity, Runner};
 use crate::model::process::{
     AgentPart, AgentRole, AgentSession, Cgroup, CredentialIds, Login, Process, StdioKind, is_memfd,
 };
+use crate::model::program::{AgentCopy, FileKey};
 use crate::process::Roles;
 use crate::process::inventory::HostNamespaces;
 use crate::process::program::Program;
 
 use super::container::Container;
+use super::generations::Generations;
 use super::human::Human;
 use super::job;
 use super::place::Place;
@@ -28,18 +30,22 @@ use super::{Finding, Resolver, Standing, Subject};
 
 /// Sessions that may begin in one another. Beyond it an agent is a tool of the innermost.
 const NESTED: usize = 8;
+/// Copies of agents' programs of one generation; two are kept.
+const COPIES: usize = 256;
 
 /// Knows agents by their signatures.
 #[derive(Debug)]
 pub struct AgentRoles {
     catalogue: Arc<AgentCatalogue>,
     host: HostNamespaces,
+    /// Files with the contents of agents' programs, by who runs them.
+    copies: Generations<(FileKey, u32), Arc<str>>,
 }
 
 impl AgentRoles {
     /// With these signatures.
     pub fn new(catalogue: Arc<AgentCatalogue>, host: HostNamespaces) -> Self {
-        Self { catalogue, host }
+        Self { catalogue, host, copies: Generations::new(COPIES) }
     }
 
     fn begins(&self, process: &Process, program: &Program, before: Option<&AgentRole>) -> Option<AgentRole> {
@@ -52,7 +58,14 @@ impl AgentRoles {
         if *program == Program::Executable && is_memfd(image.exe.as_bytes(), image.exe_file.links) {
             return None;
         }
-        let agent = self.catalogue.agent(image, program)?;
+        let by_path = self.catalogue.agent(image, program);
+        let by_contents = || {
+            let file = (FileKey::from(&image.exe_file), process.ids.uid);
+            let product = self.copies.get(&file).filter(|_| *program == Program::Executable)?;
+            self.catalogue.of_product(product)
+        };
+        let copied = by_path.is_none();
+        let agent = by_path.or_else(by_contents)?;
         let bypass = agent.bypass(&image.argv);
         if let Some(AgentRole { session, part: AgentPart::Agent }) = before
             && session.product == agent.product
@@ -78,7 +91,7 @@ impl AgentRoles {
         }
         let (product, root) = (agent.product.clone(), process.key);
         let (ids, cgroup) = (process.ids, process.cgroup.clone());
-        let session = Arc::new(AgentSession { product, root, program, bypass, within, ids, cgroup });
+        let session = Arc::new(AgentSession { product, root, program, copied, bypass, within, ids, cgroup });
         Some(AgentRole { session, part: AgentPart::Agent })
     }
 }
@@ -121,6 +134,17 @@ impl Roles for AgentRoles {
         }
         Some(Arc::new(AgentRole { session: before.session.clone(), part }))
     }
+
+    fn learn_copy(&mut self, copy: &AgentCopy) {
+        let AgentCopy { file, uid, product } = copy;
+        if self.copies.touch(&(*file, *uid)).is_none() {
+            self.copies.insert((*file, *uid), product.clone());
+        }
+    }
+
+    fn copies_evicted(&self) -> u64 {
+        self.copies.evicted()
+    }
 }
 
 /// MCP servers, by the agent's session that they serve.
@@ -157,8 +181,9 @@ impl Resolver for Agent {
         };
         let identity =
             Identity::Agent { product: session.product.as_bytes().into(), runner: runner(session, subject) };
+        let copied = if session.copied { ", which has the contents of the agent's program" } else { "" };
         let mut evidence = vec![
-            observed("agent_program", session.program.to_string()),
+            observed("agent_program", format!("{}{copied}", session.program)),
             observed("agent_session", session.id()),
         ];
         // As its package says, which is whoever's who installed it.

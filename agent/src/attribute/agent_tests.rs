@@ -10,7 +10,8 @@ use crate::model::bytes::RawBytes;
 use crate::model::container::{Answer, ContainerFound, EngineFacts};
 use crate::model::identity::{Attribution, Identity};
 use crate::model::image::ImageReference;
-use crate::model::process::{AgentPart, CredentialIds, ExecImage, ProcessKey, Stdio, StdioKind};
+use crate::model::process::{AgentPart, CredentialIds, ExecImage, FileRef, ProcessKey, Stdio, StdioKind};
+use crate::model::program::{FileAnswer, FileFacts, Package, ProgramFound};
 use crate::model::time::BootTime;
 use crate::process::ProcessTable;
 use crate::process::inventory::HostNamespaces;
@@ -33,6 +34,8 @@ struct Host {
     last_pid: u32,
     /// Of what is executed.
     stdin: StdioKind,
+    /// The same.
+    file: FileRef,
 }
 
 #[derive(Clone)]
@@ -55,6 +58,7 @@ impl Host {
             now: 1_000_000_000,
             last_pid: 100,
             stdin: StdioKind::CharacterDevice,
+            file: FileRef::default(),
         }
     }
 
@@ -98,6 +102,7 @@ impl Host {
     fn exec_by(&mut self, task: &Task, parent: ProcessKey, exe: &str, argv: &[&str]) {
         let image = ExecImage {
             exe: exe.into(),
+            exe_file: self.file,
             filename: exe.into(),
             cwd: "/home/alice/project".into(),
             argv: argv.iter().map(|argument| (*argument).into()).collect(),
@@ -389,6 +394,60 @@ fn an_agent_is_known_by_what_its_script_is_found_to_be() {
             assert_eq!(host.identity(task), expected.as_deref().unwrap_or("human/alice"), "{script}");
         }
         assert_eq!(host.part(&tool), product.map(|_| AgentPart::Tool));
+    }
+}
+
+/// A copy of an agent's program is that agent, for who runs both; other files, other users and what a package brought are not.
+#[test]
+fn a_copy_of_an_agents_program_is_the_agent() {
+    let file = |inode| FileRef { device: 8, inode, changed: (1, 1), links: 1, mode: 0o100_755 };
+    let found = |host: &mut Host, inode, sha256: &str, package: bool| {
+        let package =
+            package.then(|| Package { name: "x".into(), version: "1".into(), modified: Some(false) });
+        let facts = FileFacts { sha256: Some(sha256.into()), build_id: None, package };
+        let answer = FileAnswer::Found(Arc::new(facts));
+        let copies =
+            host.attributor.learn_program(ProgramFound::File { file: (&file(inode)).into(), answer });
+        copies.iter().for_each(|copy| host.table.learn_copy(copy));
+    };
+    for (sha256, uid, package, original_first) in [
+        ("00", 1000, false, true),
+        ("00", 1000, false, false),
+        ("01", 1000, false, true),
+        ("00", 1001, false, true),
+        ("00", 1000, true, true),
+    ] {
+        let mut host = Host::new();
+        let shell = host.shell();
+        host.file = file(1);
+        let original = host.start(&shell, CLAUDE, &["claude"]);
+        host.file = file(2);
+        let other = Task { uid, ..shell.clone() };
+        let copy = host.start(&other, "/tmp/assistant", &["assistant"]);
+        let tool = host.start(&copy, "/bin/sh", &["sh"]);
+        for task in [&original, &copy] {
+            host.who(task);
+        }
+        let mut answers = [(1, "00", false), (2, sha256, package)];
+        if !original_first {
+            answers.reverse();
+        }
+        for (inode, sha256, package) in answers {
+            found(&mut host, inode, sha256, package);
+        }
+        let is_agent = sha256 == "00" && uid == 1000 && !package;
+        let expected = if is_agent { "agent/claude-code@human/alice" } else { "human/alice" };
+        assert_eq!(host.identity(&copy), expected, "{sha256} {uid} {package}");
+        assert_eq!(host.part(&tool), is_agent.then_some(AgentPart::Tool));
+        assert!(!is_agent || host.session(&copy) != host.session(&original));
+        // The next one is known at once.
+        let next = host.start(&other, "/tmp/assistant", &["assistant"]);
+        assert_eq!(host.part(&next), is_agent.then_some(AgentPart::Agent));
+        // What a copy shows makes no more copies of others.
+        host.file = file(3);
+        let interpreter = host.start(&shell, "/usr/bin/python3", &["python3"]);
+        found(&mut host, 3, "02", false);
+        assert_eq!(host.identity(&interpreter), "human/alice");
     }
 }
 

@@ -19,7 +19,7 @@ use crate::model::bytes::RawBytes;
 use crate::model::container::ContainerFound;
 use crate::model::identity::{Attribution, Confidence, Evidence, Identity};
 use crate::model::process::{AgentRole, Cgroup, CiJob, Login, Process};
-use crate::model::program::{FileAnswer, FileKey, ProgramFound};
+use crate::model::program::{AgentCopy, FileAnswer, FileKey, ProgramFound};
 use crate::model::time::BootTime;
 use crate::model::unit::UnitFound;
 use crate::operator::rules::{self, Rules, Said};
@@ -170,20 +170,21 @@ impl Attributor {
         self.programs.counters()
     }
 
-    /// Takes what was found of a program: of whom it speaks, that is said anew.
-    pub fn learn_program(&mut self, found: ProgramFound) {
+    /// Takes what was found of a program: of whom it speaks, that is said anew. What it shows to be copies of agents' programs.
+    pub fn learn_program(&mut self, found: ProgramFound) -> Vec<AgentCopy> {
         let (file, session) = match &found {
             ProgramFound::File { file, .. } => (Some(*file), None),
             ProgramFound::Agent { session, .. } => (None, Some(*session)),
         };
         if !self.programs.learn(found) {
-            return;
+            return Vec::new();
         }
         let is_of = |key: &Key| {
             let of_session = |role: &Arc<AgentRole>| Some(role.session.root) == session;
             Some(key.file) == file || key.role.as_ref().is_some_and(of_session)
         };
         self.remembered.retain(|key, _| !is_of(key));
+        file.map(|file| self.programs.copies(file)).unwrap_or_default()
     }
 
     /// Looks ahead at a program that starts: in which container, or for which, so that it is asked for before it acts.

@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::generations::Generations;
-use crate::model::process::{AgentPart, Process, ProcessKey};
-use crate::model::program::{FileAnswer, FileKey, ProgramFound, ProgramQuestion};
+use crate::model::process::{AgentPart, AgentRole, Process, ProcessKey};
+use crate::model::program::{AgentCopy, FileAnswer, FileFacts, FileKey, ProgramFound, ProgramQuestion};
+use crate::process::program::{Program, program_of};
 
 /// Executables of one generation. Two are kept, so that what is in use survives when the first is full.
 const FILES: usize = 4_096;
@@ -44,11 +45,35 @@ impl ProgramCounters {
     }
 }
 
-/// All that is known of programs. `None` of an answer: not yet.
+/// Programs of agents of one generation, by who runs them; two are kept.
+const AGENTS: usize = 256;
+/// Files that one answer can show to be copies of agents' programs.
+const COPIES: usize = 64;
+
+/// What is known of a file.
+#[derive(Debug, Default)]
+struct KnownFile {
+    /// `None`: nothing yet.
+    answer: Option<FileAnswer>,
+    is_asked: bool,
+}
+
+impl KnownFile {
+    fn facts(&self) -> Option<&FileFacts> {
+        match &self.answer {
+            Some(FileAnswer::Found(facts)) => Some(facts),
+            _ => None,
+        }
+    }
+}
+
+/// All that is known of programs.
 #[derive(Debug)]
 pub struct Programs {
-    files: Generations<FileKey, Option<FileAnswer>>,
+    files: Generations<FileKey, KnownFile>,
     versions: Generations<ProcessKey, Option<Arc<str>>>,
+    /// The executables by whose paths agents were known, by who ran them.
+    agents: Generations<(FileKey, u32), Arc<str>>,
     wanted: VecDeque<ProgramQuestion>,
     counters: ProgramCounters,
 }
@@ -56,14 +81,15 @@ pub struct Programs {
 impl Default for Programs {
     fn default() -> Self {
         let (files, versions) = (Generations::new(FILES), Generations::new(SESSIONS));
-        Self { files, versions, wanted: VecDeque::new(), counters: ProgramCounters::default() }
+        let agents = Generations::new(AGENTS);
+        Self { files, versions, agents, wanted: VecDeque::new(), counters: ProgramCounters::default() }
     }
 }
 
 impl Programs {
     /// What is known of an executable; `None`: nothing yet.
     pub fn file(&self, file: FileKey) -> Option<&FileAnswer> {
-        self.files.get(&file)?.as_ref()
+        self.files.get(&file)?.answer.as_ref()
     }
 
     /// Version of the agent whose session a process began.
@@ -73,7 +99,10 @@ impl Programs {
 
     /// What it did, and could not do.
     pub fn counters(&self) -> ProgramCounters {
-        ProgramCounters { evicted: self.files.evicted() + self.versions.evicted(), ..self.counters }
+        ProgramCounters {
+            evicted: self.files.evicted() + self.versions.evicted() + self.agents.evicted(),
+            ..self.counters
+        }
     }
 
     /// A process acts: what it runs is asked for, if that is not known.
@@ -93,14 +122,51 @@ impl Programs {
         {
             self.versions.insert(role.session.root, None);
         }
+        // An interpreter is what it runs, and not the agent that it may run.
+        let is_known_by_path = |role: &&Arc<AgentRole>| {
+            role.part == AgentPart::Agent && !role.session.copied && program_of(image) == Program::Executable
+        };
+        if let Some(role) = process.role.as_ref().filter(is_known_by_path)
+            && file.inode != 0
+            && self.agents.touch(&(file, process.ids.uid)).is_none()
+        {
+            self.agents.insert((file, process.ids.uid), role.session.product.clone());
+        }
         // What has no name cannot be found by one.
         let can_be_found = image.exe_file.links > 0 && image.exe.as_bytes().first() == Some(&b'/');
-        if can_be_found
-            && self.files.touch(&file).is_none()
-            && self.ask(ProgramQuestion::File { path: image.exe.clone(), file })
-        {
-            self.files.insert(file, None);
+        if !can_be_found {
+            return;
         }
+        // What could not be found may be found for another: a container's files come and go with its mounts.
+        let known = self.files.touch(&file);
+        let is_wanted = known.is_none_or(|known| !known.is_asked && known.facts().is_none());
+        if is_wanted && self.ask(ProgramQuestion::File { path: image.exe.clone(), file }) {
+            let answer = self.files.touch(&file).and_then(|known| known.answer.take());
+            self.files.insert(file, KnownFile { answer, is_asked: true });
+        }
+    }
+
+    /// What has the contents of an agent's program, now that this file's are known.
+    pub(super) fn copies(&self, file: FileKey) -> Vec<AgentCopy> {
+        let facts = |file: &FileKey| self.files.get(file).and_then(KnownFile::facts);
+        // A package's file is what it is: who laid it out as an agent's has made no agent of it.
+        let digest = |facts: &FileFacts| facts.sha256.clone().filter(|_| facts.package.is_none());
+        let Some(wanted) = facts(&file).and_then(digest) else { return Vec::new() };
+        let is_alike = |other: &FileKey| facts(other).and_then(digest).as_ref() == Some(&wanted);
+        let alike: Vec<_> = self.agents.iter().filter(|((original, _), _)| is_alike(original)).collect();
+        if alike.is_empty() {
+            return Vec::new();
+        }
+        let others = self.files.iter().map(|(other, _)| *other).filter(is_alike);
+        let copies = others.flat_map(|file| {
+            let of_others = alike.iter().filter(move |((original, _), _)| *original != file);
+            of_others.map(move |((_, uid), product)| AgentCopy {
+                file,
+                uid: *uid,
+                product: Arc::clone(product),
+            })
+        });
+        copies.take(COPIES).collect()
     }
 
     fn ask(&mut self, question: ProgramQuestion) -> bool {
@@ -129,7 +195,7 @@ impl Programs {
             ProgramFound::File { file, answer } => {
                 self.counters.unknown += u64::from(!matches!(answer, FileAnswer::Found(_)));
                 let is_news = self.file(file) != Some(&answer);
-                self.files.insert(file, Some(answer));
+                self.files.insert(file, KnownFile { answer: Some(answer), is_asked: false });
                 is_news
             }
             ProgramFound::Agent { session, version } => {
@@ -181,6 +247,22 @@ mod tests {
         assert_eq!(programs.next_wanted(), None);
         assert_eq!(programs.file(key(2)), None);
         assert_eq!(programs.counters(), ProgramCounters { asked: 1, ..ProgramCounters::default() });
+    }
+
+    #[test]
+    fn what_was_not_found_is_asked_for_again_when_it_is_met_again() {
+        let mut programs = Programs::default();
+        let found = |answer| ProgramFound::File { file: key(1), answer };
+        programs.see(&process(1, 1));
+        assert!(programs.next_wanted().is_some());
+        assert!(programs.learn(found(FileAnswer::NotFound)));
+        programs.see(&process(1, 1));
+        programs.see(&process(1, 1));
+        assert_eq!(programs.file(key(1)), Some(&FileAnswer::NotFound));
+        assert!(programs.next_wanted().is_some());
+        assert_eq!(programs.next_wanted(), None);
+        // No news: nobody is said anew, so nobody asks again for that.
+        assert!(!programs.learn(found(FileAnswer::NotFound)));
     }
 
     #[test]

@@ -150,6 +150,11 @@ impl AgentCatalogue {
         })
     }
 
+    /// The agent of this name.
+    pub fn of_product(&self, product: &str) -> Option<&Agent> {
+        self.agents.iter().find(|agent| *agent.product == *product)
+    }
+
     /// The name of the MCP server that a program is: its package where it lies in one, or else its own.
     pub fn mcp_server(&self, image: &ExecImage, program: &Program) -> Option<Arc<str>> {
         match program {

@@ -149,7 +149,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
             Item::Script(found) => pipeline.processes().learn_script(found),
             Item::Unit(found) => pipeline.attributor().learn_unit(found),
             Item::Container(found) => pipeline.attributor().learn_container(found),
-            Item::Program(found) => pipeline.attributor().learn_program(found),
+            Item::Program(found) => pipeline.learn_program(found),
             Item::Counters(counted) => {
                 last = counted.time;
                 pipeline.tick(last, Some(&counted.counters), &mut emit);

@@ -159,6 +159,8 @@ pub struct AgentSession {
     pub root: ProcessKey,
     /// The executable or the script by which the agent was known.
     pub program: RawBytes,
+    /// Whether it was known by the contents of that executable, not by its path.
+    pub copied: bool,
     /// Arguments by which it no longer asks before it acts.
     pub bypass: Vec<Arc<str>>,
     /// The agent that started this one.

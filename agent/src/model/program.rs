@@ -100,3 +100,15 @@ pub struct Package {
     /// Whether the file is not what the package brought; `None` where the package does not say what that was.
     pub modified: Option<bool>,
 }
+
+/// A file with the contents of an AI agent's program, at another place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AgentCopy {
+    /// The file.
+    pub file: FileKey,
+    /// Whose it is: who has run the agent's own program. What others run is not said to be the agent: a user could lay out
+    /// any program as an agent's.
+    pub uid: u32,
+    /// Which agent.
+    pub product: Arc<str>,
+}

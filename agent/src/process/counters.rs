@@ -25,11 +25,13 @@ pub struct ProcessCounters {
     pub evicted_cgroups: u64,
     /// Scripts whose links were not followed because too many were to be: who runs one may be an agent that is not known.
     pub scripts_not_asked: u64,
+    /// Copies of agents' programs forgotten because there were too many: who starts one later is not known as the agent.
+    pub copies_evicted: u64,
 }
 
 impl ProcessCounters {
     /// All counters with their stable names, for heartbeats and metrics.
-    pub fn by_name(&self) -> [(&'static str, u64); 11] {
+    pub fn by_name(&self) -> [(&'static str, u64); 12] {
         let Self {
             seeded,
             upgraded,
@@ -42,6 +44,7 @@ impl ProcessCounters {
             images_cut,
             evicted_cgroups,
             scripts_not_asked,
+            copies_evicted,
         } = *self;
         [
             ("process_seeded", seeded),
@@ -55,6 +58,7 @@ impl ProcessCounters {
             ("process_images_cut", images_cut),
             ("process_evicted_cgroups", evicted_cgroups),
             ("process_scripts_not_asked", scripts_not_asked),
+            ("process_copies_evicted", copies_evicted),
         ]
     }
 }

@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use crate::model::bytes::RawBytes;
 use crate::model::process::{AgentRole, LoginState, Process};
+use crate::model::program::AgentCopy;
 use program::Program;
 
 /// Replaces secrets in a command line. It returns as many arguments as it is given.
@@ -43,6 +44,12 @@ pub trait Roles: Debug + Send {
         program: &Program,
         before: Option<&Arc<AgentRole>>,
     ) -> Option<Arc<AgentRole>>;
+
+    /// Takes that a file is a copy of an agent's program.
+    fn learn_copy(&mut self, copy: &AgentCopy);
+
+    /// Copies that were forgotten because there were too many.
+    fn copies_evicted(&self) -> u64;
 }
 
 /// Says what a process is to logins.
@@ -69,5 +76,11 @@ struct NoRoles;
 impl Roles for NoRoles {
     fn at_exec(&self, _: &Process, _: &Program, _: Option<&Arc<AgentRole>>) -> Option<Arc<AgentRole>> {
         None
+    }
+
+    fn learn_copy(&mut self, _: &AgentCopy) {}
+
+    fn copies_evicted(&self) -> u64 {
+        0
     }
 }

@@ -22,6 +22,7 @@ use super::scripts::{ScriptPath, ScriptTarget, Scripts, WantedScript};
 use super::{Logins, NoLogins, NoRoles, ProcessCounters, Redactor, Roles, image};
 use crate::model::act::{Act, Actor, Deed, Exec, Exit, Fork};
 use crate::model::process::{Cgroup, ExecImage, LoginState, Origin, Process, ProcessKey};
+use crate::model::program::{AgentCopy, FileKey};
 use crate::model::time::BootTime;
 
 /// All processes, told apart by pid and start.
@@ -78,6 +79,7 @@ impl ProcessTable {
         ProcessCounters {
             evicted_cgroups: self.cgroups.evicted(),
             scripts_not_asked: self.scripts.not_asked(),
+            copies_evicted: self.roles.copies_evicted(),
             ..self.counters
         }
     }
@@ -346,6 +348,19 @@ impl ProcessTable {
     /// Takes where a script's path leads. Who has just run it may be an agent after all, and so what it has started since.
     pub fn learn_script(&mut self, found: ScriptTarget) {
         for key in self.scripts.learn(found) {
+            self.renew_inherited(key);
+        }
+    }
+
+    /// Takes that a file is a copy of an agent's program. Who runs it, and what he has started, is said anew.
+    pub fn learn_copy(&mut self, copy: &AgentCopy) {
+        self.roles.learn_copy(copy);
+        let runs_it = |entry: &&Entry| {
+            let process = entry.versions.current();
+            process.ids.uid == copy.uid && FileKey::from(&process.image.exe_file) == copy.file
+        };
+        let running: Vec<_> = self.entries.running().filter(runs_it).map(Entry::key).collect();
+        for key in running {
             self.renew_inherited(key);
         }
     }

@@ -37,7 +37,7 @@ pub(super) enum Proof {
 
 impl Proof {
     /// All of them.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Manifest,
         Self::Agents,
         Self::Containers,

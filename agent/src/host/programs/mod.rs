@@ -32,8 +32,8 @@ use crate::model::program::{FileAnswer, FileFacts, FileKey, Package, ProgramFoun
 
 pub(super) use packages::{console_script, packaged_as};
 
-/// Largest file that is read whole: the largest programs of agents have 240 MB.
-const FILE_BYTES: u64 = 256 << 20;
+/// Largest file that is read whole: the largest programs of agents have 300 MB.
+const FILE_BYTES: u64 = 512 << 20;
 /// Bytes that are read a second, so that looking costs no more than some percent of a CPU.
 const BYTES_A_SECOND: u64 = 64 << 20;
 /// Bytes that are read at once.

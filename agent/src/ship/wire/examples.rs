@@ -182,6 +182,7 @@ pub(crate) fn tool() -> Arc<Attribution> {
         product: "claude-code".into(),
         root,
         program: program.into(),
+        copied: false,
         bypass: Vec::new(),
         within: None,
         ids: ids(1000),
