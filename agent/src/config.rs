@@ -31,6 +31,26 @@ pub struct Config {
     /// The directory of what is kept over restarts: the lives of identities; `none`: nothing is. Without it: where systemd
     /// says, or `/var/lib/telltale`.
     pub state: Option<PathBuf>,
+    /// The cluster of Kubernetes that the host is a node of. In a pod with a service account's token it is asked without it.
+    pub kubernetes: Kubernetes,
+}
+
+/// Whom to ask for the node's pods. Unknown keys are errors.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kubernetes {
+    /// Address of the API server.
+    pub server: Option<String>,
+    /// Address of the node's kubelet: it is asked for its pods instead, and the API server, if any, for owners alone.
+    pub kubelet: Option<String>,
+    /// A file with the bearer token to ask with; it is read again for each question.
+    pub token_file: Option<PathBuf>,
+    /// A file with the certificates of the authorities of both.
+    pub ca_file: Option<PathBuf>,
+    /// The cluster's name in identities; without it the uid of its namespace `kube-system`.
+    pub cluster: Option<String>,
+    /// Labels and annotations of a pod, beside `telltale.dev/owner`, that name who owns it.
+    pub owner_labels: Vec<String>,
 }
 
 /// Where the state is, unless configured.
@@ -56,6 +76,7 @@ impl Default for Config {
             node_name: None,
             pins: PINS.into(),
             state: None,
+            kubernetes: Kubernetes::default(),
         }
     }
 }
@@ -261,8 +282,16 @@ mod tests {
         assert_eq!(documented("## Keys\n"), keys);
         let (_, example) = PAGE.split_once("```toml\n").unwrap();
         let config = load(example.split("```").next().unwrap()).unwrap();
-        let Config { collector, quiet, catalogue, connection_update_seconds, node_name, pins, state } =
-            config;
+        let Config {
+            collector,
+            quiet,
+            catalogue,
+            connection_update_seconds,
+            node_name,
+            pins,
+            state,
+            kubernetes,
+        } = config;
         let seconds = connection_update_seconds != Config::default().connection_update_seconds;
         let every = [
             collector.is_some(),
@@ -272,8 +301,17 @@ mod tests {
             node_name.is_some(),
             pins != Config::default().pins,
             state.is_some(),
+            kubernetes != Kubernetes::default(),
         ];
-        assert_eq!(every, [true; 7], "the example uses every key, with a value of its own");
+        assert_eq!(every, [true; 8], "the example uses every key, with a value of its own");
+    }
+
+    #[test]
+    fn the_documented_keys_of_kubernetes_are_the_keys() {
+        let mut keys: &[&str] = &[];
+        Kubernetes::deserialize(Keys(&mut keys)).unwrap_err();
+        assert!(!keys.is_empty());
+        assert_eq!(documented("## Kubernetes\n"), keys);
     }
 
     #[test]

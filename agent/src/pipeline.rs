@@ -453,10 +453,14 @@ impl Pipeline {
         time: BootTime,
         hook: &'static str,
         actor: Actor,
-        what: What,
+        mut what: What,
         emit: &mut dyn FnMut(Event),
     ) {
         let (process, attribution, why) = self.who_and_why(time, &actor);
+        if let What::CredentialAccess(access) = &mut what {
+            access.token =
+                self.attributor.pods().token_of(access.file.device, attribution.container.as_deref());
+        }
         self.ledger.add(Tally::Activity, 1);
         let activity = Activity { attribution, process, actor, hook, what, why };
         emit(Event { time, kind: EventKind::Activity(Box::new(activity)) });
@@ -487,6 +491,7 @@ impl Pipeline {
     /// What time alone brings: attempts whose outcome never came, losses that are certain now.
     pub fn tick(&mut self, now: BootTime, counters: Option<&KernelCounters>, emit: &mut dyn FnMut(Event)) {
         self.attributor.containers().sweep(now);
+        self.attributor.pods().sweep(now);
         for ended in self.join.expire(now) {
             self.connection(ended, emit);
         }
@@ -581,6 +586,8 @@ impl Pipeline {
         figures.extend(processes.by_name().into_iter().map(|(name, value)| (name.to_owned(), value)));
         let containers = self.attributor.container_counters().by_name();
         figures.extend(containers.map(|(name, value)| (name.to_owned(), value)));
+        let pods = self.attributor.pod_figures().into_iter();
+        figures.extend(pods.map(|(name, value)| (name.to_owned(), value)));
         figures
     }
 }

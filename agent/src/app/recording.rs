@@ -10,6 +10,7 @@ use crate::capture::tally::Tally;
 use crate::cli::summary::Summary;
 use crate::host::installed::Judgement;
 use crate::model::container::ContainerFound;
+use crate::model::kube::ClusterNews;
 use crate::model::time::BootTime;
 use crate::process::scripts::ScriptTarget;
 
@@ -52,6 +53,12 @@ impl Recording {
     /// Adds what was found of a container.
     pub(super) fn container(&mut self, found: &ContainerFound) {
         let written = self.recorder.container(found);
+        self.took(written);
+    }
+
+    /// Adds what a cluster tells.
+    pub(super) fn cluster(&mut self, news: &ClusterNews) {
+        let written = self.recorder.cluster(news);
         self.took(written);
     }
 

@@ -19,6 +19,7 @@ use crate::process::program::Program;
 
 use super::container::Container;
 use super::human::Human;
+use super::kubernetes::Kubernetes;
 use super::place::Place;
 use super::unit::SystemUnit;
 use super::{Finding, Resolver, Standing, Subject};
@@ -172,9 +173,12 @@ fn runner(session: &AgentSession, subject: &Subject<'_>) -> Runner {
     let actor = Actor { ids: session.ids, ..subject.actor.clone() };
     let (cgroup, place) = (&*session.cgroup, &Place::parse(session.cgroup.path.as_bytes()));
     let begun = Subject { actor: &actor, cgroup, place, ..*subject };
+    let workload = Kubernetes.resolve(&begun).identity.filter(|(_, standing)| *standing == Standing::Key);
     let resolvers: [&dyn Resolver; 3] = [&Container, &SystemUnit, &Human];
     let identities = resolvers.into_iter().filter_map(|resolver| resolver.resolve(&begun).identity);
-    identities
+    workload
+        .into_iter()
+        .chain(identities)
         .map(|(identity, _standing)| Runner::Identity(Arc::new(identity)))
         .next()
         .unwrap_or(Runner::Uid(session.ids.uid))

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use super::container::{engine_id, in_container};
 use super::containers::{ContainerCounters, Containers};
 use super::place::Place;
+use super::pods::Pods;
 use super::users::Users;
 use super::{Finding, Resolver, Standing, Subject, precedence};
 use crate::life::owners::Owners;
 use crate::model::act::{Actor, Exec};
 use crate::model::bytes::RawBytes;
-use crate::model::container::ContainerFound;
+use crate::model::container::{ContainerFound, InContainer};
 use crate::model::identity::{Attribution, Confidence, Identity};
+use crate::model::kube::ClusterNews;
 use crate::model::process::{AgentRole, Cgroup, Login, Process};
 use crate::model::time::BootTime;
 use crate::process::inventory::HostNamespaces;
@@ -56,6 +58,7 @@ pub struct Attributor {
     users: Users,
     owners: Owners,
     containers: Containers,
+    pods: Pods,
     host: HostNamespaces,
     young: HashMap<Key, Arc<Attribution>>,
     old: HashMap<Key, Arc<Attribution>>,
@@ -70,8 +73,8 @@ impl Attributor {
 
     /// With resolvers of one's own, most specific first.
     pub fn with_resolvers(host: HostNamespaces, users: Users, resolvers: Vec<Arc<dyn Resolver>>) -> Self {
-        let (owners, containers, young, old, counters) = Default::default();
-        Self { resolvers, users, owners, containers, host, young, old, counters }
+        let (owners, containers, pods, young, old, counters) = Default::default();
+        Self { resolvers, users, owners, containers, pods, host, young, old, counters }
     }
 
     /// Takes a new snapshot of users: what was attributed with the old one is forgotten.
@@ -118,6 +121,23 @@ impl Attributor {
     /// Takes what was found of a container: what was attributed without is said anew.
     pub fn learn_container(&mut self, found: ContainerFound) {
         if self.containers.learn(found) {
+            self.forget();
+        }
+    }
+
+    /// What is known of pods.
+    pub fn pods(&mut self) -> &mut Pods {
+        &mut self.pods
+    }
+
+    /// The figures of pods.
+    pub fn pod_figures(&self) -> Vec<(&'static str, u64)> {
+        self.pods.figures()
+    }
+
+    /// Takes what a cluster tells: what was attributed without is said anew.
+    pub fn learn_cluster(&mut self, news: ClusterNews) {
+        if self.pods.learn(news) {
             self.forget();
         }
     }
@@ -199,13 +219,17 @@ impl Attributor {
         if let Some(session) = outermost {
             self.see(&session.cgroup.path);
         }
-        let Self { users, containers, host, .. } = &*self;
-        let subject = Subject { process, actor, cgroup, place: &place, users, containers, host: *host };
+        let Self { users, containers, pods, host, .. } = &*self;
+        let subject = Subject { process, actor, cgroup, place: &place, users, containers, host: *host, pods };
         let findings = self.resolvers.iter().map(|resolver| resolver.resolve(&subject)).collect();
-        let container = in_container(&place, containers).map(Arc::new);
+        let container = in_container(&place, containers, pods).map(Arc::new);
         let found = assemble(findings, actor.ids.uid);
         let human = found.human.as_ref().map(ToString::to_string);
-        let owner = self.owners.of(&found.identity.to_string(), human.as_deref());
+        // Whoever deploys a workload says who owns that, and nothing else that runs in it.
+        let pod = container.as_ref().and_then(|container: &Arc<InContainer>| container.kube.as_ref());
+        let is_workload = matches!(found.identity, Identity::Kubernetes { .. });
+        let declared = pod.and_then(|pod| pod.owner.as_deref()).filter(|_| is_workload);
+        let owner = self.owners.of(&found.identity.to_string(), declared, human.as_deref());
         let (role, login) = (process.role.clone(), process.login.login.clone());
         Attribution { role, login, container, owner, ..found }
     }

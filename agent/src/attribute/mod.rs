@@ -13,10 +13,12 @@ mod container;
 pub mod containers;
 mod executable;
 mod human;
+mod kubernetes;
 mod login;
 #[cfg(test)]
 mod login_tests;
 pub mod place;
+pub mod pods;
 mod unit;
 pub mod users;
 
@@ -37,6 +39,7 @@ use crate::model::process::{Cgroup, Process};
 use crate::process::inventory::HostNamespaces;
 use containers::Containers;
 use place::Place;
+use pods::Pods;
 use users::Users;
 
 /// Who is to be told: a process, and what it was at the moment of its act.
@@ -56,6 +59,8 @@ pub struct Subject<'a> {
     pub containers: &'a Containers,
     /// The host's own namespaces.
     pub host: HostNamespaces,
+    /// What a cluster tells of pods.
+    pub pods: &'a Pods,
 }
 
 /// What an identity that was found may become.
@@ -88,6 +93,7 @@ pub trait Resolver: Send + Sync {
 /// |---|---|---|
 /// | MCP server | an agent started it, or what it is a tool of | |
 /// | AI agent | its program is one's, or it was started by one | by its MCP servers |
+/// | workload of Kubernetes | its cgroup is a pod's, and the cluster tells of what | by an engine's file alone |
 /// | container | its cgroup is named by a host's engine | |
 /// | system unit | its cgroup is one of the system's service manager, and its name is stable | |
 /// | user unit | never: a user names these cgroups | always |
@@ -101,6 +107,7 @@ pub fn precedence() -> Vec<Arc<dyn Resolver>> {
     vec![
         Arc::new(agent::McpServer),
         Arc::new(agent::Agent),
+        Arc::new(kubernetes::Kubernetes),
         Arc::new(container::Container),
         Arc::new(unit::SystemUnit),
         Arc::new(unit::UserUnit),

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use agent_common::records::{Header, kind as record_kind};
 
+use super::cluster::encode_cluster;
 use super::decode;
 use super::exec;
 use super::frame::{self, kind};
@@ -25,6 +26,7 @@ use super::sequence::Series;
 use crate::host::installed::Judgement;
 use crate::model::bytes::RawBytes;
 use crate::model::container::ContainerFound;
+use crate::model::kube::ClusterNews;
 use crate::model::process::Process;
 use crate::model::time::BootTime;
 use crate::process::scripts::ScriptTarget;
@@ -256,6 +258,14 @@ impl<W: RecordFile> Recorder<W> {
         match encode_container(found) {
             Ok(payload) => self.add(kind::CONTAINER, &payload, Content::Other),
             Err(_) => Ok(()),
+        }
+    }
+
+    /// Adds what a cluster tells, as the agent learnt it now. What does not fit a frame is left out.
+    pub fn cluster(&mut self, news: &ClusterNews) -> Result<(), RecordError> {
+        match encode_cluster(news) {
+            Some(Ok(payload)) => self.add(kind::CLUSTER, &payload, Content::Other),
+            Some(Err(_)) | None => Ok(()),
         }
     }
 

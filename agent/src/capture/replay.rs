@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::cluster::decode_cluster;
 use super::frame::{self, Damage, Frames, PROLOGUE, PrologueError, kind};
 use super::inventory::{
     Host, decode_container, decode_host, decode_judgement, decode_process, decode_script,
@@ -15,6 +16,7 @@ use super::ledger::KernelCounters;
 use super::sequence::Series;
 use crate::host::installed::Judgement;
 use crate::model::container::ContainerFound;
+use crate::model::kube::ClusterNews;
 use crate::model::process::Process;
 use crate::model::time::BootTime;
 use crate::process::scripts::ScriptTarget;
@@ -56,6 +58,8 @@ pub enum Item {
     Script(ScriptTarget),
     /// What an engine keeps of a container.
     Container(ContainerFound),
+    /// What a cluster tells of pods.
+    Cluster(ClusterNews),
     /// The kernel's counters.
     Counters(Box<CounterSnapshot>),
 }
@@ -144,6 +148,7 @@ impl<R: Read> Replay<R> {
                 kind::EXECUTABLE => decode_judgement(&payload).ok().map(Item::Executable),
                 kind::SCRIPT => decode_script(&payload).ok().map(Item::Script),
                 kind::CONTAINER => decode_container(&payload).ok().map(Item::Container),
+                kind::CLUSTER => decode_cluster(&payload).map(Item::Cluster),
                 kind::COUNTERS => counters(&payload).map(|snapshot| Item::Counters(Box::new(snapshot))),
                 kind::END => {
                     let mut said = numbers(&payload);

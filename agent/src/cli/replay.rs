@@ -131,6 +131,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
             Item::Executable(judgement) => pipeline.learn(judgement),
             Item::Script(found) => pipeline.processes().learn_script(found),
             Item::Container(found) => pipeline.attributor().learn_container(found),
+            Item::Cluster(news) => pipeline.attributor().learn_cluster(news),
             Item::Counters(counted) => {
                 last = counted.time;
                 pipeline.tick(last, Some(&counted.counters), &mut emit);

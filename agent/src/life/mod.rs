@@ -109,7 +109,8 @@ fn session(activity: &Activity) -> Option<Session> {
         | Identity::UserUnit { .. }
         | Identity::Container { .. }
         | Identity::Image { .. }
-        | Identity::Compose { .. } => Some(Session::Cgroup(activity.actor.cgroup_id)),
+        | Identity::Compose { .. }
+        | Identity::Kubernetes { .. } => Some(Session::Cgroup(activity.actor.cgroup_id)),
         Identity::Executable { .. } | Identity::NamespacedExecutable { .. } => None,
     }
 }

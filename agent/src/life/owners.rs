@@ -104,9 +104,10 @@ impl Owners {
         }
     }
 
-    /// Who owns an identity with this canonical string, behind which is this human: as an operator says, else as the
-    /// registry does, else the human. `None`: an orphan.
-    pub fn of(&self, identity: &str, human: Option<&str>) -> Option<Owner> {
+    /// Who owns an identity with this canonical string, of which whoever deployed it has declared this owner, and behind which
+    /// is this human: as an operator says, else as the registry does, else the one declared, else the human. `None`: an
+    /// orphan.
+    pub fn of(&self, identity: &str, declared: Option<&str>, human: Option<&str>) -> Option<Owner> {
         let decided = self.decided.get(identity).cloned();
         let decided = decided.map(|name| Owner { name, source: OwnerSource::Operator });
         let registered = || {
@@ -114,7 +115,8 @@ impl Owners {
             Some(Owner { name, source: OwnerSource::Registry })
         };
         let starter = || Some(Owner { name: human?.into(), source: OwnerSource::Starter });
-        decided.or_else(registered).or_else(starter)
+        let workload = || Some(Owner { name: declared?.into(), source: OwnerSource::Workload });
+        decided.or_else(registered).or_else(workload).or_else(starter)
     }
 }
 

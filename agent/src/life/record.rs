@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Session, Sighting};
-use crate::model::identity::{Attribution, Evidence, Identity};
+use crate::model::identity::{Attribution, Evidence, Identity, OwnerSource};
 use crate::model::time::ClockPair;
 use crate::ship::wire::names;
 
@@ -102,6 +102,8 @@ pub struct Life {
     pub owned: Option<Decision>,
     /// That an operator retired it.
     pub retired: Option<Decision>,
+    /// Who owns it, as whoever deployed it said, when it was last seen.
+    pub declared_owner: Option<String>,
 }
 
 /// Where an identity is in its life.
@@ -152,7 +154,7 @@ impl Update {
             human,
             blended,
             role: _,
-            owner: _,
+            owner,
             login: _,
             container: _,
         } = &*sighting.attribution;
@@ -173,6 +175,10 @@ impl Update {
             human: human.as_ref().map(ToString::to_string),
             blended: blended.iter().take(BLENDED).map(ToString::to_string).collect(),
             evidence: evidence.iter().take(EVIDENCE).map(Into::into).collect(),
+            declared_owner: owner
+                .as_ref()
+                .filter(|owner| owner.source == OwnerSource::Workload)
+                .map(|owner| owner.name.to_string()),
             ..Life::default()
         };
         Self { identity: identity.to_string(), seen }
@@ -211,6 +217,7 @@ impl Life {
         let beyond = self.started_by.len().saturating_sub(STARTERS);
         self.started_by.drain(..beyond);
         self.human.clone_from(&seen.human);
+        self.declared_owner.clone_from(&seen.declared_owner);
         self.blended.clone_from(&seen.blended);
         if !seen.evidence.is_empty() {
             self.evidence.clone_from(&seen.evidence);

@@ -517,7 +517,7 @@ impl Keeper {
     }
 
     fn line(&self, identity: String, life: Life, now: i64) -> Line {
-        let owner = self.owners.of(&identity, life.human.as_deref());
+        let owner = self.owners.of(&identity, life.declared_owner.as_deref(), life.human.as_deref());
         let owner_unknown = owner.as_ref().is_some_and(|owner| self.is_unknown_person(&owner.name));
         Line { owner_unknown, ..Line::new(identity, life, owner, now) }
     }

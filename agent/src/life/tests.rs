@@ -165,7 +165,7 @@ async fn what_an_operator_decides_outlives_the_thread() {
     assert_eq!((line.owner.as_deref(), line.events), (Some("human/bob"), 1));
     assert_eq!(line.owned.unwrap().reason, "his");
     let owners = store.new_owners().unwrap();
-    assert_eq!(owners.of(&name, None).unwrap().name.as_ref(), "human/bob");
+    assert_eq!(owners.of(&name, None, None).unwrap().name.as_ref(), "human/bob");
     let line = store.decide(name.clone(), Decide::Disown, String::new(), String::new()).await.unwrap();
     assert_eq!(line.owner, None);
     let line = store.decide(name, Decide::Retire, String::new(), String::new()).await.unwrap();
@@ -194,7 +194,10 @@ async fn the_registry_names_owners_and_is_read_again() {
     store.list(String::new()).await.unwrap();
     let line = store.one("exe/x/1@uid:0".to_owned()).await.unwrap();
     assert_eq!(line.owner.as_deref(), Some("team-two"));
-    assert_eq!(store.new_owners().unwrap().of("exe/x/9@uid:0", None).unwrap().name.as_ref(), "team-two");
+    assert_eq!(
+        store.new_owners().unwrap().of("exe/x/9@uid:0", None, None).unwrap().name.as_ref(),
+        "team-two"
+    );
     thread.stop();
 }
 

@@ -9,6 +9,8 @@
 //!            | "container/" segment "/" segment                      engine, id
 //!            | "container/compose/" segment "/" segment
 //!            | "container/" host ( "/" segment )+                     image: its first segment is a registry's host
+//!            | "k8s/" segment "/" segment "/" segment "/" segment "/" segment
+//!                                          cluster, namespace, kind of workload, workload, container
 //!            | "exe" path "@uid:" number
 //!            | "exe-ns/" segment
 //! runner     = "uid:" number | identity of another kind than "mcp/"; agents nest 8 deep
@@ -40,6 +42,8 @@ const COMPOSE: &str = "compose";
 const CONTAINER_FORM: &str =
     "container/REGISTRY/PATH/OF/IMAGE, container/compose/PROJECT/SERVICE or container/ENGINE/ID";
 
+const KUBERNETES_FORM: &str = "k8s/CLUSTER/NAMESPACE/KIND/WORKLOAD/CONTAINER";
+
 /// Agents that were started by one another, in one string: so deep do their sessions nest.
 const AGENTS_DEEP: usize = 9;
 
@@ -49,7 +53,7 @@ pub enum ParseIdentityError {
     /// The part before the first `/` names no kind.
     #[error(
         "`{0}` is not a kind of identity: write human/…, svc/…, user-svc/…, agent/…, mcp/…, container/…, \
-         exe/… or exe-ns/… \
+         k8s/…, exe/… or exe-ns/… \
          (`telltale who` lists those that were seen)"
     )]
     UnknownKind(String),
@@ -88,6 +92,11 @@ impl fmt::Display for Identity {
             }
             Self::Compose { project, service } => {
                 write!(f, "container/{COMPOSE}/{}/{}", segment(project), segment(service))
+            }
+            Self::Kubernetes { cluster, namespace, kind, workload, container } => {
+                f.write_str("k8s")?;
+                let mut parts = [cluster, namespace, kind, workload, container].into_iter();
+                parts.try_for_each(|part| write!(f, "/{}", segment(part)))
             }
             Self::Executable { path, uid } => {
                 f.write_str("exe")?;
@@ -128,6 +137,7 @@ impl Identity {
             Self::Agent { .. } => "agent",
             Self::McpServer { .. } => "mcp",
             Self::Container { .. } | Self::Image { .. } | Self::Compose { .. } => "container",
+            Self::Kubernetes { .. } => "k8s",
             Self::Executable { .. } => "exe",
             Self::NamespacedExecutable { .. } => "exe-ns",
         }
@@ -175,6 +185,14 @@ fn parse_within(text: &str, agents: usize) -> Result<Identity, ParseIdentityErro
             .ok_or(ParseIdentityError::Shape { kind: "mcp", form: "mcp/SERVER/of/agent/PRODUCT@RUNNER" }),
         ("container", parts) => parse_container(parts)
             .ok_or(ParseIdentityError::Shape { kind: "container", form: CONTAINER_FORM }),
+        ("k8s", [cluster, namespace, kind, workload, container]) => Ok(Identity::Kubernetes {
+            cluster: cluster.clone(),
+            namespace: namespace.clone(),
+            kind: kind.clone(),
+            workload: workload.clone(),
+            container: container.clone(),
+        }),
+        ("k8s", _) => Err(ParseIdentityError::Shape { kind: "k8s", form: KUBERNETES_FORM }),
         ("exe", _) => parse_executable(rest)
             .ok_or(ParseIdentityError::Shape { kind: "exe", form: "exe/PATH/OF/FILE@uid:NUMBER" }),
         ("exe-ns", [hash]) => std::str::from_utf8(hash)
@@ -270,7 +288,23 @@ mod tests {
     fn each_kind_is_written_as_documented() {
         let agent = |runner: Runner| Identity::Agent { product: bytes(b"claude-code"), runner };
         let alice = Runner::Identity(Arc::new(Identity::Human { user: bytes(b"alice") }));
-        let table: [(Identity, &str); 27] = [
+        let workload = |cluster: &[u8], kind: &[u8], name: &[u8]| Identity::Kubernetes {
+            cluster: bytes(cluster),
+            namespace: bytes(b"shop"),
+            kind: bytes(kind),
+            workload: bytes(name),
+            container: bytes(b"nginx"),
+        };
+        let table: [(Identity, &str); 30] = [
+            (workload(b"production", b"deployment", b"web"), "k8s/production/shop/deployment/web/nginx"),
+            (
+                workload(b"eu/1", b"rollout.argoproj.io", b"web"),
+                "k8s/eu%2F1/shop/rollout.argoproj.io/web/nginx",
+            ),
+            (
+                agent(Runner::Identity(Arc::new(workload(b"", b"job", b"")))),
+                "agent/claude-code@k8s//shop/job//nginx",
+            ),
             (agent(alice.clone()), "agent/claude-code@human/alice"),
             (agent(Runner::Uid(1000)), "agent/claude-code@uid:1000"),
             (agent(Runner::Identity(Arc::new(exe(b"/a@b", 7)))), "agent/claude-code@exe/a%40b@uid:7"),
@@ -367,6 +401,8 @@ mod tests {
             "container/docker.io/library/redis%3A7",
             "container/docker.io",
             "container/docker/a/b",
+            "k8s/c/n/deployment/web",
+            "k8s/c/n/deployment/web/nginx/x",
             "exe/bin/x",
             "exe/x@uid:-1",
             "exe-ns/%FF",
@@ -412,11 +448,25 @@ mod tests {
         ]
     }
 
+    /// Boxed: all kinds in one type would not fit a test's stack.
+    fn any_kubernetes() -> BoxedStrategy<Identity> {
+        let parts = (any_bytes(), any_bytes(), any_bytes(), any_bytes(), any_bytes());
+        let make = |(cluster, namespace, kind, workload, container)| Identity::Kubernetes {
+            cluster,
+            namespace,
+            kind,
+            workload,
+            container,
+        };
+        parts.prop_map(make).boxed()
+    }
+
     fn any_workload() -> impl Strategy<Value = Identity> {
         prop_oneof![
             any_bytes().prop_map(|user| Identity::Human { user }),
             any_bytes().prop_map(|unit| Identity::SystemUnit { unit }),
             (any_bytes(), any_bytes()).prop_map(|(user, unit)| Identity::UserUnit { user, unit }),
+            any_kubernetes(),
             (any_engine(), any_bytes()).prop_map(|(engine, id)| Identity::Container { engine, id }),
             (any_bytes(), any_bytes()).prop_map(|(project, service)| Identity::Compose { project, service }),
             "([a-z]{1,3}[.:][0-9]{1,3}/)?[a-z0-9]{1,5}(/[a-z0-9]{1,5}){0,3}"
@@ -443,7 +493,7 @@ mod tests {
 
         #[test]
         fn any_text_is_an_identity_in_canonical_form_or_an_error(
-            text in prop_oneof![".*", "(human|svc|user-svc|container|exe|exe-ns|agent|mcp)[/a%@:.0-9F]{0,16}(/of/agent/a)?(@uid:[0-9]{1,3})?"]
+            text in prop_oneof![".*", "(human|svc|user-svc|container|k8s|exe|exe-ns|agent|mcp)[/a%@:.0-9F]{0,16}(/of/agent/a)?(@uid:[0-9]{1,3})?"]
         ) {
             if let Ok(identity) = text.parse::<Identity>() {
                 prop_assert_eq!(identity.to_string(), text);

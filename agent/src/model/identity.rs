@@ -69,6 +69,8 @@ pub enum OwnerSource {
     Operator,
     /// The registry of owners, a file.
     Registry,
+    /// Whoever deployed it: a label or an annotation of its pod.
+    Workload,
     /// Nobody else: it is the human who logged in and started it.
     Starter,
 }
@@ -132,6 +134,19 @@ pub enum Identity {
         project: Arc<[u8]>,
         /// The service.
         service: Arc<[u8]>,
+    },
+    /// `k8s/production/shop/deployment/web/nginx`: a container of a workload of a Kubernetes cluster.
+    Kubernetes {
+        /// The cluster's name.
+        cluster: Arc<[u8]>,
+        /// Its namespace.
+        namespace: Arc<[u8]>,
+        /// Kind of the workload, in lower case.
+        kind: Arc<[u8]>,
+        /// Its name.
+        workload: Arc<[u8]>,
+        /// The container's name in the pod.
+        container: Arc<[u8]>,
     },
     /// `exe/usr/local/bin/sync@uid:1000`; `exe@uid:1000` where the executable is not known.
     Executable {

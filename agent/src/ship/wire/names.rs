@@ -32,6 +32,7 @@ pub(crate) const fn identity_kind(identity: &Identity) -> &'static str {
         Identity::Agent { .. } => "ai_agent",
         Identity::McpServer { .. } => "mcp_server",
         Identity::Container { .. } | Identity::Image { .. } | Identity::Compose { .. } => "container",
+        Identity::Kubernetes { .. } => "kubernetes",
         Identity::Executable { .. } => "executable",
         Identity::NamespacedExecutable { .. } => "namespaced_executable",
     }
@@ -42,6 +43,7 @@ pub(crate) const fn owner_source(source: OwnerSource) -> &'static str {
     match source {
         OwnerSource::Operator => "operator",
         OwnerSource::Registry => "registry",
+        OwnerSource::Workload => "workload",
         OwnerSource::Starter => "starter",
     }
 }
@@ -138,6 +140,11 @@ pub(super) const fn relation(relation: Relation) -> &'static str {
         Relation::Ancestor => "ancestor",
         Relation::Other => "other",
     }
+}
+
+/// Whether a token is that of the pod that acts.
+pub(super) const fn token_of(own: bool) -> &'static str {
+    if own { "own" } else { "another" }
 }
 
 /// What was answered to who asked for memory.
