@@ -17,6 +17,8 @@ const KUBELET: &[u8] = include_bytes!("../../tests/data/kube/kubelet.json");
 /// <https://github.com/ipdk-io/k8s-infra-offload>.
 const MIRROR: &[u8] = include_bytes!("../../tests/data/kube/mirror.json");
 
+type Answer = fn() -> Reply;
+
 fn listed(bytes: &[u8]) -> Vec<Pod> {
     parse::<PodList>(bytes).unwrap().items.unwrap().into_iter().flatten().collect()
 }
@@ -111,22 +113,18 @@ async fn a_cluster_is_called_by_the_uid_of_its_first_namespace() {
 
 #[tokio::test]
 async fn an_owner_that_cannot_be_confirmed_is_doubted() {
-    let cases: [(Box<dyn Fn() -> Reply + Send + Sync>, &str, &str); 4] = [
-        (Box::new(|| Reply::refused(403)), "deployment web", "pod-template-hash"),
+    let cases: [(Answer, &str, &str); 4] = [
+        (|| Reply::refused(403), "deployment web", "pod-template-hash"),
         // Another has its name now, or it was never there.
-        (Box::new(|| Reply::refused(404)), "pod web-5d9-1", "no ReplicaSet web-5d9 with the uid"),
+        (|| Reply::refused(404), "pod web-5d9-1", "no ReplicaSet web-5d9 with the uid"),
         (
-            Box::new(|| {
-                Reply::json(json!({"metadata": {"name": "web-5d9", "namespace": "shop", "uid": "rs-2"}}))
-            }),
+            || Reply::json(json!({"metadata": {"name": "web-5d9", "namespace": "shop", "uid": "rs-2"}})),
             "pod web-5d9-1",
             "no ReplicaSet web-5d9 with the uid",
         ),
         // It never leaves its namespace.
         (
-            Box::new(|| {
-                Reply::json(json!({"metadata": {"name": "web-5d9", "namespace": "pay", "uid": "rs-1"}}))
-            }),
+            || Reply::json(json!({"metadata": {"name": "web-5d9", "namespace": "pay", "uid": "rs-1"}})),
             "pod web-5d9-1",
             "no ReplicaSet web-5d9 with the uid",
         ),
@@ -170,7 +168,7 @@ async fn owners_that_nobody_tells_hold_up_nothing_and_are_told_later() {
     assert!(workload(&pods[0]).starts_with("none: Job nightly cannot be read"), "{}", workload(&pods[0]));
     // By its label, until it is asked again.
     assert_eq!(workload(&pods[1]), "deployment web");
-    let mut last = vec![heard.pod().await, heard.pod().await];
+    let mut last = [heard.pod().await, heard.pod().await];
     last.sort_by_key(|pod| pod.name.clone());
     assert_eq!([workload(&last[0]), workload(&last[1])], ["cronjob backup", "deployment web"]);
     assert!(last.iter().all(|pod| pod.workload_doubt.is_none()));
@@ -235,7 +233,7 @@ async fn a_watch_that_is_cut_goes_on_and_one_from_too_long_ago_begins_anew() {
 
 #[tokio::test]
 async fn whoever_does_not_answer_is_said_to_be_silent_and_is_asked_again() {
-    let cases: [(fn() -> Reply, &str); 5] = [
+    let cases: [(Answer, &str); 5] = [
         (|| Reply::refused(401), "refused: 401"),
         (|| Reply::refused(403), "refused: 403"),
         (|| Reply::refused(500), "it answered 500"),

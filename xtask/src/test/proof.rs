@@ -23,6 +23,8 @@ pub(super) enum Proof {
     Login,
     /// Containers of real engines.
     Containers,
+    /// Pods of a real engine, with an API server that is the test's.
+    Kubernetes,
     /// The unit is refused in a container that has process ids of its own.
     Nspawn,
     /// The unit in a real systemd, in a virtual machine.
@@ -33,8 +35,16 @@ pub(super) enum Proof {
 
 impl Proof {
     /// All of them.
-    pub(super) const ALL: [Self; 7] =
-        [Self::Manifest, Self::Agents, Self::Containers, Self::Login, Self::Nspawn, Self::Systemd, Self::Pod];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Manifest,
+        Self::Agents,
+        Self::Containers,
+        Self::Kubernetes,
+        Self::Login,
+        Self::Nspawn,
+        Self::Systemd,
+        Self::Pod,
+    ];
 
     /// Whether it boots a virtual machine.
     pub(super) fn is_machine(self) -> bool {
@@ -53,6 +63,7 @@ impl Proof {
             Self::Login => "tests/login",
             Self::Manifest | Self::Nspawn | Self::Systemd | Self::Pod => "packaging/tests",
             Self::Containers => "tests/containers",
+            Self::Kubernetes => "tests/kubernetes",
         };
         format!("{directory}/{}.sh", self.name())
     }
@@ -63,6 +74,7 @@ impl Proof {
             Self::Agents => "agents",
             Self::Login => "login",
             Self::Containers => "containers",
+            Self::Kubernetes => "kubernetes",
             Self::Nspawn => "nspawn",
             Self::Systemd => "systemd",
             Self::Pod => "pod",
@@ -102,6 +114,7 @@ impl fmt::Display for Proof {
             Self::Agents => "real AI agents",
             Self::Login => "real logins",
             Self::Containers => "real container engines",
+            Self::Kubernetes => "real pods",
             Self::Nspawn => "packaging: unit in a container",
             Self::Systemd => "packaging: unit in a systemd",
             Self::Pod => "packaging: pod on a node",
