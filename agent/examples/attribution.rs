@@ -89,6 +89,7 @@ impl Common {
                 program: "/usr/lib/node_modules/@anthropic-ai/claude-code/cli.js".into(),
                 bypass: Vec::new(),
                 within: None,
+                copied: false,
                 ids,
                 cgroup: cgroup.clone(),
             };

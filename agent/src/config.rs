@@ -40,6 +40,26 @@ pub struct Config {
     pub identity_rules: PathBuf,
     /// Entries of SPIRE; may be absent, and is read again when it changes.
     pub spire_entries: PathBuf,
+    /// The cluster of Kubernetes that the host is a node of. In a pod with a service account's token it is asked without it.
+    pub kubernetes: Kubernetes,
+}
+
+/// Whom to ask for the node's pods. Unknown keys are errors.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kubernetes {
+    /// Address of the API server.
+    pub server: Option<String>,
+    /// Address of the node's kubelet: it is asked for its pods instead, and the API server, if any, for owners alone.
+    pub kubelet: Option<String>,
+    /// A file with the bearer token to ask with; it is read again for each question.
+    pub token_file: Option<PathBuf>,
+    /// A file with the certificates of the authorities of both.
+    pub ca_file: Option<PathBuf>,
+    /// The cluster's name in identities; without it the uid of its namespace `kube-system`.
+    pub cluster: Option<String>,
+    /// Labels and annotations of a pod, beside `telltale.dev/owner`, that name who owns it.
+    pub owner_labels: Vec<String>,
 }
 
 /// Where the state is, unless configured.
@@ -68,6 +88,7 @@ impl Default for Config {
             realm: None,
             identity_rules: RULES.into(),
             spire_entries: ENTRIES.into(),
+            kubernetes: Kubernetes::default(),
         }
     }
 }
@@ -308,6 +329,7 @@ mod tests {
             realm,
             identity_rules,
             spire_entries,
+            kubernetes,
         } = config;
         let seconds = connection_update_seconds != Config::default().connection_update_seconds;
         let every = [
@@ -321,8 +343,17 @@ mod tests {
             realm.is_some(),
             identity_rules != Path::new(RULES),
             spire_entries != Path::new(ENTRIES),
+            kubernetes != Kubernetes::default(),
         ];
-        assert_eq!(every, [true; 10], "the example uses every key, with a value of its own");
+        assert_eq!(every, [true; 11], "the example uses every key, with a value of its own");
+    }
+
+    #[test]
+    fn the_documented_keys_of_kubernetes_are_the_keys() {
+        let mut keys: &[&str] = &[];
+        Kubernetes::deserialize(Keys(&mut keys)).unwrap_err();
+        assert!(!keys.is_empty());
+        assert_eq!(documented("## Kubernetes\n"), keys);
     }
 
     #[test]

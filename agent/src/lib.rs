@@ -13,6 +13,7 @@ pub mod context;
 pub mod control;
 pub mod host;
 pub mod kernel;
+pub mod kube;
 pub mod life;
 pub mod model;
 pub mod names;

@@ -461,10 +461,14 @@ impl Pipeline {
         time: BootTime,
         hook: &'static str,
         actor: Actor,
-        what: What,
+        mut what: What,
         emit: &mut dyn FnMut(Event),
     ) {
         let (process, attribution, why) = self.who_and_why(time, &actor);
+        if let What::CredentialAccess(access) = &mut what {
+            access.token =
+                self.attributor.pods().token_of(access.file.device, attribution.container.as_deref());
+        }
         self.ledger.add(Tally::Activity, 1);
         let activity = Activity { attribution, process, actor, hook, what, why };
         emit(Event { time, kind: EventKind::Activity(Box::new(activity)) });
@@ -496,6 +500,7 @@ impl Pipeline {
     pub fn tick(&mut self, now: BootTime, counters: Option<&KernelCounters>, emit: &mut dyn FnMut(Event)) {
         self.attributor.containers().sweep(now);
         self.attributor.units().sweep(now);
+        self.attributor.pods().sweep(now);
         for ended in self.join.expire(now) {
             self.connection(ended, emit);
         }
@@ -594,6 +599,8 @@ impl Pipeline {
         figures.extend(units.map(|(name, value)| (name.to_owned(), value)));
         let programs = self.attributor.program_counters().by_name();
         figures.extend(programs.map(|(name, value)| (name.to_owned(), value)));
+        let pods = self.attributor.pod_figures().into_iter();
+        figures.extend(pods.map(|(name, value)| (name.to_owned(), value)));
         figures
     }
 }

@@ -51,7 +51,8 @@ def main(manifest, unit):
         check(f"valid for Kubernetes {release[0]}.{release[1]}", not any(problems.values()), problems)
 
     by_kind = {resource["kind"]: resource for resource in resources}
-    check("the kinds", sorted(by_kind) == ["ConfigMap", "DaemonSet", "Namespace", "ServiceAccount"], sorted(by_kind))
+    kinds = ["ClusterRole", "ClusterRoleBinding", "ConfigMap", "DaemonSet", "Namespace", "ServiceAccount"]
+    check("the kinds", sorted(by_kind) == kinds, sorted(by_kind))
     daemons = by_kind["DaemonSet"]
     misspelt = copy.deepcopy(daemons)
     misspelt["spec"]["template"]["spec"]["hostPid"] = True
@@ -76,18 +77,30 @@ def main(manifest, unit):
     writable = {mount["mountPath"] for mount in mounts.values() if not mount.get("readOnly")}
     check("nothing is writable but its runtime and state directories", writable == WRITABLE, writable)
     check("memory is bounded", "memory" in container["resources"]["limits"])
-    check("no token of the API server", pod["automountServiceAccountToken"] is False)
+    check("a token of the API server in this pod alone",
+          (pod["automountServiceAccountToken"], by_kind["ServiceAccount"]["automountServiceAccountToken"]) == (True, False))
+    rights = {(group, resource, verb) for rule in by_kind["ClusterRole"]["rules"] for group in rule["apiGroups"]
+              for resource in rule["resources"] for verb in rule["verbs"]}
+    least = {("", "pods", "list"), ("", "pods", "watch"), ("apps", "replicasets", "get"), ("batch", "jobs", "get"),
+             ("", "namespaces", "get")}
+    check("for the least rights", rights == least, rights ^ least)
+    named = [rule.get("resourceNames") for rule in by_kind["ClusterRole"]["rules"] if "namespaces" in rule["resources"]]
+    check("of namespaces one alone", named == [["kube-system"]], named)
+    account, bound = by_kind["ServiceAccount"]["metadata"], by_kind["ClusterRoleBinding"]
+    check("which are its own", bound["roleRef"]["name"] == by_kind["ClusterRole"]["metadata"]["name"]
+          and bound["subjects"] == [{"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}], bound)
     check("one node in ten at a time", daemons["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] == "10%")
     labels = daemons["spec"]["template"]["metadata"]["labels"]
     check("it selects its own pods", daemons["spec"]["selector"]["matchLabels"].items() <= labels.items())
-    namespaces = {resource["metadata"].get("namespace") for resource in resources if resource["kind"] != "Namespace"}
+    of_cluster = {"Namespace", "ClusterRole", "ClusterRoleBinding"}
+    namespaces = {resource["metadata"].get("namespace") for resource in resources if resource["kind"] not in of_cluster}
     check("all in its namespace", namespaces == {by_kind["Namespace"]["metadata"]["name"]}, namespaces)
 
     # As shipped, and with the collector that the comment offers.
     text = by_kind["ConfigMap"]["data"]["telltale.toml"]
     check("the configuration as shipped is empty", tomllib.loads(text) == {}, text)
-    offered = tomllib.loads(text.replace("# collector", "collector"))
-    check("the configuration takes a collector", set(offered) == {"collector"}, offered)
+    offered = tomllib.loads(text.replace("# collector", "collector").replace("# kubernetes", "kubernetes"))
+    check("the configuration takes a collector, and a cluster's name", set(offered) == {"collector", "kubernetes"}, offered)
 
     print(f"{held} passed, {len(broken)} failed")
     return 1 if broken else 0

@@ -16,10 +16,10 @@ import socket
 import subprocess
 import sys
 import tarfile
-import time
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from cri import LIMIT_S, Containerd, run, wait_for  # noqa: E402
 from proof import Agent, check, conclude  # noqa: E402
 
 TELLTALE, SCRATCH = sys.argv[1], pathlib.Path(sys.argv[2])
@@ -29,28 +29,12 @@ REPOSITORY = f"registry.example/{MARK}/box"
 TAG = "1.2"
 HOME, SIGNALS = SCRATCH / "home", SCRATCH / "signals"
 READ = "cat /root/.aws/credentials >/dev/null; nc 127.0.0.1 9 </dev/null"
-# Where containerd keeps what runs: the agent looks nowhere else.
-STATE = pathlib.Path("/run/containerd")
+POD = {"name": "operator-65747dc769-pjztg", "uid": "4cad64d0-7a36-452a-8a08-bd3a694cdad5", "namespace": "shop"}
 USER = 64_111
-LIMIT_S = 60
+
 
 def skip(what, why):
     print(f"{'not tried':8} {what}: {why}", flush=True)
-
-
-def run(*command, **options):
-    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT_S, **options)
-    if ended.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))[:300]}: {ended.returncode}: {ended.stderr.strip()[-600:]}")
-    return ended.stdout.strip()
-
-
-def wait_for(what, holds):
-    until = time.monotonic() + LIMIT_S
-    while not holds():
-        if time.monotonic() > until:
-            sys.exit(f"{what}: not within {LIMIT_S} s")
-        time.sleep(0.1)
 
 
 def reads(told, marker):
@@ -237,100 +221,23 @@ def try_docker(agent):
         docker.stop()
 
 
-def message(*fields):
-    """A message of protobuf: (number, value) each, of integers, texts and messages."""
-    def varint(number):
-        rest = b""
-        while number > 127:
-            rest, number = rest + bytes([number & 127 | 128]), number >> 7
-        return rest + bytes([number])
-
-    def field(number, value):
-        if isinstance(value, int):
-            return varint(number << 3) + varint(value)
-        data = value.encode() if isinstance(value, str) else value
-        return varint(number << 3 | 2) + varint(len(data)) + data
-
-    return b"".join(field(*it) for it in fields)
-
-
-class Kubelet:
-    """Asks containerd for a pod and a container in it, as a kubelet does: `runtime.v1` of the CRI, over gRPC by curl."""
-
-    POD = {"name": "operator-65747dc769-pjztg", "uid": "4cad64d0-7a36-452a-8a08-bd3a694cdad5", "namespace": "shop"}
-
-    def __init__(self, address):
-        self.address, self.pod = address, None
-
-    def ask(self, method, request):
-        body = b"\0" + len(request).to_bytes(4, "big") + request
-        headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
-        answer, trailers = SCRATCH / "answer", SCRATCH / "trailers"
-        subprocess.run(["curl", "--silent", "--show-error", "--http2-prior-knowledge", "--unix-socket", self.address, *headers,
-                        "--data-binary", "@-", "--output", answer, "--dump-header", trailers,
-                        f"http://localhost/runtime.v1.RuntimeService/{method}"], input=body, timeout=LIMIT_S, check=True)
-        if "grpc-status: 0" not in trailers.read_text():
-            sys.exit(f"containerd: {method}: {trailers.read_text()[-400:]}")
-        return answer.read_bytes()[5:]
-
-    def run(self, name, image, command):
-        """The container's id: the answers have one field, a text."""
-        text = lambda answer: answer[2:].decode()
-        metadata = message((1, self.POD["name"]), (2, self.POD["uid"]), (3, self.POD["namespace"]))
-        # The node's network: there is nothing here that makes one for a pod.
-        linux = message((1, f"/kubepods/burstable/pod{self.POD['uid']}"), (2, message((1, message((1, 2))))))
-        sandbox = message((1, metadata), (8, linux))
-        self.pod = text(self.ask("RunPodSandbox", message((1, sandbox))))
-        mount = message((1, "/root"), (2, str(HOME)))
-        words = [(3, command[0])] + [(4, word) for word in command[1:]]
-        wanted = message((1, message((1, name))), (2, message((1, image))), *words, (7, mount))
-        container = text(self.ask("CreateContainer", message((1, self.pod), (2, wanted), (3, sandbox))))
-        self.ask("StartContainer", message((1, container)))
-        return container
-
-    def stop(self):
-        if self.pod:
-            for method in ["StopPodSandbox", "RemovePodSandbox"]:
-                self.ask(method, message((1, self.pod)))
-
-
 def try_containerd(agent):
-    if not all(map(shutil.which, ["containerd", "ctr", "curl"])):
-        return skip("containerd", "it is not installed")
-    if STATE.exists():
-        return skip("containerd", f"one runs here, or has run: {STATE} is there")
-    image, address = f"{REPOSITORY}:{TAG}", f"{SCRATCH}/containerd.sock"
-    configuration, log = SCRATCH / "containerd.toml", open(SCRATCH / "containerd.log", "w")
-    configuration.write_text(f"""version = 2
-disabled_plugins = ["io.containerd.internal.v1.opt"]
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{image}"
-  restrict_oom_score_adj = true
-  disable_apparmor = true
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "native"
-""")
-    process = subprocess.Popen(["containerd", "--config", configuration, "--root", SCRATCH / "containerd",
-                                "--state", STATE, "--address", address], stdout=log, stderr=log)
-    kubelet = Kubelet(address)
+    image = f"{REPOSITORY}:{TAG}"
+    containerd = Containerd(SCRATCH, image)
+    if containerd.why_not:
+        return skip("containerd", containerd.why_not)
     try:
-        wait_for("containerd starts", lambda: process.poll() is not None or os.path.exists(address))
-        if process.poll() is not None:
-            return skip("containerd", "it does not start")
         podman("save", "--quiet", "--output", str(SCRATCH / "image.tar"), image)
-        run("ctr", "-a", address, "-n", "k8s.io", "images", "import", "--snapshotter", "native", SCRATCH / "image.tar")
-        container = kubelet.run("operator", image, script("pod"))
+        containerd.load(SCRATCH / "image.tar")
+        container = containerd.run(POD, "operator", image, script("pod"), {"/root": HOME})
         event = identity_of(agent, f"{MARK}-pod")
         check("containerd: a pod's container is its image", event.get("identity") == f"container/{REPOSITORY}", event)
         keys = ["container_id", "container_engine", "container_name", "image_tag", "pod", "pod_namespace", "pod_uid"]
-        pod = [kubelet.POD[key] for key in ["name", "namespace", "uid"]]
+        pod = [POD[key] for key in ["name", "namespace", "uid"]]
         told = [event.get(key) for key in keys]
         check("containerd: pod, namespace, uid, name", told == [container, "containerd", "operator", TAG, *pod], told)
     finally:
-        kubelet.stop()
-        process.terminate()
-        process.wait(LIMIT_S)
-        shutil.rmtree(STATE, ignore_errors=True)
+        containerd.stop()
 
 
 def cgroup_mount():

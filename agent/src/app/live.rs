@@ -33,9 +33,11 @@ use crate::host::units::{self, UnitLookup};
 use crate::kernel::impaired::{self, Impairment};
 use crate::kernel::ladder::Chosen;
 use crate::kernel::sensor::InheritedMark;
+use crate::kube::{self, Cluster};
 use crate::life::owners::REGISTRY;
 use crate::life::store::Places;
 use crate::model::container::ContainerFound;
+use crate::model::kube::{ClusterNews, ClusterState};
 use crate::model::program::ProgramFound;
 use crate::model::time::{BootTime, ClockPair, WallTime};
 use crate::model::unit::UnitFound;
@@ -86,6 +88,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
         .as_deref()
         .map(|address| HttpSink::new(address, HttpTimeouts::default()))
         .transpose()?;
+    let kubernetes = kube::Settings::new(&options.kubernetes)?;
     let epoch = now().ns;
     let started = start(options, now)?;
     let host = host::read_host(&started.host_root, options.node_name.as_deref(), options.realm.as_deref())?;
@@ -120,6 +123,11 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
     let containers = containers::start(started.host_root.clone()).map_err(StartError::Loop)?;
     let units = units::start(started.host_root.clone()).map_err(StartError::Loop)?;
     let programs = programs::start(started.host_root.clone()).map_err(StartError::Loop)?;
+    let asks_cluster = kubernetes.is_some();
+    // A node is called in lower case, as DNS names are.
+    let node = String::from_utf8_lossy(origin.host.name.as_bytes()).to_lowercase();
+    let kubernetes = kubernetes.map(|settings| kube::Settings { node, ..settings });
+    let cluster = Cluster::start(kubernetes, started.host_root.clone()).map_err(StartError::Loop)?;
     runtime.block_on(async {
         let control =
             control.map(|control| control.serve(lives.store())).transpose().map_err(StartError::Loop)?;
@@ -145,6 +153,8 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
             containers,
             units,
             programs,
+            cluster,
+            asks_cluster,
             ticks: 0,
             walk_ticks,
             record: Vec::new(),
@@ -218,6 +228,10 @@ const PLACES_A_TURN: usize = 64;
 const PROGRAMS_A_TURN: usize = 8;
 /// How long the start waits for what is kept of the containers and the units that run already: nothing has been told yet.
 const PLACES_WITHIN: Duration = Duration::from_millis(500);
+/// News of a cluster that one turn takes.
+const NEWS_A_TURN: usize = 64;
+/// How long the start waits for what a cluster tells of this node: the first events would else have other identities.
+const CLUSTER_WITHIN: Duration = Duration::from_secs(1);
 
 struct Agent {
     started: Started,
@@ -230,6 +244,8 @@ struct Agent {
     containers: ContainerLookup,
     units: UnitLookup,
     programs: ProgramLookup,
+    cluster: Cluster,
+    asks_cluster: bool,
     ticks: u32,
     /// Ticks between walks over connections; `None`: there are none.
     walk_ticks: Option<u32>,
@@ -264,6 +280,7 @@ impl Agent {
         // By itself: who kills it at its first word would else find a record told and not yet given back.
         self.output.flush();
         self.learn_running_places().await;
+        self.learn_running_pods().await;
         for (mark, record) in std::mem::take(&mut self.started.inherited) {
             self.take_inherited(mark, &record);
             // One by one: who is killed again and again at its start would else tell the same each time.
@@ -312,6 +329,7 @@ impl Agent {
                 found = self.units.found() => self.learn_units(found),
                 found = self.programs.found() => self.learn_program(found),
                 found = self.scripts.found() => self.learn_script(found),
+                news = self.cluster.next() => self.learn_cluster(news),
                 AskProcess { pid, reply } = asked(&mut self.control) => {
                     // Who asked may have gone.
                     let _ = reply.send(lives::who(&mut self.started.pipeline, pid));
@@ -366,6 +384,10 @@ impl Agent {
         for _ in 0..PROGRAMS_A_TURN {
             let Some(found) = self.programs.try_found() else { break };
             self.learn_program(found);
+        }
+        for _ in 0..NEWS_A_TURN {
+            let Some(news) = self.cluster.try_next() else { break };
+            self.learn_cluster(news);
         }
         for _ in 0..SCRIPTS_A_TURN {
             let Some(found) = self.scripts.try_found() else { break };
@@ -457,6 +479,25 @@ impl Agent {
         while self.started.pipeline.attributor().units().is_waiting() {
             let Ok(found) = tokio::time::timeout_at(until, self.units.found()).await else { return };
             self.learn_units(found);
+        }
+    }
+
+    fn learn_cluster(&mut self, news: ClusterNews) {
+        if let Some(recording) = &mut self.recording {
+            recording.cluster(&news);
+        }
+        let attributor = self.started.pipeline.attributor();
+        attributor.pods().at(now());
+        attributor.learn_cluster(news);
+    }
+
+    /// Waits a moment for what the cluster tells of the pods that run.
+    async fn learn_running_pods(&mut self) {
+        let until = tokio::time::Instant::now() + CLUSTER_WITHIN;
+        let is_waiting = |state: &ClusterState| matches!(state, ClusterState::NotAsked | ClusterState::Asked);
+        while self.asks_cluster && is_waiting(self.started.pipeline.attributor().pods().state()) {
+            let Ok(news) = tokio::time::timeout_at(until, self.cluster.next()).await else { return };
+            self.learn_cluster(news);
         }
     }
 

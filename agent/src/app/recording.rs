@@ -10,6 +10,7 @@ use crate::capture::tally::Tally;
 use crate::cli::summary::Summary;
 use crate::host::installed::Judgement;
 use crate::model::container::ContainerFound;
+use crate::model::kube::ClusterNews;
 use crate::model::program::ProgramFound;
 use crate::model::time::BootTime;
 use crate::model::unit::UnitFound;
@@ -66,6 +67,12 @@ impl Recording {
     /// Adds what was found of a program.
     pub(super) fn program(&mut self, found: &ProgramFound) {
         let written = self.recorder.program(found);
+        self.took(written);
+    }
+
+    /// Adds what a cluster tells.
+    pub(super) fn cluster(&mut self, news: &ClusterNews) {
+        let written = self.recorder.cluster(news);
         self.took(written);
     }
 

@@ -21,7 +21,7 @@ use crate::catalogue::enumerate::{KnownFiles, enumerate, homes};
 use crate::catalogue::file::CatalogueError;
 use crate::catalogue::mounts::Mounts;
 use crate::catalogue::{Catalogue, OPERATOR_DIRECTORY, markers};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Kubernetes};
 use crate::host::HostRoot;
 use crate::host::installed::HostInstalled;
 use crate::host::resolvers::HostResolvers;
@@ -30,6 +30,7 @@ use crate::kernel::maps::{KernelFilters, MapFailure};
 use crate::kernel::probe::{Finding, HostProbe, State, raise_limits};
 use crate::kernel::rings::Mark;
 use crate::kernel::sensor::{InheritedMark, Sensor, SensorConfig, SensorError};
+use crate::kube::SettingsError;
 use crate::model::process::Process;
 use crate::model::time::BootTime;
 use crate::pipeline::{Parts, Pipeline};
@@ -70,6 +71,8 @@ pub struct StartOptions {
     pub json: bool,
     /// Print nothing but errors and the end.
     pub quiet: bool,
+    /// The cluster that the host is a node of.
+    pub kubernetes: Kubernetes,
 }
 
 /// The agent cannot start, or did not end as asked. [`StartError::exit_code`] tells the causes apart.
@@ -109,6 +112,9 @@ pub enum StartError {
     /// The collector's address is none.
     #[error("collector: {0}")]
     Collector(#[from] HttpSinkError),
+    /// See [`SettingsError`].
+    #[error(transparent)]
+    Kubernetes(#[from] SettingsError),
     /// The recording cannot be made, or is not whole.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -150,7 +156,7 @@ impl StartError {
     /// Exit status of the process; the table is in the README.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Collector(_) => 2,
+            Self::Config(_) | Self::Collector(_) | Self::Kubernetes(_) => 2,
             Self::Host { name: "load_capabilities", .. } => 4,
             Self::Host { name: "lockdown", .. } => 7,
             Self::Host { name: "descriptors", .. } | Self::Sensor(SensorError::LockedMemory { .. }) => 12,

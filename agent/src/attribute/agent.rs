@@ -24,6 +24,7 @@ use super::container::Container;
 use super::generations::Generations;
 use super::human::Human;
 use super::job;
+use super::kubernetes::Kubernetes;
 use super::place::Place;
 use super::unit::SystemUnit;
 use super::{Finding, Resolver, Standing, Subject};
@@ -227,9 +228,12 @@ pub(super) fn who_runs(
     {
         return Runner::Identity(Arc::new(identity));
     }
+    let workload = Kubernetes.resolve(&begun).identity.filter(|(_, standing)| *standing == Standing::Key);
     let resolvers: [&dyn Resolver; 3] = [&Container, &SystemUnit, &Human];
     let identities = resolvers.into_iter().filter_map(|resolver| resolver.resolve(&begun).identity);
-    identities
+    workload
+        .into_iter()
+        .chain(identities)
         .map(|(identity, _standing)| Runner::Identity(Arc::new(identity)))
         .next()
         .unwrap_or(Runner::Uid(ids.uid))

@@ -8,6 +8,7 @@ use super::container::{engine_id, in_container};
 use super::containers::{ContainerCounters, Containers};
 use super::generations::Generations;
 use super::place::Place;
+use super::pods::Pods;
 use super::programs::{ProgramCounters, Programs};
 use super::unit::in_unit;
 use super::units::{UnitCounters, Units};
@@ -18,6 +19,7 @@ use crate::model::act::{Actor, Exec};
 use crate::model::bytes::RawBytes;
 use crate::model::container::ContainerFound;
 use crate::model::identity::{Attribution, Confidence, Evidence, Identity};
+use crate::model::kube::ClusterNews;
 use crate::model::process::{AgentRole, Cgroup, CiJob, Login, Process};
 use crate::model::program::{AgentCopy, FileAnswer, FileKey, ProgramFound};
 use crate::model::time::BootTime;
@@ -67,6 +69,7 @@ pub struct Attributor {
     containers: Containers,
     units: Units,
     programs: Programs,
+    pods: Pods,
     host: HostNamespaces,
     remembered: Generations<Key, Arc<Attribution>>,
     counters: AttributionCounters,
@@ -80,9 +83,9 @@ impl Attributor {
 
     /// With resolvers of one's own, most specific first.
     pub fn with_resolvers(host: HostNamespaces, users: Users, resolvers: Vec<Arc<dyn Resolver>>) -> Self {
-        let (owners, containers, units, programs, counters) = Default::default();
+        let (owners, containers, units, programs, pods, counters) = Default::default();
         let remembered = Generations::new(GENERATION);
-        Self { resolvers, users, owners, containers, units, programs, host, remembered, counters }
+        Self { resolvers, users, owners, containers, units, programs, pods, host, remembered, counters }
     }
 
     /// Takes a new snapshot of users: what was attributed with the old one is forgotten.
@@ -110,7 +113,7 @@ impl Attributor {
     pub fn selectors(&self, process: &Process) -> BTreeSet<String> {
         let actor = as_started(process);
         let place = Place::parse(process.cgroup.path.as_bytes());
-        let Self { users, containers, units, programs, owners, host, .. } = self;
+        let Self { users, containers, units, programs, pods, owners, host, .. } = self;
         let (cgroup, entries) = (&*process.cgroup, owners.entries());
         spiffe::selectors(&Subject {
             process,
@@ -121,6 +124,7 @@ impl Attributor {
             containers,
             units,
             programs,
+            pods,
             entries,
             host: *host,
         })
@@ -156,6 +160,23 @@ impl Attributor {
     /// Takes what was found of a unit: what was attributed without is said anew.
     pub fn learn_unit(&mut self, found: UnitFound) {
         if self.units.learn(found) {
+            self.forget();
+        }
+    }
+
+    /// What is known of pods.
+    pub fn pods(&mut self) -> &mut Pods {
+        &mut self.pods
+    }
+
+    /// The figures of pods.
+    pub fn pod_figures(&self) -> Vec<(&'static str, u64)> {
+        self.pods.figures()
+    }
+
+    /// Takes what a cluster tells: what was attributed without is said anew.
+    pub fn learn_cluster(&mut self, news: ClusterNews) {
+        if self.pods.learn(news) {
             self.forget();
         }
     }
@@ -261,7 +282,7 @@ impl Attributor {
             self.see(&job.cgroup.path);
         }
         self.programs.see(process);
-        let Self { users, containers, units, programs, owners, host, .. } = &*self;
+        let Self { users, containers, units, programs, pods, owners, host, .. } = &*self;
         let subject = Subject {
             process,
             actor,
@@ -271,20 +292,18 @@ impl Attributor {
             containers,
             units,
             programs,
+            pods,
             entries: owners.entries(),
             host: *host,
         };
         let findings = self.resolvers.iter().map(|resolver| resolver.resolve(&subject)).collect();
-        let container = in_container(&place, containers).map(Arc::new);
+        let container = in_container(&place, containers, pods).map(Arc::new);
         let unit = in_unit(&place, units).map(Arc::new);
         let (found, rule) = assemble(findings, actor.ids.uid, owners.rules());
-        let found = Attribution { unit, ..found };
+        let found = Attribution { unit, container, ..found };
         let human = found.human.as_ref().map(ToString::to_string);
-        let grounds = Grounds {
-            rule: rule.as_deref(),
-            unit: found.owner_by_unit().map(|owner| &**owner),
-            human: human.as_deref(),
-        };
+        let grounds =
+            Grounds { rule: rule.as_deref(), declared: found.declared_owner(), human: human.as_deref() };
         let owner = owners.of(&found.identity.to_string(), grounds);
         let (role, login) = (process.role.clone(), process.login.login.clone());
         let file = match programs.file(FileKey::from(&process.image.exe_file)) {
@@ -292,7 +311,7 @@ impl Attributor {
             _ => None,
         };
         let agent_version = innermost.and_then(|session| programs.version(session.root)).cloned();
-        Attribution { role, login, container, owner, file, agent_version, ..found }
+        Attribution { role, login, owner, file, agent_version, ..found }
     }
 }
 

@@ -15,7 +15,9 @@ use crate::model::identity::{Confidence, Evidence, Identity};
 use crate::model::image::is_id;
 
 use super::containers::Containers;
+use super::kubernetes::pod_of;
 use super::place::{ContainerName, Place};
+use super::pods::Pods;
 use super::{Finding, Resolver, Standing, Subject};
 
 /// Containers by cgroup.
@@ -42,9 +44,6 @@ impl Resolver for Container {
             }
             (facts.and_then(stable).unwrap_or_else(|| by_id(name)), Standing::Key)
         });
-        if let Some(pod) = &place.pod {
-            say("pod_uid", pod.clone(), Confidence::Observed);
-        }
         // Not even blended in: it would carry the name of a container that may be another's.
         if let Some(name) = &place.claimed_container {
             let detail = format!("{} {}, below a delegation point", name.engine, name.id.escape_ascii());
@@ -60,7 +59,7 @@ pub(super) fn engine_id(name: &ContainerName) -> Option<&str> {
 }
 
 /// The container of a place, and what is known of it.
-pub(super) fn in_container(place: &Place, containers: &Containers) -> Option<InContainer> {
+pub(super) fn in_container(place: &Place, containers: &Containers, pods: &Pods) -> Option<InContainer> {
     let name = place.container.as_ref()?;
     let facts = engine_id(name).and_then(|id| containers.facts(id)).cloned();
     let pod_uid = facts.as_ref().and_then(|facts| Some(facts.pod.as_ref()?.uid.clone()));
@@ -69,6 +68,7 @@ pub(super) fn in_container(place: &Place, containers: &Containers) -> Option<InC
         id: name.id.escape_ascii().to_string().into(),
         facts,
         pod_uid: place.pod.as_deref().map(Arc::from).or(pod_uid),
+        kube: pod_of(place, containers, pods),
     })
 }
 

@@ -18,10 +18,12 @@ mod human;
 mod job;
 #[cfg(test)]
 mod job_tests;
+mod kubernetes;
 mod login;
 #[cfg(test)]
 mod login_tests;
 pub mod place;
+pub mod pods;
 pub mod programs;
 mod spiffe;
 mod unit;
@@ -46,6 +48,7 @@ use crate::operator::entries::Entries;
 use crate::process::inventory::HostNamespaces;
 use containers::Containers;
 use place::Place;
+use pods::Pods;
 use programs::Programs;
 use units::Units;
 use users::Users;
@@ -73,6 +76,8 @@ pub struct Subject<'a> {
     pub programs: &'a Programs,
     /// The host's own namespaces.
     pub host: HostNamespaces,
+    /// What a cluster tells of pods.
+    pub pods: &'a Pods,
 }
 
 /// What an identity that was found may become.
@@ -105,6 +110,7 @@ pub trait Resolver: Send + Sync {
 /// |---|---|---|
 /// | MCP server | an agent started it, or what it is a tool of | |
 /// | AI agent | its program is one's, or it was started by one | by its MCP servers |
+/// | workload of Kubernetes | its cgroup is a pod's, and the cluster tells of what | by an engine's file alone |
 /// | container | its cgroup is named by a host's engine | |
 /// | job of a build system | its runner executed it, and says so | where only the job says so |
 /// | job of cron, anacron or at | it descends from what one of these executed | where it was found running |
@@ -121,6 +127,7 @@ pub fn precedence() -> Vec<Arc<dyn Resolver>> {
     vec![
         Arc::new(agent::McpServer),
         Arc::new(agent::Agent),
+        Arc::new(kubernetes::Kubernetes),
         Arc::new(container::Container),
         Arc::new(ci::Ci),
         Arc::new(job::CronJob),

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::model::identity::{Confidence, Evidence, Identity};
 use crate::model::program::{FileAnswer, FileKey};
 
-use super::container::engine_id;
+use super::container::in_container;
 use super::unit::in_unit;
 use super::{Finding, Resolver, Standing, Subject};
 
@@ -38,7 +38,7 @@ impl Resolver for Spiffe {
 /// The selectors of a process (`unix:uid:1000`).
 ///
 /// As the plugins of <https://github.com/spiffe/spire>, `pkg/agent/plugin/workloadattestor`, compute them: `unix` (of the
-/// effective ids: `getUID` takes the second of `Uid:`), `systemd`, `docker` and `k8s` as far as engines' files tell.
+/// effective ids: `getUID` takes the second of `Uid:`), `systemd`, `docker` and `k8s` as far as engines' files and the cluster tell.
 /// Not computed: names of groups, supplementary groups, docker's `env` (a place of secrets).
 pub(super) fn selectors(subject: &Subject<'_>) -> BTreeSet<String> {
     let ids = &subject.actor.ids;
@@ -62,9 +62,8 @@ pub(super) fn selectors(subject: &Subject<'_>) -> BTreeSet<String> {
     }
     let facts = in_unit(subject.place, subject.units).and_then(|unit| unit.facts);
     all.extend(facts.map(|facts| format!("systemd:fragment_path:{}", facts.fragment)));
-    let facts = subject.place.container.as_ref().and_then(engine_id);
-    let facts = facts.and_then(|id| subject.containers.facts(id));
-    if let Some(facts) = facts {
+    let Some(container) = in_container(subject.place, subject.containers, subject.pods) else { return all };
+    if let Some(facts) = container.facts {
         all.extend(facts.selectors.iter().map(ToString::to_string));
         if let Some(pod) = &facts.pod {
             all.insert(format!("k8s:ns:{}", pod.namespace));
@@ -72,6 +71,10 @@ pub(super) fn selectors(subject: &Subject<'_>) -> BTreeSet<String> {
             all.insert(format!("k8s:pod-uid:{}", pod.uid));
             all.extend(facts.name.as_ref().map(|name| format!("k8s:container-name:{name}")));
         }
+    }
+    if let Some(pod) = container.kube {
+        all.extend(pod.service_account.as_ref().map(|account| format!("k8s:sa:{account}")));
+        all.extend(pod.labels.iter().map(|(name, value)| format!("k8s:pod-label:{name}:{value}")));
     }
     all
 }

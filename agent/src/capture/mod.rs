@@ -5,6 +5,7 @@
 //! reads it back.
 
 mod change;
+mod cluster;
 pub mod decode;
 mod exec;
 pub mod frame;

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use agent_common::records::{Header, kind as record_kind};
 
+use super::cluster::encode_cluster;
 use super::decode;
 use super::exec;
 use super::frame::{self, kind};
@@ -26,6 +27,7 @@ use super::sequence::Series;
 use crate::host::installed::Judgement;
 use crate::model::bytes::RawBytes;
 use crate::model::container::ContainerFound;
+use crate::model::kube::ClusterNews;
 use crate::model::process::Process;
 use crate::model::program::ProgramFound;
 use crate::model::time::BootTime;
@@ -275,6 +277,14 @@ impl<W: RecordFile> Recorder<W> {
         match encode_program(found) {
             Ok(payload) => self.add(kind::PROGRAM, &payload, Content::Other),
             Err(_) => Ok(()),
+        }
+    }
+
+    /// Adds what a cluster tells, as the agent learnt it now. What does not fit a frame is left out.
+    pub fn cluster(&mut self, news: &ClusterNews) -> Result<(), RecordError> {
+        match encode_cluster(news) {
+            Some(Ok(payload)) => self.add(kind::CLUSTER, &payload, Content::Other),
+            Some(Err(_)) | None => Ok(()),
         }
     }
 

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::cluster::decode_cluster;
 use super::frame::{self, Damage, Frames, PROLOGUE, PrologueError, kind};
 use super::inventory::{
     Host, decode_container, decode_host, decode_judgement, decode_process, decode_program, decode_script,
@@ -16,6 +17,7 @@ use super::ledger::KernelCounters;
 use super::sequence::Series;
 use crate::host::installed::Judgement;
 use crate::model::container::ContainerFound;
+use crate::model::kube::ClusterNews;
 use crate::model::process::Process;
 use crate::model::program::ProgramFound;
 use crate::model::time::BootTime;
@@ -63,6 +65,8 @@ pub enum Item {
     Unit(UnitFound),
     /// What was found of a program.
     Program(ProgramFound),
+    /// What a cluster tells of pods.
+    Cluster(ClusterNews),
     /// The kernel's counters.
     Counters(Box<CounterSnapshot>),
 }
@@ -153,6 +157,7 @@ impl<R: Read> Replay<R> {
                 kind::UNIT => decode_unit(&payload).ok().map(Item::Unit),
                 kind::CONTAINER => decode_container(&payload).ok().map(Item::Container),
                 kind::PROGRAM => decode_program(&payload).ok().map(Item::Program),
+                kind::CLUSTER => decode_cluster(&payload).map(Item::Cluster),
                 kind::COUNTERS => counters(&payload).map(|snapshot| Item::Counters(Box::new(snapshot))),
                 kind::END => {
                     let mut said = numbers(&payload);

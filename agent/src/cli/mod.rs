@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 /// What is said without `TELLTALE_LOG`: what goes wrong, and that delivery goes well again.
-const DEFAULT_LOG: &str = "warn,agent::ship=info";
+const DEFAULT_LOG: &str = "warn,agent::ship=info,agent::kube=info";
 
 /// Tells who did what on this host, and why: which workload identity opened a connection or touched a credential.
 #[derive(Debug, Parser)]

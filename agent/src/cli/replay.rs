@@ -150,6 +150,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
             Item::Unit(found) => pipeline.attributor().learn_unit(found),
             Item::Container(found) => pipeline.attributor().learn_container(found),
             Item::Program(found) => pipeline.learn_program(found),
+            Item::Cluster(news) => pipeline.attributor().learn_cluster(news),
             Item::Counters(counted) => {
                 last = counted.time;
                 pipeline.tick(last, Some(&counted.counters), &mut emit);

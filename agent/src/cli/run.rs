@@ -107,5 +107,6 @@ pub fn run(args: &RunArgs) -> Result<(), StartError> {
         record,
         json,
         quiet: quiet || config.quiet,
+        kubernetes: config.kubernetes,
     })
 }

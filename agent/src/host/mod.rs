@@ -21,6 +21,7 @@ pub(crate) mod mountinfo;
 pub mod programs;
 pub mod resolvers;
 pub mod scripts;
+pub mod tokens;
 mod trusted;
 pub mod units;
 
@@ -124,6 +125,14 @@ impl HostRoot {
     /// If /proc does not show them.
     pub fn mountinfo(&self) -> io::Result<Vec<u8>> {
         read_mountinfo(&self.mountinfo)
+    }
+
+    /// That list as a file, by which the kernel tells whoever polls it of changes.
+    ///
+    /// # Errors
+    /// If /proc does not show it.
+    pub fn mountinfo_file(&self) -> io::Result<File> {
+        File::open(&self.mountinfo)
     }
 
     /// The root directory.

@@ -231,7 +231,13 @@ fn place(activity: &Activity, path: &RawBytes, host_mount: u32) -> Place {
 }
 
 const fn is_container(identity: &Identity) -> bool {
-    matches!(identity, Identity::Container { .. } | Identity::Image { .. } | Identity::Compose { .. })
+    matches!(
+        identity,
+        Identity::Container { .. }
+            | Identity::Image { .. }
+            | Identity::Compose { .. }
+            | Identity::Kubernetes { .. }
+    )
 }
 
 /// Who uses a credential.

@@ -110,6 +110,7 @@ fn session(activity: &Activity) -> Option<Session> {
         | Identity::Container { .. }
         | Identity::Image { .. }
         | Identity::Compose { .. }
+        | Identity::Kubernetes { .. }
         | Identity::Timer { .. } => Some(Session::Cgroup(activity.actor.cgroup_id)),
         // A run of a job has no number of its own: a cgroup or an audit session that it has is cron's, or the runner's.
         Identity::CronJob { .. }

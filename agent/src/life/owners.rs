@@ -73,8 +73,8 @@ pub struct Owners {
 pub struct Grounds<'a> {
     /// The rule that held.
     pub rule: Option<&'a str>,
-    /// Who owns its unit, as a file of root's says.
-    pub unit: Option<&'a str>,
+    /// Who owns it as whoever deployed it says, and where that is said.
+    pub declared: Option<(&'a str, OwnerSource)>,
     /// The human behind it.
     pub human: Option<&'a str>,
 }
@@ -117,7 +117,7 @@ impl Owners {
     /// Who owns an identity with this canonical string: as an operator says, else as the grounds do, in their order, with the
     /// registry behind rules. `None`: an orphan.
     pub fn of(&self, identity: &str, grounds: Grounds<'_>) -> Option<Owner> {
-        let Grounds { rule, unit, human } = grounds;
+        let Grounds { rule, declared, human } = grounds;
         let decided = self.decided.get(identity).cloned();
         let decided = decided.map(|name| Owner { name, source: OwnerSource::Operator });
         let ruled = || {
@@ -128,9 +128,12 @@ impl Owners {
             let name = self.registry.owner_of(identity)?.clone();
             Some(Owner { name, source: OwnerSource::Registry })
         };
-        let of_unit = || Some(Owner { name: unit?.into(), source: OwnerSource::Unit });
+        let of_deployer = || {
+            let (name, source) = declared?;
+            Some(Owner { name: name.into(), source })
+        };
         let starter = || Some(Owner { name: human?.into(), source: OwnerSource::Starter });
-        decided.or_else(ruled).or_else(registered).or_else(of_unit).or_else(starter)
+        decided.or_else(ruled).or_else(registered).or_else(of_deployer).or_else(starter)
     }
 }
 

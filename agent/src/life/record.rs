@@ -102,8 +102,8 @@ pub struct Life {
     pub owned: Option<Decision>,
     /// That an operator retired it.
     pub retired: Option<Decision>,
-    /// Who owns it as the file of its unit said when it was last seen.
-    pub unit_owner: Option<String>,
+    /// Who owns it, as whoever deployed it said, when it was last seen.
+    pub declared_owner: Option<String>,
 }
 
 /// Where an identity is in its life.
@@ -178,7 +178,7 @@ impl Update {
             human: human.as_ref().map(ToString::to_string),
             blended: blended.iter().take(BLENDED).map(ToString::to_string).collect(),
             evidence: evidence.iter().take(EVIDENCE).map(Into::into).collect(),
-            unit_owner: sighting.attribution.owner_by_unit().map(ToString::to_string),
+            declared_owner: sighting.attribution.declared_owner().map(|(owner, _)| owner.to_owned()),
             ..Life::default()
         };
         Self { identity: identity.to_string(), seen }
@@ -217,7 +217,7 @@ impl Life {
         let beyond = self.started_by.len().saturating_sub(STARTERS);
         self.started_by.drain(..beyond);
         self.human.clone_from(&seen.human);
-        self.unit_owner.clone_from(&seen.unit_owner);
+        self.declared_owner.clone_from(&seen.declared_owner);
         self.blended.clone_from(&seen.blended);
         if !seen.evidence.is_empty() {
             self.evidence.clone_from(&seen.evidence);

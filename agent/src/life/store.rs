@@ -22,7 +22,7 @@ use super::owners::{self, Grounds, Owners, check_owner};
 use super::record::{Decision, Life, Update};
 use crate::attribute::users::{PasswdFile, Users};
 use crate::host::HostRoot;
-use crate::model::identity::Identity;
+use crate::model::identity::{Identity, OwnerSource};
 use crate::model::time::ClockPair;
 use crate::operator::file::FileError;
 use crate::operator::{entries, rules};
@@ -256,6 +256,11 @@ fn read_again<T>(
         return None;
     }
     load(path).inspect_err(|error| tracing::error!("{error}; what it said before stays in force")).ok()
+}
+
+/// Where it is said who owns an identity of this kind.
+fn declared_by(kind: &str) -> OwnerSource {
+    if kind == "kubernetes" { OwnerSource::Workload } else { OwnerSource::Unit }
 }
 
 /// The thread's own.
@@ -544,7 +549,7 @@ impl Keeper {
         let rule = life.evidence.iter().find(|proof| proof.kind == rules::EVIDENCE);
         let grounds = Grounds {
             rule: rule.map(|proof| proof.detail.as_str()),
-            unit: life.unit_owner.as_deref(),
+            declared: life.declared_owner.as_deref().map(|owner| (owner, declared_by(&life.kind))),
             human: life.human.as_deref(),
         };
         let owner = self.owners.of(&identity, grounds);

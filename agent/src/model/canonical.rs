@@ -10,6 +10,8 @@
 //!            | "container/compose/" segment "/" segment
 //!            | "container/" host ( "/" segment )+                     image: its first segment is a registry's host
 //!            | "spiffe/" trust-domain path                          a SPIFFE ID without its `//`
+//!            | "k8s/" segment "/" segment "/" segment "/" segment "/" segment
+//!                                          cluster, namespace, kind of workload, workload, container
 //!            | "exe" path "@uid:" number
 //!            | "exe-ns/" segment
 //!            | "timer/" segment
@@ -46,6 +48,8 @@ const COMPOSE: &str = "compose";
 const CONTAINER_FORM: &str =
     "container/REGISTRY/PATH/OF/IMAGE, container/compose/PROJECT/SERVICE or container/ENGINE/ID";
 
+const KUBERNETES_FORM: &str = "k8s/CLUSTER/NAMESPACE/KIND/WORKLOAD/CONTAINER";
+
 /// Agents that were started by one another, in one string: so deep do their sessions nest.
 const AGENTS_DEEP: usize = 9;
 
@@ -55,7 +59,7 @@ pub enum ParseIdentityError {
     /// The part before the first `/` names no kind.
     #[error(
         "`{0}` is not a kind of identity: write human/…, svc/…, user-svc/…, agent/…, mcp/…, container/…, \
-         spiffe/…, exe/…, exe-ns/…, timer/…, cron/…, at/… or ci/… \
+         spiffe/…, k8s/…, exe/…, exe-ns/…, timer/…, cron/…, at/… or ci/… \
          (`telltale who` lists those that were seen)"
     )]
     UnknownKind(String),
@@ -96,6 +100,11 @@ impl fmt::Display for Identity {
                 write!(f, "container/{COMPOSE}/{}/{}", segment(project), segment(service))
             }
             Self::Spiffe { id } => write!(f, "spiffe/{}", id.as_str()),
+            Self::Kubernetes { cluster, namespace, kind, workload, container } => {
+                f.write_str("k8s")?;
+                let mut parts = [cluster, namespace, kind, workload, container].into_iter();
+                parts.try_for_each(|part| write!(f, "/{}", segment(part)))
+            }
             Self::Executable { path, uid } => {
                 f.write_str("exe")?;
                 write_path(f, path)?;
@@ -144,6 +153,7 @@ impl Identity {
             Self::McpServer { .. } => "mcp",
             Self::Container { .. } | Self::Image { .. } | Self::Compose { .. } => "container",
             Self::Spiffe { .. } => "spiffe",
+            Self::Kubernetes { .. } => "k8s",
             Self::Executable { .. } => "exe",
             Self::NamespacedExecutable { .. } => "exe-ns",
             Self::Timer { .. } => "timer",
@@ -200,6 +210,14 @@ fn parse_within(text: &str, agents: usize) -> Result<Identity, ParseIdentityErro
             .and_then(SpiffeId::without_scheme)
             .map(|id| Identity::Spiffe { id })
             .ok_or(ParseIdentityError::Shape { kind: "spiffe", form: "spiffe/TRUST-DOMAIN/PATH" }),
+        ("k8s", [cluster, namespace, kind, workload, container]) => Ok(Identity::Kubernetes {
+            cluster: cluster.clone(),
+            namespace: namespace.clone(),
+            kind: kind.clone(),
+            workload: workload.clone(),
+            container: container.clone(),
+        }),
+        ("k8s", _) => Err(ParseIdentityError::Shape { kind: "k8s", form: KUBERNETES_FORM }),
         ("exe", _) => parse_executable(rest)
             .ok_or(ParseIdentityError::Shape { kind: "exe", form: "exe/PATH/OF/FILE@uid:NUMBER" }),
         ("exe-ns", [hash]) => std::str::from_utf8(hash)
@@ -326,7 +344,14 @@ mod tests {
             job: job.iter().map(|part| bytes(part)).collect(),
             runner,
         };
-        let table: [(Identity, &str); 35] = [
+        let workload = |cluster: &[u8], kind: &[u8], name: &[u8]| Identity::Kubernetes {
+            cluster: bytes(cluster),
+            namespace: bytes(b"shop"),
+            kind: bytes(kind),
+            workload: bytes(name),
+            container: bytes(b"nginx"),
+        };
+        let table: [(Identity, &str); 38] = [
             (
                 ci(&[b"acme", b"web", b"Deploy it", b"build"], svc),
                 "ci/github/acme/web/Deploy%20it/build@svc/ci.runner",
@@ -336,6 +361,15 @@ mod tests {
             (Identity::Timer { timer: bytes(b"backup@db") }, "timer/backup%40db"),
             (Identity::CronJob { user: bytes(b"root"), job: bytes(b"backup") }, "cron/root/backup"),
             (Identity::AtJob { user: bytes(b"alice") }, "at/alice"),
+            (workload(b"production", b"deployment", b"web"), "k8s/production/shop/deployment/web/nginx"),
+            (
+                workload(b"eu/1", b"rollout.argoproj.io", b"web"),
+                "k8s/eu%2F1/shop/rollout.argoproj.io/web/nginx",
+            ),
+            (
+                agent(Runner::Identity(Arc::new(workload(b"", b"job", b"")))),
+                "agent/claude-code@k8s//shop/job//nginx",
+            ),
             (agent(alice.clone()), "agent/claude-code@human/alice"),
             (agent(Runner::Uid(1000)), "agent/claude-code@uid:1000"),
             (agent(Runner::Identity(Arc::new(exe(b"/a@b", 7)))), "agent/claude-code@exe/a%40b@uid:7"),
@@ -434,6 +468,8 @@ mod tests {
             "container/docker.io/library/redis%3A7",
             "container/docker.io",
             "container/docker/a/b",
+            "k8s/c/n/deployment/web",
+            "k8s/c/n/deployment/web/nginx/x",
             "exe/bin/x",
             "exe/x@uid:-1",
             "exe-ns/%FF",
@@ -487,11 +523,25 @@ mod tests {
         ]
     }
 
+    /// Boxed: all kinds in one type would not fit a test's stack.
+    fn any_kubernetes() -> BoxedStrategy<Identity> {
+        let parts = (any_bytes(), any_bytes(), any_bytes(), any_bytes(), any_bytes());
+        let make = |(cluster, namespace, kind, workload, container)| Identity::Kubernetes {
+            cluster,
+            namespace,
+            kind,
+            workload,
+            container,
+        };
+        parts.prop_map(make).boxed()
+    }
+
     fn any_workload() -> impl Strategy<Value = Identity> {
         prop_oneof![
             any_bytes().prop_map(|user| Identity::Human { user }),
             any_bytes().prop_map(|unit| Identity::SystemUnit { unit }),
             (any_bytes(), any_bytes()).prop_map(|(user, unit)| Identity::UserUnit { user, unit }),
+            any_kubernetes(),
             (any_engine(), any_bytes()).prop_map(|(engine, id)| Identity::Container { engine, id }),
             (any_bytes(), any_bytes()).prop_map(|(project, service)| Identity::Compose { project, service }),
             "([a-z]{1,3}[.:][0-9]{1,3}/)?[a-z0-9]{1,5}(/[a-z0-9]{1,5}){0,3}"
@@ -528,7 +578,7 @@ mod tests {
 
         #[test]
         fn any_text_is_an_identity_in_canonical_form_or_an_error(
-            text in prop_oneof![".*", "(human|svc|user-svc|container|spiffe|exe|exe-ns|agent|mcp|timer|cron|at|ci)[/a%@:.0-9F]{0,16}(/of/agent/a)?(@uid:[0-9]{1,3})?"]
+            text in prop_oneof![".*", "(human|svc|user-svc|container|spiffe|k8s|exe|exe-ns|agent|mcp|timer|cron|at|ci)[/a%@:.0-9F]{0,16}(/of/agent/a)?(@uid:[0-9]{1,3})?"]
         ) {
             if let Ok(identity) = text.parse::<Identity>() {
                 prop_assert_eq!(identity.to_string(), text);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::image::ImageReference;
+use super::kube::PodFacts;
 
 /// What the engine that runs a container keeps of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -80,4 +81,6 @@ pub struct InContainer {
     pub facts: Option<Arc<EngineFacts>>,
     /// The uid of its pod, by the cgroup's path.
     pub pod_uid: Option<Arc<str>>,
+    /// What the cluster tells of that pod, where engine and cgroup agree with it.
+    pub kube: Option<Arc<PodFacts>>,
 }

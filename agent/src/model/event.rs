@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::act::{Access, Actor, Endpoint, KeyName, MemoryPair, MemoryWay, Outcome, Protocol, RawForm};
 use super::bytes::RawBytes;
 use super::identity::Attribution;
+use super::kube::TokenOf;
 use super::name::Names;
 use super::process::{ExecImage, FileRef, Process};
 use super::time::BootTime;
@@ -186,6 +187,8 @@ pub struct CredentialAccess {
     pub other_path: Option<RawBytes>,
     /// Whether a program that the entry expects has opened it to read: the same again is counted, not told.
     pub expected: bool,
+    /// Whose token it is, where it lies in a pod's volume of tokens.
+    pub token: Option<TokenOf>,
 }
 
 /// An open or a change of a credential was refused: nothing was acquired, nothing done.

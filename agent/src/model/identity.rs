@@ -63,10 +63,20 @@ pub struct Attribution {
 }
 
 impl Attribution {
-    /// Who owns `identity`, as the file of its unit says: it says so of the unit alone, not of all that runs in it.
-    pub fn owner_by_unit(&self) -> Option<&Arc<str>> {
-        let is_unit = matches!(self.identity, Identity::SystemUnit { .. } | Identity::Timer { .. });
-        self.unit.as_ref().filter(|_| is_unit)?.facts.as_ref()?.owner.as_ref()
+    /// Who owns `identity`, as whoever deployed it says: the file of its unit, an annotation or label of its pod. They say so of
+    /// the unit and of the workload alone, not of all that runs there.
+    pub fn declared_owner(&self) -> Option<(&str, OwnerSource)> {
+        match self.identity {
+            Identity::SystemUnit { .. } | Identity::Timer { .. } => {
+                let owner = self.unit.as_ref()?.facts.as_ref()?.owner.as_deref()?;
+                Some((owner, OwnerSource::Unit))
+            }
+            Identity::Kubernetes { .. } => {
+                let owner = self.container.as_ref()?.kube.as_ref()?.owner.as_deref()?;
+                Some((owner, OwnerSource::Workload))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -90,6 +100,8 @@ pub enum OwnerSource {
     Registry,
     /// The file of its unit.
     Unit,
+    /// Whoever deployed it: a label or an annotation of its pod.
+    Workload,
     /// Nobody else: it is the human who logged in and started it.
     Starter,
 }
@@ -158,6 +170,19 @@ pub enum Identity {
     Spiffe {
         /// The ID.
         id: SpiffeId,
+    },
+    /// `k8s/production/shop/deployment/web/nginx`: a container of a workload of a Kubernetes cluster.
+    Kubernetes {
+        /// The cluster's name.
+        cluster: Arc<[u8]>,
+        /// Its namespace.
+        namespace: Arc<[u8]>,
+        /// Kind of the workload, in lower case.
+        kind: Arc<[u8]>,
+        /// Its name.
+        workload: Arc<[u8]>,
+        /// The container's name in the pod.
+        container: Arc<[u8]>,
     },
     /// `exe/usr/local/bin/sync@uid:1000`; `exe@uid:1000` where the executable is not known.
     Executable {

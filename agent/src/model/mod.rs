@@ -9,6 +9,7 @@ pub mod container;
 pub mod event;
 pub mod identity;
 pub mod image;
+pub mod kube;
 pub mod name;
 pub mod process;
 pub mod program;

@@ -128,6 +128,7 @@ impl Pipeline {
             how: acquired_name(open.how),
             other_path: None,
             expected,
+            token: None,
         });
         self.activity(time, hook, open.actor, what, emit);
     }
@@ -231,6 +232,7 @@ impl Pipeline {
                 how,
                 other_path,
                 expected: false,
+                token: None,
             }),
         };
         self.activity(time, hook, actor, what, emit);
@@ -276,6 +278,7 @@ impl Pipeline {
             how: if held { "held" } else { "connect" },
             other_path: None,
             expected: false,
+            token: None,
         });
         self.activity(time, hook, actor, what, emit);
     }

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::counters::Counters;
-use super::wire::{Origin, both_paths, key_bytes, repeat_bytes};
+use super::wire::{Origin, both_paths, key_bytes, repeat_bytes, token_bytes};
 use crate::model::event::{Event, EventKind, Gap, What};
 use crate::model::time::BootTime;
 
@@ -340,7 +340,9 @@ pub fn weight(event: &Event) -> usize {
         EventKind::Activity(activity) => {
             let image = &activity.process.image;
             let path = match &activity.what {
-                What::CredentialAccess(access) => both_paths(&access.path, access.other_path.as_ref()),
+                What::CredentialAccess(access) => {
+                    both_paths(&access.path, access.other_path.as_ref()) + token_bytes(access.token.as_ref())
+                }
                 What::CredentialAttempt(attempt) => both_paths(&attempt.path, attempt.other_path.as_ref()),
                 What::KeyAccess(access) => key_bytes(access),
                 _ => 0,

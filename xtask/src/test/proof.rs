@@ -27,6 +27,8 @@ pub(super) enum Proof {
     Programs,
     /// Jobs of cron, anacron and atd, units, a runner's layout.
     Jobs,
+    /// Pods of a real engine, with an API server that is the test's.
+    Kubernetes,
     /// The unit is refused in a container that has process ids of its own.
     Nspawn,
     /// The unit in a real systemd, in a virtual machine.
@@ -37,10 +39,11 @@ pub(super) enum Proof {
 
 impl Proof {
     /// All of them.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Manifest,
         Self::Agents,
         Self::Containers,
+        Self::Kubernetes,
         Self::Login,
         Self::Programs,
         Self::Jobs,
@@ -68,6 +71,7 @@ impl Proof {
             Self::Containers => "tests/containers",
             Self::Programs => "tests/programs",
             Self::Jobs => "tests/jobs",
+            Self::Kubernetes => "tests/kubernetes",
         };
         format!("{directory}/{}.sh", self.name())
     }
@@ -80,6 +84,7 @@ impl Proof {
             Self::Containers => "containers",
             Self::Programs => "programs",
             Self::Jobs => "jobs",
+            Self::Kubernetes => "kubernetes",
             Self::Nspawn => "nspawn",
             Self::Systemd => "systemd",
             Self::Pod => "pod",
@@ -121,6 +126,7 @@ impl fmt::Display for Proof {
             Self::Containers => "real container engines",
             Self::Programs => "real programs",
             Self::Jobs => "real cron, anacron and at, units, runners",
+            Self::Kubernetes => "real pods",
             Self::Nspawn => "packaging: unit in a container",
             Self::Systemd => "packaging: unit in a systemd",
             Self::Pod => "packaging: pod on a node",

@@ -126,31 +126,63 @@ impl FileFacts {
 
 impl From<&container::InContainer> for Container {
     fn from(container: &container::InContainer) -> Self {
-        let container::InContainer { engine, id, facts, pod_uid } = container;
+        let container::InContainer { engine, id, facts, pod_uid, kube } = container;
         let owned = |text: &Arc<str>| Text::Owned(text.to_string());
         let known = |text: &Arc<str>| (!text.is_empty()).then(|| owned(text));
         let facts = facts.as_deref();
         let image = facts.and_then(|facts| facts.image.as_ref());
         let pod = facts.and_then(|facts| facts.pod.as_ref());
+        let kube = kube.as_deref();
+        let workload = kube.and_then(|pod| pod.workload.as_ref());
+        let running = kube.and_then(|pod| pod.container(id)?.digest.as_ref());
+        let listed = kube.and_then(|pod| Some(&pod.container(id)?.name));
         Self {
             id: owned(id),
             engine: owned(engine),
-            name: facts.and_then(|facts| facts.name.as_ref()).map(owned),
+            name: facts.and_then(|facts| facts.name.as_ref()).or(listed).map(owned),
             image: image.map(|image| Text::Owned(image.repository.to_string())),
             tag: image.and_then(|image| image.tag.as_ref()).map(owned),
-            digest: image.and_then(|image| image.digest.as_ref()).map(owned),
+            digest: image.and_then(|image| image.digest.as_ref()).or(running).map(owned),
             image_id: facts.and_then(|facts| facts.image_id.as_ref()).map(owned),
-            pod: pod.and_then(|pod| known(&pod.name)),
-            pod_namespace: pod.and_then(|pod| known(&pod.namespace)),
+            pod: pod.map(|pod| &pod.name).or(kube.map(|pod| &pod.name)).and_then(known),
+            pod_namespace: pod.map(|pod| &pod.namespace).or(kube.map(|pod| &pod.namespace)).and_then(known),
             pod_uid: pod_uid.as_ref().and_then(known),
+            cluster: kube.map(|pod| owned(&pod.cluster)),
+            workload_kind: workload.map(|workload| owned(&workload.kind)),
+            workload: workload.map(|workload| owned(&workload.name)),
+            service_account: kube.and_then(|pod| pod.service_account.as_ref()).map(owned),
+            pod_labels: kube
+                .into_iter()
+                .flat_map(|pod| &pod.labels)
+                .take(MAX_EVIDENCE)
+                .map(|(name, value)| Text::Owned(format!("{name}={value}")))
+                .collect(),
         }
     }
 }
 
 impl Container {
     fn bytes(&self) -> usize {
-        let Self { id, engine, name, image, tag, digest, image_id, pod, pod_namespace, pod_uid } = self;
-        let known = [name, image, tag, digest, image_id, pod, pod_namespace, pod_uid].into_iter().flatten();
+        let Self {
+            id,
+            engine,
+            name,
+            image,
+            tag,
+            digest,
+            image_id,
+            pod,
+            pod_namespace,
+            pod_uid,
+            cluster,
+            workload_kind,
+            workload,
+            service_account,
+            pod_labels,
+        } = self;
+        let known = [name, image, tag, digest, image_id, pod, pod_namespace, pod_uid];
+        let told = [cluster, workload_kind, workload, service_account];
+        let known = known.into_iter().chain(told).flatten().chain(pod_labels);
         [id, engine].into_iter().chain(known).map(|text| text.len() + 20).sum()
     }
 }

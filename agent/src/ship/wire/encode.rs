@@ -8,6 +8,7 @@ use crate::model::act::{Endpoint, MemoryPair, Outcome, RawForm};
 use crate::model::bytes::RawBytes;
 use crate::model::event::{self, Activity, Event, EventKind, Folded, Party, What};
 use crate::model::identity::Attribution;
+use crate::model::kube::TokenOf;
 use crate::model::process::{Process, ProcessKey};
 use crate::model::time::ClockPair;
 
@@ -195,6 +196,7 @@ impl BatchBuilder {
             }
             What::CredentialAccess(access) => {
                 self.estimated_bytes += both_paths(&access.path, access.other_path.as_ref());
+                self.estimated_bytes += token_bytes(access.token.as_ref());
                 row.credential = Some(credential_row(access));
             }
             What::ConnectionUpdate(traffic) => row.update = Some(traffic_row(traffic)),
@@ -359,6 +361,7 @@ fn credential_row(access: &event::CredentialAccess) -> v1::Credential {
         how,
         other_path,
         expected,
+        token,
     } = access;
     v1::Credential {
         name: Text::Owned(credential.to_string()),
@@ -372,7 +375,25 @@ fn credential_row(access: &event::CredentialAccess) -> v1::Credential {
         how: Text::Borrowed(how),
         other_path: other_path.as_ref().map(Into::into),
         expected: *expected,
+        token: token.as_ref().map(|token| Box::new(token_row(token))),
     }
+}
+
+fn token_row(token: &TokenOf) -> v1::TokenOf {
+    let TokenOf { pod_uid, pod, service_account, own } = token;
+    let owned = |text: &Arc<str>| Text::Owned(text.to_string());
+    v1::TokenOf {
+        of: names::token_of(*own).into(),
+        pod_uid: owned(pod_uid),
+        pod: pod.as_ref().map(owned),
+        service_account: service_account.as_ref().map(owned),
+    }
+}
+
+/// Bytes of whose token it is.
+pub(crate) fn token_bytes(token: Option<&TokenOf>) -> usize {
+    let known = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len() + 20);
+    token.map_or(0, |token| 60 + token.pod_uid.len() + known(&token.pod) + known(&token.service_account))
 }
 
 /// Bytes of the paths of an act on a credential.

@@ -274,6 +274,7 @@ pub(crate) fn in_pod() -> Arc<Attribution> {
             id: id.into(),
             facts: Some(Arc::new(facts)),
             pod_uid: Some(uid.into()),
+            kube: None,
         })),
         unit: None,
         file: None,
@@ -369,6 +370,7 @@ pub(crate) fn credential(path: RawBytes) -> CredentialAccess {
         how: "open",
         other_path: None,
         expected: false,
+        token: None,
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) const fn identity_kind(identity: &Identity) -> &'static str {
         Identity::McpServer { .. } => "mcp_server",
         Identity::Container { .. } | Identity::Image { .. } | Identity::Compose { .. } => "container",
         Identity::Spiffe { .. } => "spiffe",
+        Identity::Kubernetes { .. } => "kubernetes",
         Identity::Executable { .. } => "executable",
         Identity::NamespacedExecutable { .. } => "namespaced_executable",
         Identity::Timer { .. } => "timer",
@@ -43,9 +44,10 @@ pub(crate) const fn identity_kind(identity: &Identity) -> &'static str {
 }
 
 /// All of them.
-pub(crate) const KINDS: [&str; 13] = [
+pub(crate) const KINDS: [&str; 14] = [
     "mcp_server",
     "ai_agent",
+    "kubernetes",
     "container",
     "ci_job",
     "cron_job",
@@ -66,6 +68,7 @@ pub(crate) const fn owner_source(source: OwnerSource) -> &'static str {
         OwnerSource::Rule => "rule",
         OwnerSource::Registry => "registry",
         OwnerSource::Unit => "unit",
+        OwnerSource::Workload => "workload",
         OwnerSource::Starter => "starter",
     }
 }
@@ -162,6 +165,11 @@ pub(super) const fn relation(relation: Relation) -> &'static str {
         Relation::Ancestor => "ancestor",
         Relation::Other => "other",
     }
+}
+
+/// Whether a token is that of the pod that acts.
+pub(super) const fn token_of(own: bool) -> &'static str {
+    if own { "own" } else { "another" }
 }
 
 /// What was answered to who asked for memory.

@@ -123,6 +123,25 @@ pub struct Container {
     /// The pod's uid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<Text>,
+    /// The cluster's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Text>,
+    /// Kind of the workload that the pod is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_kind: Option<Text>,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Text>,
+    /// The service account that the pod runs as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<Text>,
+    /// The pod's labels, `name=value` each.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::<_, _, MAX_EVIDENCE>"
+    )]
+    pub pod_labels: Vec<Text>,
 }
 
 /// A reason to believe an identity.

@@ -304,6 +304,24 @@ pub struct Credential {
     /// Whether an expected reader has opened it to read.
     #[serde(default, skip_serializing_if = "super::is_default")]
     pub expected: bool,
+    /// Whose token it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Box<TokenOf>>,
+}
+
+/// Whose token a file is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenOf {
+    /// Whether it is that of the pod that acts (`own`) or of another (`another`).
+    pub of: Text,
+    /// The pod's uid.
+    pub pod_uid: Text,
+    /// The pod, `namespace/name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Text>,
+    /// The service account, `namespace/name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<Text>,
 }
 
 /// An open of a credential was refused.

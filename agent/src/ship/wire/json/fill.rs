@@ -107,7 +107,23 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
 }
 
 fn container(row: &rows::Container) -> Container<'_> {
-    let rows::Container { id, engine, name, image, tag, digest, image_id, pod, pod_namespace, pod_uid } = row;
+    let rows::Container {
+        id,
+        engine,
+        name,
+        image,
+        tag,
+        digest,
+        image_id,
+        pod,
+        pod_namespace,
+        pod_uid,
+        cluster,
+        workload_kind,
+        workload,
+        service_account,
+        pod_labels,
+    } = row;
     Container {
         container_id: id,
         container_engine: engine,
@@ -119,6 +135,11 @@ fn container(row: &rows::Container) -> Container<'_> {
         pod: pod.as_deref(),
         pod_namespace: pod_namespace.as_deref(),
         pod_uid: pod_uid.as_deref(),
+        cluster: cluster.as_deref(),
+        workload_kind: workload_kind.as_deref(),
+        workload: workload.as_deref(),
+        service_account: service_account.as_deref(),
+        pod_labels: pod_labels.iter().map(AsRef::as_ref).collect(),
     }
 }
 
@@ -281,6 +302,7 @@ fn credential(row: &v1::Credential) -> Credential<'_> {
     let file = Some(row.file).filter(|file| *file != rows::File::default());
     let (path, path_b64) = always(&row.path);
     let (other_path, other_path_b64) = row.other_path.as_ref().map_or((None, None), text);
+    let token = row.token.as_deref();
     Credential {
         credential: &row.name,
         credential_kind: &row.kind,
@@ -298,6 +320,10 @@ fn credential(row: &v1::Credential) -> Credential<'_> {
         other_path,
         other_path_b64,
         expected: row.expected,
+        token_of: token.map(|token| &*token.of),
+        token_pod: token.and_then(|token| token.pod.as_deref()),
+        token_pod_uid: token.map(|token| &*token.pod_uid),
+        token_service_account: token.and_then(|token| token.service_account.as_deref()),
     }
 }
 

@@ -103,6 +103,16 @@ pub(super) struct Container<'a> {
     pub(super) pod_namespace: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pod_uid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cluster: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) workload_kind: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) workload: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) service_account: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) pod_labels: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -366,6 +376,14 @@ pub(super) struct Credential<'a> {
     pub(super) other_path_b64: Option<String>,
     #[serde(skip_serializing_if = "is_false")]
     pub(super) expected: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) token_of: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) token_pod: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) token_pod_uid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) token_service_account: Option<&'a str>,
 }
 
 #[derive(Serialize)]

@@ -1,0 +1,447 @@
+//! Lists the node's pods, then watches what changes, for ever.
+//!
+//! A watch goes on from the version of the list, or of the last line; where that is too long ago (410), all are listed again
+//! (<https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>). A kubelet has no watch: it
+//! is asked again and again.
+
+use std::collections::{HashMap, HashSet};
+use std::mem::Discriminant;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::client::{Client, Failure, JSON, METADATA};
+use super::objects::{Change, Object, Pod, PodList, is_name, parse};
+use super::owners::{Chain, Owners};
+use super::settings::Settings;
+use crate::model::kube::{ClusterCounters, ClusterNews, ClusterState, PodFacts};
+
+/// Pods that are told at once: Kubernetes is made for 110 a node, and large nodes run 500.
+pub(super) const PODS: usize = 4_096;
+/// Pods of one answer.
+const PAGE: usize = 100;
+/// Bytes of one answer: a pod has about 10 KiB and 1.5 MiB at most. One that is larger is asked for in smaller pages.
+const LIST_BYTES: usize = 8 << 20;
+/// Bytes of a kubelet's answer, which has no pages.
+const KUBELET_BYTES: usize = 32 << 20;
+/// Bytes of a line of a watch.
+pub(super) const LINE_BYTES: usize = 4 << 20;
+/// Bytes of a namespace's metadata.
+const NAMESPACE_BYTES: usize = 1 << 20;
+/// For so long a watch is asked for, in seconds. One that is cut off without a word is noticed a little later.
+const WATCH: &str = "120";
+const IDLE: Duration = Duration::from_secs(150);
+/// A watch that ends sooner has failed.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// Bytes of a version and of a place in a list, which are the server's own.
+const TOKEN_BYTES: usize = 4 << 10;
+/// The cluster's name where it tells none, and none is configured.
+const LOCAL: &str = "local";
+
+/// How long is waited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// After the first failure, doubling.
+    pub(super) first: Duration,
+    /// At most.
+    pub(super) longest: Duration,
+    /// Between two questions to a kubelet.
+    pub(super) poll: Duration,
+    /// Before what nobody answered of a pod's owners is asked again.
+    pub(super) owners: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { first: seconds(1), longest: seconds(30), poll: seconds(10), owners: seconds(10) }
+    }
+}
+
+impl Pace {
+    /// With jitter: the agents of a cluster would else all ask at once when its API server is back.
+    fn waits(self) -> ExponentialBackoff {
+        let builder = ExponentialBuilder::default().with_min_delay(self.first).with_max_delay(self.longest);
+        builder.without_max_times().with_jitter().build()
+    }
+}
+
+/// Why a round ended.
+#[derive(Debug)]
+enum End {
+    /// Nobody listens any more.
+    Closed,
+    /// Something could not be had.
+    Failed(Failure),
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Asks until nobody listens any more.
+pub(super) async fn ask(settings: &Settings, tell: &mpsc::Sender<ClusterNews>) {
+    ask_at(settings, tell, Pace::default()).await;
+}
+
+pub(super) async fn ask_at(settings: &Settings, tell: &mpsc::Sender<ClusterNews>, pace: Pace) {
+    let mut asker = Asker::new(settings, tell, pace);
+    tokio::select! {
+        () = asker.run() => {}
+        () = tell.closed() => {}
+    }
+}
+
+struct Asker<'a> {
+    settings: &'a Settings,
+    tell: &'a mpsc::Sender<ClusterNews>,
+    pace: Pace,
+    server: Option<Client>,
+    kubelet: Option<Client>,
+    source: Arc<str>,
+    cluster: Option<Arc<str>>,
+    owners: Owners,
+    /// What was told, by key.
+    told: HashMap<Arc<str>, Arc<PodFacts>>,
+    /// Pods whose owners are to be asked for again.
+    open: HashMap<Arc<str>, Pod>,
+    counters: ClusterCounters,
+    state: ClusterState,
+    /// What the cluster fell silent with.
+    silent: Option<Discriminant<Failure>>,
+    since: Option<jiff::Timestamp>,
+}
+
+impl<'a> Asker<'a> {
+    fn new(settings: &'a Settings, tell: &'a mpsc::Sender<ClusterNews>, pace: Pace) -> Self {
+        let server = settings.server.clone().map(Client::new);
+        let kubelet = settings.kubelet.clone().map(Client::new);
+        let source = match (&kubelet, &server) {
+            (Some(kubelet), _) => format!("the kubelet {}", kubelet.url()),
+            (None, Some(server)) => format!("the API server {}", server.url()),
+            (None, None) => String::new(),
+        };
+        Self {
+            settings,
+            tell,
+            pace,
+            server,
+            kubelet,
+            source: source.trim_end_matches('/').into(),
+            cluster: None,
+            owners: Owners::new(pace.owners / 2),
+            told: HashMap::new(),
+            open: HashMap::new(),
+            counters: ClusterCounters::default(),
+            state: ClusterState::NotAsked,
+            silent: None,
+            since: None,
+        }
+    }
+
+    async fn run(&mut self) {
+        if self.say(ClusterState::Asked).await.is_err() {
+            return;
+        }
+        let mut waits = self.pace.waits();
+        // The version up to which all is known.
+        let mut version = None;
+        loop {
+            let begun = Instant::now();
+            let end = self.round(&mut version).await;
+            if self.tell(ClusterNews::Counters(self.counters)).await.is_err() {
+                return;
+            }
+            let lasted = begun.elapsed() >= SHORTEST.min(self.pace.first);
+            match end {
+                Ok(()) if lasted => waits = self.pace.waits(),
+                // It may be a lie: it is not asked faster than one that fails.
+                Ok(()) => tokio::time::sleep(waits.next().unwrap_or(self.pace.longest)).await,
+                Err(End::Closed) => return,
+                Err(End::Failed(failure)) => {
+                    self.counters.failures += 1;
+                    let was_watched = version.is_some() && self.state == ClusterState::Answers && lasted;
+                    if matches!(failure, Failure::Gone | Failure::TooLarge | Failure::Malformed(_)) {
+                        version = None;
+                    }
+                    // A watch that broke is begun anew; so is one from too long ago.
+                    if was_watched {
+                        waits = self.pace.waits();
+                    } else if self.fall_silent(&failure).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(waits.next().unwrap_or(self.pace.longest)).await;
+                }
+            }
+        }
+    }
+
+    async fn tell(&self, news: ClusterNews) -> Result<(), End> {
+        self.tell.send(news).await.map_err(|_| End::Closed)
+    }
+
+    async fn say(&mut self, state: ClusterState) -> Result<(), End> {
+        if self.state == state {
+            return Ok(());
+        }
+        self.state = state.clone();
+        self.tell(ClusterNews::State(state)).await
+    }
+
+    async fn answers(&mut self) -> Result<(), End> {
+        if self.state != ClusterState::Answers {
+            let cluster = self.cluster.as_deref().unwrap_or_default();
+            tracing::info!(cluster, pods = self.told.len(), "{} tells of this node's pods", self.source);
+        }
+        (self.silent, self.since) = (None, None);
+        self.say(ClusterState::Answers).await
+    }
+
+    async fn fall_silent(&mut self, failure: &Failure) -> Result<(), End> {
+        let kind = std::mem::discriminant(failure);
+        if self.silent == Some(kind) {
+            return Ok(());
+        }
+        self.silent = Some(kind);
+        let since = *self.since.get_or_insert_with(jiff::Timestamp::now);
+        let why = format!("{}: {failure}, since {since:.0}", self.source);
+        tracing::warn!("pods are told as they are known: {}", why.escape_debug());
+        self.say(ClusterState::Silent(why.into())).await
+    }
+
+    /// One list, or one watch.
+    async fn round(&mut self, version: &mut Option<String>) -> Result<(), End> {
+        self.name_cluster().await?;
+        if self.kubelet.is_some() {
+            self.poll().await?;
+            self.answers().await?;
+            tokio::time::sleep(self.pace.poll).await;
+            return Ok(());
+        }
+        let from = match version {
+            Some(from) => from.clone(),
+            None => {
+                let from = self.list().await?;
+                self.answers().await?;
+                version.insert(from).clone()
+            }
+        };
+        self.watch(from, version).await
+    }
+
+    /// Before the first pod: a name that changed would make other identities of all.
+    async fn name_cluster(&mut self) -> Result<(), End> {
+        if self.cluster.is_some() {
+            return Ok(());
+        }
+        let name = match (&self.settings.cluster, &mut self.server) {
+            (Some(name), _) => name.clone(),
+            (None, Some(server)) => {
+                let path = "/api/v1/namespaces/kube-system";
+                match server.get(path, &[], METADATA, NAMESPACE_BYTES).await {
+                    Ok(bytes) => {
+                        let uid = parse::<Object>(&bytes).map_err(Failure::Malformed)?.metadata.uid;
+                        if !is_name(&uid, 64) {
+                            return Err(Failure::Malformed("kube-system has no uid".to_owned()).into());
+                        }
+                        uid
+                    }
+                    Err(failure) if failure.is_passing() => return Err(failure.into()),
+                    Err(failure) => unnamed(&failure.to_string()),
+                }
+            }
+            (None, None) => unnamed("no API server is asked"),
+        };
+        self.cluster = Some(name.into());
+        Ok(())
+    }
+
+    /// Tells of all pods, and which are gone; the version of that.
+    async fn list(&mut self) -> Result<String, End> {
+        let selector = format!("spec.nodeName={}", self.settings.node);
+        let (mut limit, mut next) = (PAGE, String::new());
+        let mut seen = HashSet::new();
+        // Each page has one pod at least, or the server lies.
+        for _ in 0..PODS {
+            let number = limit.to_string();
+            let mut query = vec![("fieldSelector", selector.as_str()), ("limit", &number)];
+            if !next.is_empty() {
+                query.push(("continue", &next));
+            }
+            let Some(server) = &mut self.server else { break };
+            let bytes = match server.get("/api/v1/pods", &query, JSON, LIST_BYTES).await {
+                Err(Failure::TooLarge) if limit > 1 => {
+                    limit = (limit / 10).max(1);
+                    continue;
+                }
+                answered => answered?,
+            };
+            let PodList { metadata, items } = parse(&bytes).map_err(Failure::Malformed)?;
+            drop(bytes);
+            for pod in items.into_iter().flatten().flatten() {
+                seen.extend(self.add(pod).await?);
+            }
+            if metadata.next.len() > TOKEN_BYTES || metadata.resource_version.len() > TOKEN_BYTES {
+                return Err(Failure::TooLarge.into());
+            }
+            next = metadata.next;
+            if next.is_empty() {
+                self.counters.lists += 1;
+                self.forget_all_but(&seen).await?;
+                return Ok(metadata.resource_version);
+            }
+        }
+        Err(Failure::TooLarge.into())
+    }
+
+    async fn poll(&mut self) -> Result<(), End> {
+        let Some(kubelet) = &mut self.kubelet else { return Ok(()) };
+        let bytes = kubelet.get("/pods", &[], JSON, KUBELET_BYTES).await?;
+        let PodList { items, .. } = parse(&bytes).map_err(Failure::Malformed)?;
+        drop(bytes);
+        let mut seen = HashSet::new();
+        for pod in items.into_iter().flatten().flatten() {
+            seen.extend(self.add(pod).await?);
+        }
+        self.counters.lists += 1;
+        self.forget_all_but(&seen).await
+    }
+
+    /// Tells of a pod, if there is something new; its key.
+    async fn add(&mut self, pod: Pod) -> Result<Option<Arc<str>>, End> {
+        if pod.node() != Some(self.settings.node.as_str()) {
+            return Ok(None);
+        }
+        let Some(facts) = pod.facts(&self.settings.owner_labels) else {
+            self.counters.refused += 1;
+            return Ok(None);
+        };
+        let key = facts.key();
+        if self.told.len() >= PODS && !self.told.contains_key(&key) {
+            self.counters.refused += 1;
+            return Ok(None);
+        }
+        let chain = self.owners.of(&pod, self.server.as_mut()).await;
+        let is_open = chain.is_open;
+        self.tell_pod(key.clone(), facts, chain).await?;
+        if is_open {
+            self.open.insert(key.clone(), pod.for_its_owners());
+        } else {
+            self.open.remove(&key);
+        }
+        Ok(Some(key))
+    }
+
+    async fn tell_pod(&mut self, key: Arc<str>, facts: PodFacts, chain: Chain) -> Result<(), End> {
+        let Chain { workload, doubt: workload_doubt, is_open: _ } = chain;
+        let (cluster, source) = (self.cluster.clone().unwrap_or_default(), self.source.clone());
+        let facts = Arc::new(PodFacts { cluster, source, workload, workload_doubt, ..facts });
+        if self.told.get(&key) == Some(&facts) {
+            return Ok(());
+        }
+        self.told.insert(key, facts.clone());
+        self.tell(ClusterNews::Pod(facts)).await
+    }
+
+    async fn remove(&mut self, key: Arc<str>) -> Result<(), End> {
+        self.open.remove(&key);
+        match self.told.remove(&key) {
+            Some(_) => self.tell(ClusterNews::Gone(key)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn forget_all_but(&mut self, seen: &HashSet<Arc<str>>) -> Result<(), End> {
+        let gone: Vec<Arc<str>> = self.told.keys().filter(|key| !seen.contains(*key)).cloned().collect();
+        for key in gone {
+            self.remove(key).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks again for owners of whom nobody has told.
+    async fn ask_for_owners(&mut self) -> Result<(), End> {
+        for (key, pod) in std::mem::take(&mut self.open) {
+            let Some(facts) = self.told.get(&key).cloned() else { continue };
+            let chain = self.owners.of(&pod, self.server.as_mut()).await;
+            let is_open = chain.is_open;
+            self.tell_pod(key.clone(), PodFacts::clone(&facts), chain).await?;
+            if is_open {
+                self.open.insert(key, pod);
+            }
+        }
+        Ok(())
+    }
+
+    async fn watch(&mut self, from: String, version: &mut Option<String>) -> Result<(), End> {
+        let selector = format!("spec.nodeName={}", self.settings.node);
+        let query = [
+            ("watch", "1"),
+            ("fieldSelector", selector.as_str()),
+            ("resourceVersion", &from),
+            ("allowWatchBookmarks", "true"),
+            ("timeoutSeconds", WATCH),
+        ];
+        let Some(server) = &mut self.server else { return Ok(()) };
+        let mut lines = server.lines("/api/v1/pods", &query, LINE_BYTES, IDLE).await?;
+        self.answers().await?;
+        let mut owners = tokio::time::interval(self.pace.owners);
+        loop {
+            let line = tokio::select! {
+                line = lines.next() => line?,
+                _ = owners.tick(), if !self.open.is_empty() => {
+                    self.ask_for_owners().await?;
+                    continue;
+                }
+            };
+            let Some(line) = line else { return Ok(()) };
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            let change = parse(&line).map_err(Failure::Malformed)?;
+            drop(line);
+            let reached = self.change(change).await?;
+            if !reached.is_empty() && reached.len() <= TOKEN_BYTES {
+                *version = Some(reached);
+            }
+        }
+    }
+
+    /// Takes a change; the version of it.
+    async fn change(&mut self, change: Change) -> Result<String, End> {
+        let mut pod = match change {
+            Change::Bookmark(object) => return Ok(object.metadata.resource_version),
+            Change::Error(problem) if problem.code == 410 => return Err(Failure::Gone.into()),
+            Change::Error(problem) => {
+                let status = reqwest::StatusCode::from_u16(problem.code);
+                let malformed = |_| Failure::Malformed("an error without a number".to_owned());
+                return Err(status.map_or_else(malformed, Failure::Status).into());
+            }
+            Change::Deleted(pod) => {
+                self.counters.changes += 1;
+                if let Some(facts) = pod.facts(&[]) {
+                    self.remove(facts.key()).await?;
+                }
+                return Ok(pod.metadata.resource_version);
+            }
+            Change::Added(pod) | Change::Modified(pod) => pod,
+        };
+        self.counters.changes += 1;
+        let version = std::mem::take(&mut pod.metadata.resource_version);
+        self.add(pod).await?;
+        Ok(version)
+    }
+}
+
+/// The name of a cluster that tells none.
+fn unnamed(why: &str) -> String {
+    tracing::warn!(
+        "the cluster is called `{LOCAL}`: its own name, the uid of kube-system, cannot be had ({why})"
+    );
+    LOCAL.to_owned()
+}
