@@ -19,7 +19,8 @@ TELLTALE, SCRATCH, USER = sys.argv[1], pathlib.Path(sys.argv[2]), pwd.getpwnam(s
 MARK = USER.pw_name
 HOME = pathlib.Path(USER.pw_dir)
 CREDENTIAL = HOME / ".aws/credentials"
-UNITS = pathlib.Path("/run/systemd/system")
+# Programs ask by the first of these whether systemd runs: it is not made here.
+UNITS = next(path for path in map(pathlib.Path, ["/run/systemd/system", "/etc/systemd/system"]) if path.is_dir())
 # cron looks once a minute.
 LIMIT_S = 90
 # https://docs.github.com/en/actions/reference/workflows-and-actions/variables
@@ -52,7 +53,6 @@ def lay_out():
     shutil.copy("/bin/bash", runner)
     for path in [HOME, *HOME.rglob("*")]:
         os.chown(path, USER.pw_uid, USER.pw_gid, follow_symlinks=False)
-    UNITS.mkdir(parents=True, exist_ok=True)
     described = f"[Unit]\nDescription=Proof of \\\n# not a part of it\n  %p\n[X-Telltale]\nOwner=team: {MARK}\n[Service]\nType=oneshot\n"
     for name, text in [
         ("plain.service", described + "[Install]\nWantedBy=multi-user.target\n"),

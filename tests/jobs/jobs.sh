@@ -2,7 +2,8 @@
 # Real cron, anacron and at, units as systemd's files have them, and the layout of a build system's runner (jobs.py).
 #
 # The host itself must know whose jobs they are: for the time of the test it gets a user, a line in /etc/cron.d, a program in
-# /etc/cron.hourly and units below /run.
+# /etc/cron.hourly and files of units, which no systemd is asked to load.
+# Where no cron and no atd run, the host's own are started for a minute at most: they do what its crontabs say.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../../packaging/tests/machine.sh
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -27,7 +28,7 @@ user=telltale-test-$$
 scratch=$(mktemp -d /tmp/telltale-jobs-XXXXXX)
 clean() {
     crontab -u "$user" -r 2>/dev/null || true
-    rm -f "/etc/cron.d/$user" "/etc/cron.hourly/$user" "/run/systemd/system/$user"*
+    rm -f "/etc/cron.d/$user" "/etc/cron.hourly/$user" "/run/systemd/system/$user"* "/etc/systemd/system/$user"*
     userdel --force "$user" 2>/dev/null || true
     rm -rf "$scratch"
 }

@@ -150,7 +150,9 @@ impl Units {
             }
             _ => {}
         }
-        let changes = before.as_ref() != Some(&answer);
+        // That there is no file is told of nobody: of most scopes there is none.
+        let says = before.is_some() || answer != Answer::NotFound;
+        let changes = says && before.as_ref() != Some(&answer);
         self.learnt(unit, Some(answer));
         changes
     }
@@ -204,6 +206,7 @@ mod tests {
         assert!(!units.learn(no("a.service", Answer::NotFound)), "it has ended");
         assert!(units.answer("a.service").is_none());
         assert!(units.learn(found("timed.service", "/t")), "nobody has asked");
+        assert!(!units.learn(no("session.scope", Answer::NotFound)));
     }
 
     #[test]
