@@ -228,7 +228,7 @@ impl Attributor {
         if let Some(session) = outermost {
             self.see(&session.cgroup.path);
         }
-        self.programs.see(process);
+        self.programs.see(process, self.host);
         let Self { users, containers, programs, host, .. } = &*self;
         let subject =
             Subject { process, actor, cgroup, place: &place, users, containers, programs, host: *host };
