@@ -88,7 +88,7 @@ def run_all(events, home, credential):
 
 
 def copied(events, home, credential):
-    """Codex's package, copied to a place of another name: what its wrapper's process does first. And Codex's program alone."""
+    """Codex's package, copied to a place of another name: what its wrapper's process does first. And Claude Code's program."""
     copy = SCRATCH / "my-assistant"
     shutil.copytree(f"{MODULES}/@openai/codex", copy, ignore=shutil.ignore_patterns("node_modules", "vendor"))
     reader = SCRATCH / "reader.js"
@@ -103,13 +103,12 @@ def copied(events, home, credential):
         process.wait(LIMIT_S)
     check("a copied package is its agent", (event["identity"].split("@")[0], event.get("role")) == ("agent/codex", "agent"), event)
     check("a copied package has its version", event.get("agent_version") == version("codex"), event.get("agent_version"))
-    # Its own program was seen to run: another file with the same contents is it, wherever it lies.
-    [binary] = pathlib.Path(MODULES).glob("@openai/**/vendor/*/bin/codex")
+    # Claude Code's own program was seen to run: another file with the same contents is it, wherever it lies.
     assistant = SCRATCH / "assistant"
-    shutil.copy(binary, assistant)
-    line, variables = agents(home)["codex"]
+    shutil.copy(f"{MODULES}/@anthropic-ai/claude-code/bin/claude.exe", assistant)
+    line, variables = agents(home)["claude-code"]
     event = Reads(events, credential).until("role", lambda: in_space([str(assistant), *line[1:]], home, variables))
-    check("a copied program is its agent", (event["identity"].split("@")[0], event.get("role")) == ("agent/codex", "tool"), event)
+    check("a copied program is its agent", event["identity"].startswith("agent/claude-code@"), event)
 
 
 def version(product):

@@ -62,7 +62,8 @@ impl AgentRoles {
         let by_path = self.catalogue.agent(image, program);
         let by_contents = || {
             let file = (FileKey::from(&image.exe_file), process.ids.uid);
-            let product = self.copies.get(&file).filter(|_| *program == Program::Executable)?;
+            let is_hosts = process.namespaces.mount == self.host.mount;
+            let product = self.copies.get(&file).filter(|_| is_hosts && *program == Program::Executable)?;
             self.catalogue.of_product(product)
         };
         let copied = by_path.is_none();

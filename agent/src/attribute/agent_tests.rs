@@ -45,6 +45,7 @@ struct Task {
     login: Option<u32>,
     cgroup: &'static str,
     user_namespace: u32,
+    mount_namespace: u32,
 }
 
 impl Host {
@@ -71,13 +72,15 @@ impl Host {
 
     fn login(&mut self, login: Option<u32>, cgroup: &'static str) -> Task {
         let key = ProcessKey { pid: 7, start: BootTime::from_ns(7) };
-        let init = Task { key, uid: 1000, login, cgroup, user_namespace: HOST.user };
+        let init =
+            Task { key, uid: 1000, login, cgroup, user_namespace: HOST.user, mount_namespace: HOST.mount };
         self.fork(&init)
     }
 
     fn actor(task: &Task) -> Actor {
         let ids = CredentialIds { uid: task.uid, login_uid: task.login, ..CredentialIds::default() };
-        let namespaces = Namespaces { mount: HOST.mount, user: task.user_namespace, ..Namespaces::default() };
+        let namespaces =
+            Namespaces { mount: task.mount_namespace, user: task.user_namespace, ..Namespaces::default() };
         let cgroup_id = task.cgroup.len() as u64;
         Actor { process: task.key, tid: task.key.pid, ids, cgroup_id, namespaces, comm: RawBytes::default() }
     }
@@ -397,7 +400,8 @@ fn an_agent_is_known_by_what_its_script_is_found_to_be() {
     }
 }
 
-/// A copy of an agent's program is that agent, for who runs both; other files, other users and what a package brought are not.
+/// A copy of an agent's program is that agent, for who runs both on the host; other files, other users, containers and what a
+/// package brought are not.
 #[test]
 fn a_copy_of_an_agents_program_is_the_agent() {
     let file = |inode| FileRef { device: 8, inode, changed: (1, 1), links: 1, mode: 0o100_755 };
@@ -410,19 +414,23 @@ fn a_copy_of_an_agents_program_is_the_agent() {
             host.attributor.learn_program(ProgramFound::File { file: (&file(inode)).into(), answer });
         copies.iter().for_each(|copy| host.table.learn_copy(copy));
     };
-    for (sha256, uid, package, original_first) in [
-        ("00", 1000, false, true),
-        ("00", 1000, false, false),
-        ("01", 1000, false, true),
-        ("00", 1001, false, true),
-        ("00", 1000, true, true),
+    for (sha256, uid, package, mounts, original_first) in [
+        ("00", 1000, false, [HOST.mount; 2], true),
+        ("00", 1000, false, [HOST.mount; 2], false),
+        ("01", 1000, false, [HOST.mount; 2], true),
+        ("00", 1001, false, [HOST.mount; 2], true),
+        ("00", 1000, true, [HOST.mount; 2], true),
+        ("00", 1000, false, [9, HOST.mount], true),
+        ("00", 1000, false, [HOST.mount, 9], true),
+        ("00", 1000, false, [9, 9], true),
     ] {
         let mut host = Host::new();
         let shell = host.shell();
         host.file = file(1);
-        let original = host.start(&shell, CLAUDE, &["claude"]);
+        let [first, second] = mounts.map(|mount_namespace| Task { mount_namespace, ..shell.clone() });
+        let original = host.start(&first, CLAUDE, &["claude"]);
         host.file = file(2);
-        let other = Task { uid, ..shell.clone() };
+        let other = Task { uid, ..second };
         let copy = host.start(&other, "/tmp/assistant", &["assistant"]);
         let tool = host.start(&copy, "/bin/sh", &["sh"]);
         for task in [&original, &copy] {
@@ -435,9 +443,9 @@ fn a_copy_of_an_agents_program_is_the_agent() {
         for (inode, sha256, package) in answers {
             found(&mut host, inode, sha256, package);
         }
-        let is_agent = sha256 == "00" && uid == 1000 && !package;
+        let is_agent = sha256 == "00" && uid == 1000 && !package && mounts == [HOST.mount; 2];
         let expected = if is_agent { "agent/claude-code@human/alice" } else { "human/alice" };
-        assert_eq!(host.identity(&copy), expected, "{sha256} {uid} {package}");
+        assert_eq!(host.identity(&copy), expected, "{sha256} {uid} {package} {mounts:?}");
         assert_eq!(host.part(&tool), is_agent.then_some(AgentPart::Tool));
         assert!(!is_agent || host.session(&copy) != host.session(&original));
         // The next one is known at once.

@@ -281,7 +281,7 @@ impl Attributor {
         if let Some(job) = &process.login.ci {
             self.see(&job.cgroup.path);
         }
-        self.programs.see(process);
+        self.programs.see(process, self.host);
         let Self { users, containers, units, programs, pods, owners, host, .. } = &*self;
         let subject = Subject {
             process,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::generations::Generations;
 use crate::model::process::{AgentPart, AgentRole, Process, ProcessKey};
 use crate::model::program::{AgentCopy, FileAnswer, FileFacts, FileKey, ProgramFound, ProgramQuestion};
+use crate::process::inventory::HostNamespaces;
 use crate::process::program::{Program, program_of};
 
 /// Executables of one generation. Two are kept, so that what is in use survives when the first is full.
@@ -106,7 +107,7 @@ impl Programs {
     }
 
     /// A process acts: what it runs is asked for, if that is not known.
-    pub(super) fn see(&mut self, process: &Process) {
+    pub(super) fn see(&mut self, process: &Process, host: HostNamespaces) {
         let image = &process.image;
         let file = FileKey::from(&image.exe_file);
         if let Some(role) = &process.role
@@ -128,6 +129,8 @@ impl Programs {
         };
         if let Some(role) = process.role.as_ref().filter(is_known_by_path)
             && file.inode != 0
+            // Of containers one user's are many: one could lay out what another runs as an agent's.
+            && process.namespaces.mount == host.mount
             && self.agents.touch(&(file, process.ids.uid)).is_none()
         {
             self.agents.insert((file, process.ids.uid), role.session.product.clone());
@@ -214,6 +217,8 @@ mod tests {
     use crate::model::program::FileFacts;
     use crate::ship::wire::examples;
 
+    const HOST: HostNamespaces = HostNamespaces { mount: 1, user: 2 };
+
     fn process(inode: u64, links: u32) -> Process {
         let mut process = examples::process(7, "/usr/bin/x", &["x"]);
         let exe_file = FileRef { inode, links, ..process.image.exe_file };
@@ -228,8 +233,8 @@ mod tests {
     #[test]
     fn a_file_is_asked_for_once() {
         let mut programs = Programs::default();
-        programs.see(&process(1, 1));
-        programs.see(&process(1, 1));
+        programs.see(&process(1, 1), HOST);
+        programs.see(&process(1, 1), HOST);
         let question = programs.next_wanted().unwrap();
         assert_eq!(question, ProgramQuestion::File { path: "/usr/bin/x".into(), file: key(1) });
         assert_eq!(programs.next_wanted(), None);
@@ -241,9 +246,9 @@ mod tests {
         assert!(programs.learn(found.clone()));
         assert!(!programs.learn(found));
         assert_eq!(programs.file(key(1)), Some(&answer));
-        programs.see(&process(1, 1));
+        programs.see(&process(1, 1), HOST);
         // Without a name there is nowhere to look.
-        programs.see(&process(2, 0));
+        programs.see(&process(2, 0), HOST);
         assert_eq!(programs.next_wanted(), None);
         assert_eq!(programs.file(key(2)), None);
         assert_eq!(programs.counters(), ProgramCounters { asked: 1, ..ProgramCounters::default() });
@@ -253,11 +258,11 @@ mod tests {
     fn what_was_not_found_is_asked_for_again_when_it_is_met_again() {
         let mut programs = Programs::default();
         let found = |answer| ProgramFound::File { file: key(1), answer };
-        programs.see(&process(1, 1));
+        programs.see(&process(1, 1), HOST);
         assert!(programs.next_wanted().is_some());
         assert!(programs.learn(found(FileAnswer::NotFound)));
-        programs.see(&process(1, 1));
-        programs.see(&process(1, 1));
+        programs.see(&process(1, 1), HOST);
+        programs.see(&process(1, 1), HOST);
         assert_eq!(programs.file(key(1)), Some(&FileAnswer::NotFound));
         assert!(programs.next_wanted().is_some());
         assert_eq!(programs.next_wanted(), None);
@@ -269,7 +274,7 @@ mod tests {
     fn any_number_of_files_is_bounded() {
         let mut programs = Programs::default();
         for inode in 0..20_000 {
-            programs.see(&process(inode, 1));
+            programs.see(&process(inode, 1), HOST);
             programs.learn(ProgramFound::File { file: key(inode), answer: FileAnswer::NotFound });
             programs.files.touch(&key(0));
             assert!(programs.files.iter().count() <= 2 * FILES);

@@ -106,8 +106,8 @@ pub struct Package {
 pub struct AgentCopy {
     /// The file.
     pub file: FileKey,
-    /// Whose it is: who has run the agent's own program. What others run is not said to be the agent: a user could lay out
-    /// any program as an agent's.
+    /// Whose it is: who has run the agent's own program, on the host itself. What others run, and what containers run, is not
+    /// said to be the agent: a user could lay out any program as an agent's.
     pub uid: u32,
     /// Which agent.
     pub product: Arc<str>,
