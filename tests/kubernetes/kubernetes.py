@@ -152,8 +152,8 @@ def try_tokens(agent, containerd, web, thief):
     event = next(filter(is_host, agent.told), {})
     told = [event.get(key) for key in ["token_of", "token_pod", "token_service_account"]]
     check("read from the host it is another's", told == ["another", f"shop/{web.name}", "shop/web-sa"], told)
-    thief.start(containerd, {str(KUBELET): KUBELET}, f"{web.volume}/token")
-    event = wait_read(agent, "and from another pod", thief, lambda event: event.get("token_of"), web.uid)
+    thief.start(containerd, {f"/host{KUBELET}": KUBELET}, f"/host{web.volume}/token")
+    event = wait_read(agent, "and from another pod, which has the host's directory elsewhere", thief, lambda event: event.get("token_of"), web.uid)
     told = [event.get(key) for key in ["identity", "token_of", "token_service_account"]]
     check("which is told", told == [thief.identity(), "another", "shop/web-sa"], told)
 

@@ -7,9 +7,10 @@ use super::{Attributor, Finding, Resolver, Standing, Subject};
 use crate::life::owners::Owners;
 use crate::model::act::{Actor, Namespaces};
 use crate::model::bytes::RawBytes;
-use crate::model::container::{Answer, ComposeService, ContainerFound, EngineFacts};
+use crate::model::container::{Answer, ComposeService, ContainerFound, EngineFacts, Pod};
 use crate::model::identity::{Attribution, Confidence, Evidence, Identity, OwnerSource};
 use crate::model::image::ImageReference;
+use crate::model::kube::{ClusterNews, ClusterState, PodContainer, PodFacts, Workload};
 use crate::model::process::{Cgroup, CredentialIds, ExecImage, FileRef, Origin, Process, ProcessKey};
 use crate::model::program::{FileAnswer, FileFacts, Package, ProgramFound};
 use crate::model::time::BootTime;
@@ -513,4 +514,112 @@ fn a_file_in_memory_is_no_program_of_the_hosts() {
     let deleted = attributor.attribute_as_started(&running("/tmp/memfd:x", file));
     assert_eq!(deleted.identity.to_string(), "exe/tmp/memfd%3Ax@uid:1000");
     assert_eq!(attributor.programs().next_wanted(), None);
+}
+
+const UID: &str = "4cad64d0-7a36-452a-8a08-bd3a694cdad5";
+
+fn pod(change: impl FnOnce(&mut PodFacts)) -> ClusterNews {
+    let mut facts = PodFacts {
+        cluster: "production".into(),
+        uid: UID.into(),
+        namespace: "shop".into(),
+        name: "web-1".into(),
+        service_account: Some("web".into()),
+        workload: Some(Workload { kind: "deployment".into(), name: "web".into() }),
+        containers: vec![PodContainer { name: "nginx".into(), id: ID.into(), digest: None }],
+        owner: Some("team: web".into()),
+        ..PodFacts::default()
+    };
+    change(&mut facts);
+    ClusterNews::Pod(Arc::new(facts))
+}
+
+fn engine_says(uid: &str, name: &str) -> ContainerFound {
+    let pod = Pod { name: name.into(), namespace: "shop".into(), uid: uid.into() };
+    let name = Some("main".into());
+    ContainerFound {
+        id: ID.into(),
+        answer: Answer::Found(Arc::new(EngineFacts { pod: Some(pod), name, ..EngineFacts::default() })),
+    }
+}
+
+fn detail<'a>(attribution: &'a Attribution, kind: &str) -> Option<&'a str> {
+    let found = attribution.evidence.iter().find(|evidence| evidence.kind == kind);
+    found.map(|evidence| evidence.detail.as_str())
+}
+
+#[test]
+fn a_pod_is_its_workload_where_cgroup_engine_and_cluster_agree() {
+    let who = who("/usr/sbin/nginx", &format!("/kubepods/burstable/pod{UID}/{{64}}"));
+    let key = |attributor: &mut Attributor| who.attribute(attributor).identity.to_string();
+    let mut attributor = attributor();
+    assert_eq!(key(&mut attributor), format!("container/oci/{ID}"));
+    let unknown = who.attribute(&mut attributor);
+    assert!(detail(&unknown, "pod_unknown").unwrap().contains("no cluster is asked"));
+    attributor.learn_cluster(ClusterNews::State(ClusterState::Silent("down since noon".into())));
+    assert!(detail(&who.attribute(&mut attributor), "pod_unknown").unwrap().contains("noon"));
+    // By the pod's state, until the engine's file is read.
+    attributor.learn_cluster(pod(|_| ()));
+    let attribution = who.attribute(&mut attributor);
+    assert_eq!(attribution.identity.to_string(), "k8s/production/shop/deployment/web/nginx");
+    assert!(detail(&attribution, "cluster_silent").unwrap().contains("noon"));
+    attributor.learn_cluster(ClusterNews::State(ClusterState::Answers));
+    attributor.learn_container(engine_says(UID, "web-1"));
+    let attribution = who.attribute(&mut attributor);
+    assert_eq!(attribution.identity.to_string(), "k8s/production/shop/deployment/web/main");
+    assert_eq!(
+        (attribution.confidence, detail(&attribution, "cluster_silent")),
+        (Confidence::Observed, None)
+    );
+    assert_eq!(attribution.owner.as_ref().map(|owner| &*owner.name), Some("team: web"));
+    assert_eq!(
+        attribution.container.as_ref().unwrap().kube.as_ref().unwrap().service_account.as_deref(),
+        Some("web")
+    );
+    // Gone, it is known for a while.
+    attributor.learn_cluster(ClusterNews::Gone(UID.into()));
+    assert!(key(&mut attributor).starts_with("k8s/"));
+    // A doubt is told, and what nothing tells has no workload.
+    attributor.learn_cluster(pod(|pod| pod.workload_doubt = Some("403".into())));
+    let doubted = who.attribute(&mut attributor);
+    assert_eq!(detail(&doubted, "workload_unconfirmed"), Some("403"));
+    attributor.learn_cluster(pod(|pod| (pod.workload, pod.workload_doubt) = (None, Some("later".into()))));
+    let unknown = who.attribute(&mut attributor);
+    assert!(unknown.identity.to_string().starts_with("container/"));
+    assert_eq!(detail(&unknown, "workload_unknown"), Some("later"));
+    assert_eq!(unknown.owner, None, "an owner is the workload's");
+}
+
+#[test]
+fn a_cluster_that_differs_from_cgroup_or_engine_is_not_believed() {
+    let who = who("/usr/sbin/nginx", &format!("/kubepods/burstable/pod{UID}/{{64}}"));
+    for (engine, news) in [
+        (engine_says(UID, "other"), pod(|_| ())),
+        (engine_says(UID, "web-1"), pod(|pod| pod.namespace = "payments".into())),
+        (engine_says("0000", "web-1"), pod(|_| ())),
+    ] {
+        let mut attributor = attributor();
+        attributor.learn_container(engine);
+        attributor.learn_cluster(news);
+        let attribution = who.attribute(&mut attributor);
+        assert!(attribution.identity.to_string().starts_with("container/"), "{}", attribution.identity);
+        assert!(detail(&attribution, "pod_differs").is_some());
+        assert_eq!(attribution.container.as_ref().unwrap().kube, None);
+    }
+}
+
+#[test]
+fn a_pod_that_the_cgroup_does_not_name_is_no_key() {
+    let mut attributor = attributor();
+    attributor.learn_container(engine_says(UID, "web-1"));
+    attributor.learn_cluster(pod(|_| ()));
+    let attribution = who("/usr/sbin/nginx", "/k8s.io/{64}").attribute(&mut attributor);
+    assert!(attribution.identity.to_string().starts_with("container/"));
+    assert!(attribution.blended.iter().any(|other| other.to_string().starts_with("k8s/")));
+    assert_eq!(attribution.owner, None);
+    // A user's own cgroups name no pod.
+    let forged = format!("/user.slice/user-7.slice/user@7.service/pod{UID}/{{64}}");
+    let attribution = who("/usr/sbin/nginx", &forged).attribute(&mut attributor);
+    assert!(attribution.identity.to_string().starts_with("exe/"), "{}", attribution.identity);
+    assert!(!attribution.blended.iter().any(|other| other.to_string().starts_with("k8s/")));
 }

@@ -51,7 +51,7 @@ fn at_60_columns() {
 03:05:35 human/alice  curl[4321]   key   …LE.COM@EXAMPLE.COM
 03:05:36 human/alice  curl[4321]   key   … 812345678 refused
 03:05:37 human/alice  ssh[4325]    read  …ce/.ssh/id_ed25519
-03:05:38 contai…rator opera…[4326] read  …rviceaccount/token
+03:05:38 k8s/pr…rator opera…[4326] read  …rviceaccount/token
 03:05:39 read /home/alice/.ssh/id_ed25519 again, 4 times (s…
 ",
     );
@@ -85,7 +85,7 @@ fn at_100_columns() {
 03:05:35 human/alice      curl[4321] alice  key   …gt/EXAMPLE.COM@EXAMPLE.COM … › claude › bash
 03:05:36 human/alice      curl[4321] alice  key   number 812345678 refused    … › claude › bash
 03:05:37 human/alice      ssh[4325] alice   read  /home/alice/.ssh/id_ed25519 … › claude › bash
-03:05:38 containe…perator operator[4326]    read  …es.io/serviceaccount/token containerd-…im-runc-v2
+03:05:38 k8s/prod…perator operator[4326]    read  …es.io/serviceaccount/token containerd-…im-runc-v2
 03:05:39 read /home/alice/.ssh/id_ed25519 again, 4 times (ssh of human/alice, expected)
 ",
     );
@@ -119,7 +119,7 @@ fn at_200_columns() {
 03:05:35.000  human/alice                     curl[4321] alice              key   user krbtgt/EXAMPLE.COM@EXAMPLE.COM 812345678           sshd › bash › claude › bash
 03:05:36.000  human/alice                     curl[4321] alice              key   number 812345678 refused: EACCES                        sshd › bash › claude › bash
 03:05:37.000  human/alice                     ssh[4325] alice               read  /home/alice/.ssh/id_ed25519 ssh-private-key (expected)  sshd › bash › claude › bash
-03:05:38.000  container/regis…/team/operator  operator[4326] uid:65532      read  /var/run/secrets/kubernetes.io/serviceaccount/token     containerd-shim-runc-v2
+03:05:38.000  k8s/production/…rator/operator  operator[4326] uid:65532      read  /var/run/secrets/kubernetes.io/serviceaccount/token     containerd-shim-runc-v2
 03:05:39.000  read /home/alice/.ssh/id_ed25519 again, 4 times (ssh of human/alice, expected)
 ",
     );
@@ -153,7 +153,7 @@ fn without_a_terminal() {
 03:05:35.000  human/alice               curl[4321] alice        key   user krbtgt/EXAMPLE.COM@EXAMPLE.COM 812345678   sshd › bash › claude › bash
 03:05:36.000  human/alice               curl[4321] alice        key   number 812345678 refused: EACCES                sshd › bash › claude › bash
 03:05:37.000  human/alice               ssh[4325] alice         read  /home/alice/.ssh/id_ed25519 ssh-private-key (expected)  sshd › bash › claude › bash
-03:05:38.000  container/registry.example/team/operator  operator[4326] uid:65532  read  /var/run/secrets/kubernetes.io/serviceaccount/token kubernetes-service-account  containerd-shim-runc-v2
+03:05:38.000  k8s/production/shop/deployment/operator/operator  operator[4326] uid:65532  read  /var/run/secrets/kubernetes.io/serviceaccount/token kubernetes-service-account  containerd-shim-runc-v2
 03:05:39.000  read /home/alice/.ssh/id_ed25519 again, 4 times (ssh of human/alice, expected)
 ",
     );

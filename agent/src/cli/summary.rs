@@ -271,10 +271,10 @@ mod tests {
   kernel: dropped_ring_full                17
   queue: queue_full                     1,234
 busiest identities
-  svc/nginx                                       2,000
-  human/alice                                        18
-  agent/claude-code@human/alice                       1
-  container/registry.example/team/operator            1
+  svc/nginx                                               2,000
+  human/alice                                                18
+  agent/claude-code@human/alice                               1
+  k8s/production/shop/deployment/operator/operator            1
 kernel to encoded: p50 5.0 ms, p99 10.0 ms
 ";
         assert!(shown == expected, "{shown}");

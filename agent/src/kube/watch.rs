@@ -197,6 +197,10 @@ impl<'a> Asker<'a> {
         if self.state != ClusterState::Answers {
             let cluster = self.cluster.as_deref().unwrap_or_default();
             tracing::info!(cluster, pods = self.told.len(), "{} tells of this node's pods", self.source);
+            if self.told.is_empty() {
+                let node = &self.settings.node;
+                tracing::warn!("{} knows no pod of node {node:?}: is this node called so?", self.source);
+            }
         }
         (self.silent, self.since) = (None, None);
         self.say(ClusterState::Answers).await

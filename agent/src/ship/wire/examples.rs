@@ -17,6 +17,7 @@ use crate::model::event::{
 };
 use crate::model::identity::{Attribution, Confidence, Evidence, Identity, Owner, OwnerSource, Runner};
 use crate::model::image::ImageReference;
+use crate::model::kube::{PodFacts, TokenOf, Workload};
 use crate::model::name::{Claim, Names, Source};
 use crate::model::process::{
     AgentPart, AgentRole, AgentSession, Cgroup, CredentialIds, ExecImage, FileRef, Login, LoginState,
@@ -231,7 +232,7 @@ pub(crate) fn tool() -> Arc<Attribution> {
 const IN_POD: &str = "b1f06ea545e81d89dc503414d20a33f1b3f3eca71e3a4344fd16ddc202cc8129";
 const POD_SLICE: &str = "pod4cad64d0_7a36_452a_8a08_bd3a694cdad5";
 
-/// A container of a pod, as containerd tells of it.
+/// A container of a pod, as containerd and the cluster tell of it.
 pub(crate) fn in_pod() -> Arc<Attribution> {
     let id = IN_POD;
     let uid = "4cad64d0-7a36-452a-8a08-bd3a694cdad5";
@@ -254,27 +255,57 @@ pub(crate) fn in_pod() -> Arc<Attribution> {
         }),
         selectors: Vec::new(),
     };
+    let pod = PodFacts {
+        cluster: "production".into(),
+        source: "the API server https://10.0.0.1".into(),
+        uid: uid.into(),
+        namespace: "shop".into(),
+        name: "operator-65747dc769-pjztg".into(),
+        service_account: Some("operator".into()),
+        workload: Some(Workload { kind: "deployment".into(), name: "operator".into() }),
+        workload_doubt: None,
+        containers: Vec::new(),
+        labels: vec![("app.kubernetes.io/name".into(), "operator".into())],
+        owner: Some("team: shop".into()),
+    };
     Arc::new(Attribution {
-        identity: Identity::Image { repository: image.repository.clone() },
+        identity: Identity::Kubernetes {
+            cluster: b"production"[..].into(),
+            namespace: b"shop"[..].into(),
+            kind: b"deployment"[..].into(),
+            workload: b"operator"[..].into(),
+            container: b"operator"[..].into(),
+        },
         evidence: vec![
-            evidence("cgroup", format!("/{slice}/cri-containerd-{id}.scope"), Confidence::Observed),
             evidence("pod_uid", uid.to_owned(), Confidence::Observed),
+            evidence("cgroup", format!("/{slice}/cri-containerd-{id}.scope"), Confidence::Observed),
+            evidence(
+                "cluster_pod",
+                "shop/operator-65747dc769-pjztg of production, says the API server https://10.0.0.1"
+                    .to_owned(),
+                declared,
+            ),
+            evidence("workload", "deployment operator".to_owned(), declared),
+            evidence("service_account", "shop/operator".to_owned(), declared),
             evidence("image", format!("{image}, says containerd in {source}"), declared),
             evidence("container_name", "operator".to_owned(), declared),
             evidence("pod", "shop/operator-65747dc769-pjztg".to_owned(), declared),
         ],
         confidence: Confidence::Observed,
         human: None,
-        blended: vec![Identity::NamespacedExecutable { hash: "0011223344556677".into() }],
+        blended: vec![
+            Identity::Image { repository: image.repository.clone() },
+            Identity::NamespacedExecutable { hash: "0011223344556677".into() },
+        ],
         role: None,
         login: None,
-        owner: None,
+        owner: Some(Owner { name: "team: shop".into(), source: OwnerSource::Workload }),
         container: Some(Arc::new(InContainer {
             engine: "containerd".into(),
             id: id.into(),
             facts: Some(Arc::new(facts)),
             pod_uid: Some(uid.into()),
-            kube: None,
+            kube: Some(Arc::new(pod)),
         })),
         unit: None,
         file: None,
@@ -468,6 +499,12 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
     let of_pod = What::CredentialAccess(CredentialAccess {
         credential: "kubernetes-service-account".into(),
         kind: "kubernetes".into(),
+        token: Some(TokenOf {
+            pod_uid: "4cad64d0-7a36-452a-8a08-bd3a694cdad5".into(),
+            pod: Some("shop/operator-65747dc769-pjztg".into()),
+            service_account: Some("shop/operator".into()),
+            own: true,
+        }),
         ..credential("/var/run/secrets/kubernetes.io/serviceaccount/token".into())
     });
     let mut operator = process(4326, "/operator", &["/operator"]);
