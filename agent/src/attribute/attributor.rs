@@ -145,6 +145,7 @@ impl Attributor {
     /// Looks ahead at a program that starts: in which container, or for which, so that it is asked for before it acts.
     pub fn foresee(&mut self, exec: &Exec, now: BootTime) {
         self.containers.at(now);
+        self.pods.at(now);
         let place = Place::parse(exec.cgroup_path.as_bytes());
         self.see_place(&place);
         // Engines run as root of the host, in no container. What another's arguments say is not even looked up.
