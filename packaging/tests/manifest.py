@@ -88,7 +88,7 @@ def main(manifest, unit):
     check("of namespaces one alone", named == [["kube-system"]], named)
     account, bound = by_kind["ServiceAccount"]["metadata"], by_kind["ClusterRoleBinding"]
     check("which are its own", bound["roleRef"]["name"] == by_kind["ClusterRole"]["metadata"]["name"]
-          and bound["subjects"] == [{"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}], bound)
+          and bound["subjects"] == [{"kind": "ServiceAccount"} | {key: account[key] for key in ["name", "namespace"]}], bound)
     check("one node in ten at a time", daemons["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] == "10%")
     labels = daemons["spec"]["template"]["metadata"]["labels"]
     check("it selects its own pods", daemons["spec"]["selector"]["matchLabels"].items() <= labels.items())

@@ -153,7 +153,8 @@ def try_tokens(agent, containerd, web, thief):
     told = [event.get(key) for key in ["token_of", "token_pod", "token_service_account"]]
     check("read from the host it is another's", told == ["another", f"shop/{web.name}", "shop/web-sa"], told)
     thief.start(containerd, {f"/host{KUBELET}": KUBELET}, f"/host{web.volume}/token")
-    event = wait_read(agent, "and from another pod, which has the host's directory elsewhere", thief, lambda event: event.get("token_of"), web.uid)
+    what = "and from another pod, which has the host's directory elsewhere"
+    event = wait_read(agent, what, thief, lambda event: event.get("token_of"), web.uid)
     told = [event.get(key) for key in ["identity", "token_of", "token_service_account"]]
     check("which is told", told == [thief.identity(), "another", "shop/web-sa"], told)
 

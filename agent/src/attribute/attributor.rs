@@ -212,6 +212,7 @@ impl Attributor {
     pub fn foresee(&mut self, exec: &Exec, now: BootTime) {
         self.containers.at(now);
         self.units.at(now);
+        self.pods.at(now);
         let place = Place::parse(exec.cgroup_path.as_bytes());
         self.see_place(&place);
         // Engines run as root of the host, in no container. What another's arguments say is not even looked up.
