@@ -1,7 +1,7 @@
 //! What the files of the system's units say of them, looked up beside the event path.
 //!
 //! Files alone are read: D-Bus would ask systemd itself, which can be slow, and who may ask there may ask for more than is
-//! wanted here. Each file counts only where root alone can write it ([`super::trusted`]). Units of users are not looked at:
+//! wanted here. Each file counts only where root alone can write it (`trusted.rs`). Units of users are not looked at:
 //! their files are theirs.
 //!
 //! What systemd has loaded is what its files said then (`daemon-reload`): between the two this says what the next start does.
