@@ -4,6 +4,7 @@ usage: jobs.py TELLTALE SCRATCH USER    the agent, a directory that USER may ent
 """
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from proof import Agent, check, conclude  # noqa: E402
@@ -146,24 +148,34 @@ def begin_jobs():
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
 
 
+def settled(agent, name, cgroup):
+    """What is told once the unit's files have been looked at, which is beside the event path."""
+    end = time.monotonic() + LIMIT_S
+    for attempt in itertools.count(1):
+        within(cgroup, read_as(f"{name}{attempt}"))
+        event = told(agent, f"{name}{attempt}")
+        if "unit_fragment" in event or "unit_unknown" in kinds(event) or time.monotonic() > end:
+            return event
+
+
 def try_units(agent):
     with unit("plain") as cgroup:
-        within(cgroup, read_as("plain"))
-        event = expect(agent, "plain", f"svc/{MARK}-plain")
+        event = settled(agent, "plain", cgroup)
+        check("plain: the unit", event.get("identity") == f"svc/{MARK}-plain", event["evidence"])
         fragment = f"{UNITS}/{MARK}-plain.service"
         says = tuple(event.get(key) for key in ["unit", "unit_fragment", "unit_description", "owner", "owner_source"])
         wanted = (f"{MARK}-plain.service", fragment, f"Proof of    {MARK}-plain", f"team: {MARK}", "unit")
         check("plain: what its file says", [str(part).split() for part in says] == [part.split() for part in wanted], says)
     with unit("timed") as cgroup:
-        within(cgroup, read_as("timed"))
-        event = expect(agent, "timed", f"timer/{MARK}-nightly")
+        event = settled(agent, "timed", cgroup)
+        check("timed: the timer", event.get("identity") == f"timer/{MARK}-nightly", event["evidence"])
         check("timed: by which timer", kinds(event).get("timer", ("", ""))[1] == "declared", event["evidence"])
     # What others can write says nothing.
     (UNITS / f"{MARK}-loose.service").write_text("[X-Telltale]\nOwner=mallory\n")
     (UNITS / f"{MARK}-loose.service").chmod(0o666)
     with unit("loose") as cgroup:
-        within(cgroup, read_as("loose"))
-        event = expect(agent, "loose", f"svc/{MARK}-loose")
+        event = settled(agent, "loose", cgroup)
+        check("loose: the unit", event.get("identity") == f"svc/{MARK}-loose", event["evidence"])
         check("loose: its file is refused", "unit_unknown" in kinds(event) and "owner" not in event, event["evidence"])
 
 
