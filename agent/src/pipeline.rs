@@ -593,6 +593,8 @@ impl Pipeline {
         let mut figures = self.ledger.snapshot();
         let processes = self.table.counters();
         figures.extend(processes.by_name().into_iter().map(|(name, value)| (name.to_owned(), value)));
+        let attributions = self.attributor.counters().by_name();
+        figures.extend(attributions.map(|(name, value)| (name.to_owned(), value)));
         let containers = self.attributor.container_counters().by_name();
         figures.extend(containers.map(|(name, value)| (name.to_owned(), value)));
         let units = self.attributor.unit_counters().by_name();

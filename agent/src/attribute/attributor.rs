@@ -42,6 +42,18 @@ pub struct AttributionCounters {
     pub evicted: u64,
 }
 
+impl AttributionCounters {
+    /// All counters with their stable names, for heartbeats and metrics.
+    pub fn by_name(&self) -> [(&'static str, u64); 3] {
+        let Self { remembered, resolved, evicted } = *self;
+        [
+            ("attribution_remembered", remembered),
+            ("attribution_resolved", resolved),
+            ("attribution_evicted", evicted),
+        ]
+    }
+}
+
 /// All that the resolvers look at: equal keys have equal attributions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
