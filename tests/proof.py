@@ -84,9 +84,9 @@ class Reads:
             self.seen = next(at for at, event in enumerate(self.agent.told) if event is read) + 1
             return read
 
-    def until(self, key, read):
+    def until(self, key, read, most=READS):
         """Has it read until something is told by this key, as what is looked up comes beside; the last one."""
-        for _ in range(READS):
+        for _ in range(most):
             read()
             event = self.next()
             if key in event:

@@ -21,6 +21,10 @@ TELLTALE, PACKAGES, SCRATCH = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Pa
 HERE = pathlib.Path(__file__).parent
 MODULES = f"{PACKAGES}/lib/node_modules"
 SPACE = f"telltale-{os.getpid()}"
+# Whole runs of an agent in which it may become known by its contents: their digest is made beside the first.
+RUNS = 60
+# Not `ip netns exec`, which makes another mount namespace too: what runs there is not on the host itself.
+INSIDE = ["nsenter", f"--net=/run/netns/{SPACE}"]
 PORT = 8123
 MODEL = f"http://127.0.0.1:{PORT}"
 # An agent that waits for a model, or for a person, is given up.
@@ -28,7 +32,7 @@ LIMIT_S = 120
 
 def in_space(command, home, variables):
     environment = {"PATH": f"{PACKAGES}/bin:{os.environ['PATH']}", "HOME": str(home), "TERM": "dumb", **variables}
-    return subprocess.run(["ip", "netns", "exec", SPACE, *command], cwd=home, env=environment, timeout=LIMIT_S,
+    return subprocess.run([*INSIDE, *command], cwd=home, env=environment, timeout=LIMIT_S,
                           stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
 
@@ -94,7 +98,7 @@ def copied(events, home, credential):
     reader = SCRATCH / "reader.js"
     reader.write_text("const fs = require('fs'), line = Buffer.alloc(1);\n"
                       f"while (fs.readSync(0, line, 0, 1) > 0) fs.closeSync(fs.openSync({json.dumps(credential)}, 'r'));\n")
-    process = subprocess.Popen(["ip", "netns", "exec", SPACE, "node", "--require", str(reader), copy / "bin/codex.js"], cwd=home,
+    process = subprocess.Popen([*INSIDE, "node", "--require", str(reader), copy / "bin/codex.js"], cwd=home,
                                stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         event = Reads(events, credential).of_process("agent_version", process)
@@ -107,7 +111,7 @@ def copied(events, home, credential):
     assistant = SCRATCH / "assistant"
     shutil.copy(f"{MODULES}/@anthropic-ai/claude-code/bin/claude.exe", assistant)
     line, variables = agents(home)["claude-code"]
-    event = Reads(events, credential).until("role", lambda: in_space([str(assistant), *line[1:]], home, variables))
+    event = Reads(events, credential).until("role", lambda: in_space([str(assistant), *line[1:]], home, variables), RUNS)
     check("a copied program is its agent", event["identity"].startswith("agent/claude-code@"), event)
 
 

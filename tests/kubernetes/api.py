@@ -94,7 +94,7 @@ class Api:
             self.whole(request, 403, {"kind": "Status", "code": 403})
         elif path == "/api/v1/namespaces/kube-system":
             self.whole(request, 200, {"metadata": {"name": "kube-system", "uid": NAME}})
-        elif path == "/api/v1/pods" and query.get("fieldSelector") != f"spec.nodeName={self.node}":
+        elif path == "/api/v1/pods" and not query.get("fieldSelector", "").startswith(f"spec.nodeName={self.node},status.phase!="):
             self.whole(request, 403, {"kind": "Status", "code": 403})
         elif path == "/api/v1/pods" and query.get("watch"):
             self.watch(request, serving, int(query["resourceVersion"]))

@@ -38,7 +38,7 @@ use crate::life::owners::REGISTRY;
 use crate::life::store::Places;
 use crate::model::container::ContainerFound;
 use crate::model::kube::{ClusterNews, ClusterState};
-use crate::model::program::ProgramFound;
+use crate::model::program::{ProgramFound, ProgramQuestion};
 use crate::model::time::{BootTime, ClockPair, WallTime};
 use crate::model::unit::UnitFound;
 use crate::process::redact::redact_argv;
@@ -123,6 +123,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
     let containers = containers::start(started.host_root.clone()).map_err(StartError::Loop)?;
     let units = units::start(started.host_root.clone()).map_err(StartError::Loop)?;
     let programs = programs::start(started.host_root.clone()).map_err(StartError::Loop)?;
+    let versions = programs::start(started.host_root.clone()).map_err(StartError::Loop)?;
     let asks_cluster = kubernetes.is_some();
     // A node is called in lower case, as DNS names are.
     let node = String::from_utf8_lossy(origin.host.name.as_bytes()).to_lowercase();
@@ -153,6 +154,7 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
             containers,
             units,
             programs,
+            versions,
             cluster,
             asks_cluster,
             ticks: 0,
@@ -244,6 +246,8 @@ struct Agent {
     containers: ContainerLookup,
     units: UnitLookup,
     programs: ProgramLookup,
+    /// Of agents' packages: not behind the contents of files, which take seconds.
+    versions: ProgramLookup,
     cluster: Cluster,
     asks_cluster: bool,
     ticks: u32,
@@ -327,6 +331,7 @@ impl Agent {
                 // Last: records come first, and each turn takes a few of these.
                 found = self.containers.found() => self.learn_container(found),
                 found = self.units.found() => self.learn_units(found),
+                found = self.versions.found() => self.learn_program(found),
                 found = self.programs.found() => self.learn_program(found),
                 found = self.scripts.found() => self.learn_script(found),
                 news = self.cluster.next() => self.learn_cluster(news),
@@ -382,7 +387,8 @@ impl Agent {
             self.learn_units(found);
         }
         for _ in 0..PROGRAMS_A_TURN {
-            let Some(found) = self.programs.try_found() else { break };
+            let found = self.versions.try_found().or_else(|| self.programs.try_found());
+            let Some(found) = found else { break };
             self.learn_program(found);
         }
         for _ in 0..NEWS_A_TURN {
@@ -440,7 +446,11 @@ impl Agent {
     fn ask_for_programs(&mut self) {
         let programs = self.started.pipeline.attributor().programs();
         while let Some(question) = programs.next_wanted() {
-            if !self.programs.ask(question.clone()) {
+            let asked = match question {
+                ProgramQuestion::Agent { .. } => &self.versions,
+                ProgramQuestion::File { .. } => &self.programs,
+            };
+            if !asked.ask(question.clone()) {
                 programs.put_back(question);
                 return;
             }

@@ -13,7 +13,7 @@ use super::programs::{ProgramCounters, Programs};
 use super::unit::in_unit;
 use super::units::{UnitCounters, Units};
 use super::users::Users;
-use super::{Finding, Resolver, Standing, Subject, precedence, spiffe};
+use super::{Finding, Resolver, Standing, Subject, kubernetes, precedence, spiffe};
 use crate::life::owners::{Grounds, Owners};
 use crate::model::act::{Actor, Exec};
 use crate::model::bytes::RawBytes;
@@ -348,6 +348,12 @@ fn assemble(mut findings: Vec<Finding>, uid: u32, rules: &Rules) -> (Attribution
     };
     let key = findings.iter().position(is_key).map(|at| findings.remove(at)).unwrap_or_default();
     let confidence = best(&key).unwrap_or(Confidence::Claimed);
+    // That it is a pod is certain; of what may be the pod's own word.
+    let workload = key.evidence.iter().find(|found| found.kind == kubernetes::WORKLOAD);
+    let confidence = workload.map_or(confidence, |found| match found.confidence {
+        Confidence::Claimed => Confidence::Claimed,
+        _ => confidence,
+    });
     let identity =
         key.identity.map_or(Identity::Executable { path: [].into(), uid }, |(identity, _standing)| identity);
     let mut evidence = key.evidence;

@@ -16,6 +16,9 @@ use super::place::Place;
 use super::pods::Pods;
 use super::{Finding, Resolver, Standing, Subject};
 
+/// Evidence of what a pod is a part of.
+pub(super) const WORKLOAD: &str = "workload";
+
 /// Containers of workloads.
 #[derive(Debug)]
 pub(super) struct Kubernetes;
@@ -130,7 +133,7 @@ fn tell(pod: &PodFacts, say: &mut impl FnMut(&'static str, String, Confidence)) 
     if let Some(workload) = workload {
         // What is not confirmed is as its pod says, and so whoever made that.
         let confidence = if workload_doubt.is_some() { Confidence::Claimed } else { declared };
-        say("workload", format!("{} {}", workload.kind, workload.name), confidence);
+        say(WORKLOAD, format!("{} {}", workload.kind, workload.name), confidence);
     }
     if let Some(doubt) = workload_doubt {
         let kind = if workload.is_some() { "workload_unconfirmed" } else { "workload_unknown" };

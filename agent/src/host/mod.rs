@@ -9,9 +9,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 
 pub mod containers;
 pub mod directory;
@@ -153,13 +154,19 @@ impl HostRoot {
         self.directory()?.open(path, flags)
     }
 
-    /// Opens a file of the host for reading. What is no file at that path (a device, a pipe) does not block.
+    /// Opens a file of the host for reading. What is no file at that path (a device, a pipe) is not even opened: that alone
+    /// can do something.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// As [`Self::open`]; where it is no file.
     pub fn file(&self, path: &Path) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        self.open(path, flags).map(|opened| File::from(opened.file))
+        let found = self.open(path, OFlags::PATH)?.file;
+        if FileType::from_raw_mode(fstat(&found)?.st_mode) != FileType::RegularFile {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+        }
+        let itself = format!("/proc/self/fd/{}", found.as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        Ok(File::from(openat(CWD, itself, flags, Mode::empty())?))
     }
 
     /// The beginning of a file of the host, `limit` bytes at most.
@@ -168,7 +175,11 @@ impl HostRoot {
     /// As [`Self::open`], and those of reading.
     pub fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.file(path)?.take(limit).read_to_end(&mut bytes)?;
+        let file = self.file(path)?;
+        // Files of the kernel's own, of which some give what they hold once, have no size.
+        if file.metadata()?.len() > 0 {
+            file.take(limit).read_to_end(&mut bytes)?;
+        }
         Ok(bytes)
     }
 }

@@ -105,6 +105,7 @@ struct Spec {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Status {
+    phase: Option<String>,
     container_statuses: Option<Vec<ContainerStatus>>,
     init_container_statuses: Option<Vec<ContainerStatus>>,
     ephemeral_container_statuses: Option<Vec<ContainerStatus>>,
@@ -143,10 +144,15 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String
     serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
 
-/// Whether an object can be called so: a DNS name.
+/// Whether an object can be called so: a DNS name. `..` is none, which would lead to another path of the API.
 pub(super) fn is_name(text: &str, longest: usize) -> bool {
-    (1..=longest).contains(&text.len())
-        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-'))
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    };
+    (1..=longest).contains(&text.len()) && text.split('.').all(is_label)
 }
 
 fn named(text: &str) -> Option<Arc<str>> {
@@ -204,6 +210,11 @@ impl Pod {
         let mirrored = self.metadata.annotations.as_ref().and_then(|all| all.get(MIRROR)).filter(|_| of_node);
         let uid = mirrored.unwrap_or(&self.metadata.uid);
         is_static_uid(uid).then_some(uid)
+    }
+
+    /// Whether none of its containers runs any more, or will.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))
     }
 
     /// The node that it is on.

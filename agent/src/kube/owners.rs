@@ -103,8 +103,17 @@ impl Owners {
         let Some(kind) = owner.kind() else {
             return Chain::known("pod", name).doubted("what it says of its owner can be none".to_owned());
         };
-        let Some(middle) = Middle::of(owner) else { return Chain::known(&kind, &owner.name) };
-        if let Some((kind, name)) = self.remembered(&owner.uid) {
+        let Some(middle) = Middle::of(owner) else {
+            // Their controllers make no pods themselves: it is the pod's word alone.
+            let makes_none = matches!(kind.as_str(), "deployment" | "cronjob");
+            return if makes_none {
+                Chain::known("pod", name).doubted(format!("a {kind} owns no pod itself, as it says"))
+            } else {
+                Chain::known(&kind, &owner.name)
+            };
+        };
+        let asked = format!("{namespace}/{kind}/{}/{}", owner.name, owner.uid);
+        if let Some((kind, name)) = self.remembered(&asked) {
             return Chain::known(&kind, &name);
         }
         let failure = match server {
@@ -136,18 +145,18 @@ impl Owners {
         }
     }
 
-    fn remembered(&mut self, uid: &str) -> Option<(String, String)> {
-        if let Some(top) = self.old.remove(uid) {
-            self.remember(uid, top);
+    fn remembered(&mut self, asked: &str) -> Option<(String, String)> {
+        if let Some(top) = self.old.remove(asked) {
+            self.remember(asked, top);
         }
-        self.young.get(uid).cloned()
+        self.young.get(asked).cloned()
     }
 
-    fn remember(&mut self, uid: &str, top: (String, String)) {
+    fn remember(&mut self, asked: &str, top: (String, String)) {
         if self.young.len() >= GENERATION {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(uid.to_owned(), top);
+        self.young.insert(asked.to_owned(), top);
     }
 
     async fn look(
@@ -176,7 +185,9 @@ impl Owners {
                     object.metadata.controller().and_then(|above| Some((above.kind()?, above.name.clone())));
                 let own = || Some((owner.kind()?, owner.name.clone()));
                 let top = above.or_else(own).ok_or_else(|| Failure::Malformed("a name".to_owned()))?;
-                self.remember(&owner.uid, top.clone());
+                if let Some(kind) = owner.kind() {
+                    self.remember(&format!("{namespace}/{kind}/{}/{}", owner.name, owner.uid), top.clone());
+                }
                 Ok(top)
             }
             Err(failure) => {

@@ -87,7 +87,7 @@ async fn a_pod_is_told_with_its_deployment_and_what_changes_follows() {
     assert_eq!(heard.next().await, ClusterNews::Gone("00000000-0000-4000-8000-000000000001".into()));
     let asked = server.asked();
     assert!(
-        asked.iter().all(|it| !it.path.ends_with("pods") || it.has("fieldSelector=spec.nodeName%3Dnode-7"))
+        asked.iter().all(|it| !it.path.ends_with("pods") || it.has("fieldSelector=spec.nodeName%3Dnode-7%2Cstatus.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed"))
     );
     let owners = asked.iter().filter(|it| it.path.contains("replicasets")).count();
     assert_eq!(owners, 1, "one question for all its pods");
@@ -426,5 +426,15 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn only_dns_names_are_names() {
+    for name in ["web", "web-7d4b9c6f5", "a.b-c.d", "0"] {
+        assert!(super::objects::is_name(name, 253), "{name}");
+    }
+    for name in ["", ".", "..", "a..b", ".a", "a.", "-a", "a-", "a.-b", "A", "a/b", "a%2fb"] {
+        assert!(!super::objects::is_name(name, 253), "{name}");
     }
 }

@@ -267,7 +267,7 @@ impl<'a> Asker<'a> {
 
     /// Tells of all pods, and which are gone; the version of that.
     async fn list(&mut self) -> Result<String, End> {
-        let selector = format!("spec.nodeName={}", self.settings.node);
+        let selector = selector(&self.settings.node);
         let (mut limit, mut next) = (PAGE, String::new());
         let mut seen = HashSet::new();
         // Each page has one pod at least, or the server lies.
@@ -318,7 +318,7 @@ impl<'a> Asker<'a> {
 
     /// Tells of a pod, if there is something new; its key.
     async fn add(&mut self, pod: Pod) -> Result<Option<Arc<str>>, End> {
-        if pod.node() != Some(self.settings.node.as_str()) {
+        if pod.node() != Some(self.settings.node.as_str()) || pod.is_over() {
             return Ok(None);
         }
         let Some(facts) = pod.facts(&self.settings.owner_labels) else {
@@ -383,7 +383,7 @@ impl<'a> Asker<'a> {
     }
 
     async fn watch(&mut self, from: String, version: &mut Option<String>) -> Result<(), End> {
-        let selector = format!("spec.nodeName={}", self.settings.node);
+        let selector = selector(&self.settings.node);
         let query = [
             ("watch", "1"),
             ("fieldSelector", selector.as_str()),
@@ -448,4 +448,8 @@ fn unnamed(why: &str) -> String {
         "the cluster is called `{LOCAL}`: its own name, the uid of kube-system, cannot be had ({why})"
     );
     LOCAL.to_owned()
+}
+/// Pods of a node that run, or will: those that are over would take the room of others, and anybody can have many.
+fn selector(node: &str) -> String {
+    format!("spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed")
 }

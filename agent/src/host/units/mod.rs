@@ -164,7 +164,7 @@ impl<'a> Files<'a> {
         let fragment = format!("{directory}/{file}");
         let mut text = UnitText::default();
         text.read(&read(self.host, &fragment, FILE_BYTES)?);
-        for path in self.drop_ins(unit, &name) {
+        for path in self.drop_ins(unit, &name)? {
             text.read(&read(self.host, &path, FILE_BYTES)?);
         }
         Ok((fragment, text))
@@ -172,7 +172,7 @@ impl<'a> Files<'a> {
 
     /// A unit's drop-ins in the order in which they count: by their own names, of several with one name the first
     /// (`unit_file_find_dropin_paths` of `src/shared/dropin.c`, <https://github.com/systemd/systemd>).
-    fn drop_ins(&self, unit: &str, name: &UnitName<'_>) -> Vec<String> {
+    fn drop_ins(&self, unit: &str, name: &UnitName<'_>) -> Result<Vec<String>, Silent> {
         let prefixes = name.prefix.rmatch_indices('-').take(PREFIXES);
         let prefixes =
             prefixes.filter_map(|(at, _)| Some(format!("{}.{}", name.prefix.get(..=at)?, name.suffix)));
@@ -180,16 +180,21 @@ impl<'a> Files<'a> {
         let mut found: BTreeMap<OsString, String> = BTreeMap::new();
         for directory in names.chain([name.suffix.to_owned()]).map(|name| format!("{name}.d")) {
             for above in self.by_name.get(&directory).into_iter().flatten() {
-                for file in list(self.host, &format!("{above}/{directory}"), ENTRIES).unwrap_or_default() {
+                let files = match list(self.host, &format!("{above}/{directory}"), ENTRIES) {
+                    Err(Silent::Absent) => Vec::new(),
+                    listed => listed?,
+                };
+                for file in files {
                     let Some(text) = file.to_str().filter(|file| file.ends_with(".conf")) else { continue };
                     let path = format!("{above}/{directory}/{text}");
-                    if found.len() < DROP_INS {
-                        found.entry(file).or_insert(path);
+                    found.entry(file).or_insert(path);
+                    if found.len() > DROP_INS {
+                        return Err(Silent::TooLarge);
                     }
                 }
             }
         }
-        found.into_values().collect()
+        Ok(found.into_values().collect())
     }
 }
 
