@@ -347,20 +347,20 @@ fn assemble(mut findings: Vec<Finding>, uid: u32, rules: &Rules) -> (Attribution
         matches!(finding.identity, Some((_, Standing::Key))) && best(finding) >= Some(Confidence::Observed)
     };
     let key = findings.iter().position(is_key).map(|at| findings.remove(at)).unwrap_or_default();
-    let confidence = best(&key).unwrap_or(Confidence::Claimed);
-    // That it is a pod is certain; of what may be the pod's own word.
-    let workload = key.evidence.iter().find(|found| found.kind == kubernetes::WORKLOAD);
-    let confidence = workload.map_or(confidence, |found| match found.confidence {
-        Confidence::Claimed => Confidence::Claimed,
-        _ => confidence,
-    });
+    // That it is a pod is certain; what it is a part of may be its own word.
+    let relied = |finding: &Finding| {
+        let workload = finding.evidence.iter().find(|found| found.kind == kubernetes::WORKLOAD);
+        let is_claimed = workload.is_some_and(|found| found.confidence == Confidence::Claimed);
+        best(finding).filter(|_| !is_claimed).unwrap_or(Confidence::Claimed)
+    };
+    let confidence = relied(&key);
     let identity =
         key.identity.map_or(Identity::Executable { path: [].into(), uid }, |(identity, _standing)| identity);
     let mut evidence = key.evidence;
     let mut blended = Vec::new();
     let mut others = Vec::new();
     for finding in findings {
-        let (may_be_key, known) = (is_key(&finding), best(&finding).unwrap_or(Confidence::Claimed));
+        let (may_be_key, known) = (is_key(&finding), relied(&finding));
         evidence.extend(finding.evidence);
         let other = finding.identity.map(|(other, _standing)| other).filter(|other| *other != identity);
         if let Some(other) = other {

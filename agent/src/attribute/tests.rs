@@ -583,6 +583,12 @@ fn a_pod_is_its_workload_where_cgroup_engine_and_cluster_agree() {
     attributor.learn_cluster(pod(|pod| pod.workload_doubt = Some("403".into())));
     let doubted = who.attribute(&mut attributor);
     assert_eq!(detail(&doubted, "workload_unconfirmed"), Some("403"));
+    assert_eq!(doubted.confidence, Confidence::Claimed);
+    let mut owners = Owners::default();
+    let rule = "version = 1\n[[rule]]\nname = \"r\"\nwhen.identity = \"k8s/*\"\nidentity = \"svc/x\"\n";
+    owners.set_rules(Rules::parse(rule).unwrap());
+    attributor.set_owners(owners);
+    assert_eq!(who.attribute(&mut attributor).identity, doubted.identity, "claims make no rule hold");
     attributor.learn_cluster(pod(|pod| (pod.workload, pod.workload_doubt) = (None, Some("later".into()))));
     let unknown = who.attribute(&mut attributor);
     assert!(unknown.identity.to_string().starts_with("container/"));

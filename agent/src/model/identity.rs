@@ -40,7 +40,7 @@ pub struct Attribution {
     pub identity: Identity,
     /// Evidence for `identity`, best first.
     pub evidence: Vec<Evidence>,
-    /// Confidence in `identity`: that of the best evidence.
+    /// Confidence in `identity`: that of the best evidence, but where the most telling part of the name is only claimed.
     pub confidence: Confidence,
     /// The human behind it, where a login is known.
     pub human: Option<Identity>,
