@@ -14,7 +14,7 @@ use rustix::process::{
 
 use super::stream::Stream;
 use super::who;
-use crate::outcome::{During, Outcome, failed};
+use crate::outcome::{During, Outcome, Verdict, failed};
 
 /// A program that runs. Dropped, it is killed and waited for: nothing outlives the harness, not even after a panic or
 /// the harness's own death.
@@ -46,6 +46,21 @@ pub(crate) struct Finished {
     pub(crate) stdout: String,
     /// What it printed as errors.
     pub(crate) stderr: String,
+}
+
+/// For a process to end that was killed.
+const AFTER_KILL: Duration = Duration::from_secs(30);
+
+/// Where the threads of a process stand, as far as the kernel tells.
+fn standing(pid: u32) -> String {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten().take(16);
+    let threads = tasks.map(|task| {
+        let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let state = read("stat").rsplit(") ").next().map(|rest| rest.chars().take(1).collect::<String>());
+        let stack = read("stack").lines().take(12).collect::<Vec<_>>().join(" < ");
+        format!("{} {} in {} {stack}", read("comm").trim(), state.unwrap_or_default(), read("wchan"))
+    });
+    threads.collect::<Vec<_>>().join("; ")
 }
 
 /// Where the loader looks first.
@@ -107,7 +122,13 @@ impl Running {
             match poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&left)) {
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error).during(format!("wait for {}", self.name)),
-                Ok(0) => return failed(format!("{} did not end within {limit:.0?}", self.name)),
+                Ok(0) => {
+                    return failed(format!(
+                        "{} did not end within {limit:.0?}: {}",
+                        self.name,
+                        standing(self.pid())
+                    ));
+                }
                 Ok(_) => break,
             }
         }
@@ -170,9 +191,16 @@ impl Captured {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // An error says that it has been waited for.
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        // An error says that it has ended meanwhile.
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        // One that the kernel does not let go would be waited for without end.
+        match self.wait_exit(AFTER_KILL) {
+            Err(Verdict::Failed(reason)) => eprintln!("{reason}"),
+            _ => drop(self.child.wait()),
+        }
     }
 }
 
