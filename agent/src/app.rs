@@ -5,6 +5,7 @@ pub mod facts;
 mod live;
 mod lives;
 mod lock;
+mod lookups;
 mod output;
 mod privileges;
 mod recording;

@@ -11,6 +11,7 @@ pub mod collect;
 pub mod config;
 pub mod context;
 pub mod control;
+mod generations;
 pub mod host;
 pub mod kernel;
 pub mod kube;

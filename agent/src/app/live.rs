@@ -13,10 +13,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::attention::{Ask, Attention, LOOK_EVERY};
 use crate::app::facts;
 use crate::app::lives::{self, Lives};
+use crate::app::lookups::{Found, Lookups};
 use crate::app::output::Output;
 use crate::app::privileges;
 use crate::app::recording::{self, Recording};
 use crate::app::start::{StartError, StartOptions, Started, Waiting, start};
+use crate::attribute::Attributor;
 use crate::capture::inventory::Host as RecordedHost;
 use crate::capture::ledger::KernelCounters;
 use crate::capture::merge::Turn;
@@ -26,23 +28,15 @@ use crate::capture::tally::Tally;
 use crate::cli::print::Format;
 use crate::control;
 use crate::control::server::{AskProcess, Control, Serving};
-use crate::host::containers::{self, ContainerLookup};
-use crate::host::programs::{self, ProgramLookup};
-use crate::host::scripts::{self, ScriptLookup};
-use crate::host::units::{self, UnitLookup};
 use crate::kernel::impaired::{self, Impairment};
 use crate::kernel::ladder::Chosen;
 use crate::kernel::sensor::InheritedMark;
-use crate::kube::{self, Cluster};
+use crate::kube;
 use crate::life::owners::REGISTRY;
 use crate::life::store::Places;
-use crate::model::container::ContainerFound;
-use crate::model::kube::{ClusterNews, ClusterState};
-use crate::model::program::{ProgramFound, ProgramQuestion};
+use crate::model::kube::ClusterState;
 use crate::model::time::{BootTime, ClockPair, WallTime};
-use crate::model::unit::UnitFound;
 use crate::process::redact::redact_argv;
-use crate::process::scripts::ScriptTarget;
 use crate::ship::http::{HttpSink, HttpTimeouts};
 use crate::ship::wire::Origin;
 use crate::ship::{Lane, Limits, Pace, Shipping, host};
@@ -103,7 +97,6 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
         tracing::warn!(%error, "capabilities that are no longer needed cannot be given up");
     }
     // Behind the above: a thread has the privileges of who starts it.
-    let scripts = scripts::start(started.host_root.clone()).map_err(StartError::Loop)?;
     let places = Places {
         state: options.state.clone(),
         realm: options.realm.clone(),
@@ -120,15 +113,10 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
             None
         }
     };
-    let containers = containers::start(started.host_root.clone()).map_err(StartError::Loop)?;
-    let units = units::start(started.host_root.clone()).map_err(StartError::Loop)?;
-    let programs = programs::start(started.host_root.clone()).map_err(StartError::Loop)?;
-    let versions = programs::start(started.host_root.clone()).map_err(StartError::Loop)?;
-    let asks_cluster = kubernetes.is_some();
     // A node is called in lower case, as DNS names are.
     let node = String::from_utf8_lossy(origin.host.name.as_bytes()).to_lowercase();
     let kubernetes = kubernetes.map(|settings| kube::Settings { node, ..settings });
-    let cluster = Cluster::start(kubernetes, started.host_root.clone()).map_err(StartError::Loop)?;
+    let lookups = Lookups::start(&started.host_root, kubernetes).map_err(StartError::Loop)?;
     runtime.block_on(async {
         let control =
             control.map(|control| control.serve(lives.store())).transpose().map_err(StartError::Loop)?;
@@ -148,15 +136,9 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
             started,
             output,
             recording,
-            scripts,
+            lookups,
             lives,
             control,
-            containers,
-            units,
-            programs,
-            versions,
-            cluster,
-            asks_cluster,
             ticks: 0,
             walk_ticks,
             record: Vec::new(),
@@ -222,16 +204,8 @@ async fn asked(control: &mut Option<Serving>) -> AskProcess {
     }
 }
 
-/// Answers about scripts that one turn takes: each can be followed by a look at all processes.
-const SCRIPTS_A_TURN: usize = 4;
-/// Answers about containers, and as many about units, that one turn takes.
-const PLACES_A_TURN: usize = 64;
-/// Answers about programs that one turn takes: each is followed by a look at all that was attributed.
-const PROGRAMS_A_TURN: usize = 8;
 /// How long the start waits for what is kept of the containers and the units that run already: nothing has been told yet.
 const PLACES_WITHIN: Duration = Duration::from_millis(500);
-/// News of a cluster that one turn takes.
-const NEWS_A_TURN: usize = 64;
 /// How long the start waits for what a cluster tells of this node: the first events would else have other identities.
 const CLUSTER_WITHIN: Duration = Duration::from_secs(1);
 
@@ -239,17 +213,10 @@ struct Agent {
     started: Started,
     output: Output,
     recording: Option<Recording>,
-    scripts: ScriptLookup,
+    lookups: Lookups,
     lives: Lives,
     /// `None`: its socket cannot be had.
     control: Option<Serving>,
-    containers: ContainerLookup,
-    units: UnitLookup,
-    programs: ProgramLookup,
-    /// Of agents' packages: not behind the contents of files, which take seconds.
-    versions: ProgramLookup,
-    cluster: Cluster,
-    asks_cluster: bool,
     ticks: u32,
     /// Ticks between walks over connections; `None`: there are none.
     walk_ticks: Option<u32>,
@@ -297,7 +264,7 @@ impl Agent {
             self.take(ring, &record);
             self.started.sensor.done(mark);
         }
-        self.ask_for_scripts();
+        self.lookups.ask_for_programs(&mut self.started.pipeline);
         self.output.flush();
         self.is_behind = self.started.sensor.give_back();
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -329,12 +296,7 @@ impl Agent {
                     self.ask(ask);
                 }
                 // Last: records come first, and each turn takes a few of these.
-                found = self.containers.found() => self.learn_container(found),
-                found = self.units.found() => self.learn_units(found),
-                found = self.versions.found() => self.learn_program(found),
-                found = self.programs.found() => self.learn_program(found),
-                found = self.scripts.found() => self.learn_script(found),
-                news = self.cluster.next() => self.learn_cluster(news),
+                found = self.lookups.next() => self.learn(found),
                 AskProcess { pid, reply } = asked(&mut self.control) => {
                     // Who asked may have gone.
                     let _ = reply.send(lives::who(&mut self.started.pipeline, pid));
@@ -376,28 +338,9 @@ impl Agent {
         }
         self.is_behind = taken >= RECORDS_A_TURN;
         self.record = record;
-        self.ask_for_scripts();
-        self.ask_for_programs();
-        for _ in 0..PLACES_A_TURN {
-            let Some(found) = self.containers.try_found() else { break };
-            self.learn_container(found);
-        }
-        for _ in 0..PLACES_A_TURN {
-            let Some(found) = self.units.try_found() else { break };
-            self.learn_units(found);
-        }
-        for _ in 0..PROGRAMS_A_TURN {
-            let found = self.versions.try_found().or_else(|| self.programs.try_found());
-            let Some(found) = found else { break };
-            self.learn_program(found);
-        }
-        for _ in 0..NEWS_A_TURN {
-            let Some(news) = self.cluster.try_next() else { break };
-            self.learn_cluster(news);
-        }
-        for _ in 0..SCRIPTS_A_TURN {
-            let Some(found) = self.scripts.try_found() else { break };
-            self.learn_script(found);
+        self.lookups.ask_for_programs(&mut self.started.pipeline);
+        for found in self.lookups.of_a_turn() {
+            self.learn(found);
         }
         for file in self.started.pipeline.take_mistaken() {
             // Where its last name is gone, the kernel has forgotten it by itself.
@@ -408,67 +351,24 @@ impl Agent {
         taken
     }
 
-    fn ask_for_scripts(&mut self) {
-        let processes = self.started.pipeline.processes();
-        for wanted in processes.take_wanted_scripts() {
-            let script = wanted.script.clone();
-            if !self.scripts.ask(wanted) {
-                processes.script_not_asked(&script);
-            }
-        }
-    }
-
-    fn ask_for_places(&mut self) {
-        let containers = self.started.pipeline.attributor().containers();
-        for id in containers.take_wanted() {
-            if !self.containers.ask(id) {
-                containers.refused();
-            }
-        }
-        let units = self.started.pipeline.attributor().units();
-        for unit in units.take_wanted() {
-            if !self.units.ask(Some(unit.clone())) {
-                units.refused(&unit);
-            }
-        }
-    }
-
-    fn learn_units(&mut self, found: Vec<UnitFound>) {
-        for found in found {
-            if let Some(recording) = &mut self.recording {
-                recording.unit(&found);
-            }
-            self.started.pipeline.attributor().learn_unit(found);
-        }
-    }
-
-    /// Asks for as many as can wait; the others wait here.
-    fn ask_for_programs(&mut self) {
-        let programs = self.started.pipeline.attributor().programs();
-        while let Some(question) = programs.next_wanted() {
-            let asked = match question {
-                ProgramQuestion::Agent { .. } => &self.versions,
-                ProgramQuestion::File { .. } => &self.programs,
-            };
-            if !asked.ask(question.clone()) {
-                programs.put_back(question);
-                return;
-            }
-        }
-    }
-
-    fn learn_program(&mut self, found: ProgramFound) {
+    /// Takes an answer. A recording holds it where it came.
+    fn learn(&mut self, found: Found) {
         if let Some(recording) = &mut self.recording {
-            recording.program(&found);
+            recording.found(&found);
         }
-        self.started.pipeline.learn_program(found);
-    }
-
-    fn learn_container(&mut self, found: ContainerFound) {
-        if let Some(recording) = &mut self.recording {
-            recording.container(&found);
+        let pipeline = &mut self.started.pipeline;
+        match found {
+            Found::Container(found) => pipeline.attributor().learn_container(found),
+            Found::Units(found) => {
+                found.into_iter().for_each(|found| pipeline.attributor().learn_unit(found));
+            }
+            Found::Program(found) => pipeline.learn_program(found),
+            Found::Script(found) => pipeline.processes().learn_script(found),
+            Found::Cluster(news) => {
+                pipeline.attributor().pods().at(now());
+                pipeline.attributor().learn_cluster(news);
+            }
         }
-        self.started.pipeline.attributor().learn_container(found);
     }
 
     /// Asks for the containers and the units of all processes that are known to run, and waits a moment for the answers.
@@ -479,43 +379,30 @@ impl Agent {
         attributor.units().at(now());
         running.iter().for_each(|process| attributor.see(&process.cgroup.path));
         // Of what timers run, first: once the others are answered for, they are.
-        let _ = self.units.ask(None);
-        self.ask_for_places();
-        let until = tokio::time::Instant::now() + PLACES_WITHIN;
-        while self.started.pipeline.attributor().containers().is_waiting() {
-            let Ok(found) = tokio::time::timeout_at(until, self.containers.found()).await else { return };
-            self.learn_container(found);
-        }
-        while self.started.pipeline.attributor().units().is_waiting() {
-            let Ok(found) = tokio::time::timeout_at(until, self.units.found()).await else { return };
-            self.learn_units(found);
-        }
-    }
-
-    fn learn_cluster(&mut self, news: ClusterNews) {
-        if let Some(recording) = &mut self.recording {
-            recording.cluster(&news);
-        }
-        let attributor = self.started.pipeline.attributor();
-        attributor.pods().at(now());
-        attributor.learn_cluster(news);
+        self.lookups.ask_for_timers();
+        self.lookups.ask_for_places(&mut self.started.pipeline);
+        let is_waiting = |attributor: &mut Attributor| {
+            attributor.containers().is_waiting() || attributor.units().is_waiting()
+        };
+        self.learn_while(PLACES_WITHIN, is_waiting).await;
     }
 
     /// Waits a moment for what the cluster tells of the pods that run.
     async fn learn_running_pods(&mut self) {
-        let until = tokio::time::Instant::now() + CLUSTER_WITHIN;
-        let is_waiting = |state: &ClusterState| matches!(state, ClusterState::NotAsked | ClusterState::Asked);
-        while self.asks_cluster && is_waiting(self.started.pipeline.attributor().pods().state()) {
-            let Ok(news) = tokio::time::timeout_at(until, self.cluster.next()).await else { return };
-            self.learn_cluster(news);
+        let is_waiting = |attributor: &mut Attributor| {
+            matches!(attributor.pods().state(), ClusterState::NotAsked | ClusterState::Asked)
+        };
+        if self.lookups.asks_cluster() {
+            self.learn_while(CLUSTER_WITHIN, is_waiting).await;
         }
     }
 
-    fn learn_script(&mut self, found: ScriptTarget) {
-        if let Some(recording) = &mut self.recording {
-            recording.script(&found);
+    async fn learn_while(&mut self, limit: Duration, is_waiting: fn(&mut Attributor) -> bool) {
+        let until = tokio::time::Instant::now() + limit;
+        while is_waiting(self.started.pipeline.attributor()) {
+            let Ok(found) = tokio::time::timeout_at(until, self.lookups.next()).await else { return };
+            self.learn(found);
         }
-        self.started.pipeline.processes().learn_script(found);
     }
 
     fn ask(&mut self, ask: Option<Ask>) {
@@ -540,7 +427,7 @@ impl Agent {
             recording.record(record);
         }
         // At once: the answer may be there before the turn ends.
-        self.ask_for_places();
+        self.lookups.ask_for_places(&mut self.started.pipeline);
     }
 
     fn take_inherited(&mut self, mark: InheritedMark, record: &[u8]) {
@@ -603,7 +490,7 @@ impl Agent {
             Err(error) => tracing::error!(%error, "folded reaches into memory cannot be read"),
         }
         self.started.pipeline.tick(now, counted.as_ref().ok().map(|counted| &counted.counters), &mut emit);
-        self.ask_for_places();
+        self.lookups.ask_for_places(&mut self.started.pipeline);
         self.told = counted.as_ref().ok().map(|counted| counted.counters);
         self.output.take_figures();
         if let (Some(recording), Ok(counted)) = (&mut self.recording, &counted) {

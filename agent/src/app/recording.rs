@@ -3,18 +3,14 @@
 use std::fs::File;
 use std::io::{self, Write};
 
+use crate::app::lookups::Found;
 use crate::capture::ledger::{KernelCounters, Ledger};
 use crate::capture::record::{RecordCounts, RecordError, Recorder};
 use crate::capture::sequence::Series;
 use crate::capture::tally::Tally;
 use crate::cli::summary::Summary;
 use crate::host::installed::Judgement;
-use crate::model::container::ContainerFound;
-use crate::model::kube::ClusterNews;
-use crate::model::program::ProgramFound;
 use crate::model::time::BootTime;
-use crate::model::unit::UnitFound;
-use crate::process::scripts::ScriptTarget;
 
 /// A recording, and why it stopped.
 pub(super) struct Recording {
@@ -46,33 +42,15 @@ impl Recording {
         self.took(written);
     }
 
-    /// Adds where a script's path leads.
-    pub(super) fn script(&mut self, found: &ScriptTarget) {
-        let written = self.recorder.script(found);
-        self.took(written);
-    }
-
-    /// Adds what was found of a unit.
-    pub(super) fn unit(&mut self, found: &UnitFound) {
-        let written = self.recorder.unit(found);
-        self.took(written);
-    }
-
-    /// Adds what was found of a container.
-    pub(super) fn container(&mut self, found: &ContainerFound) {
-        let written = self.recorder.container(found);
-        self.took(written);
-    }
-
-    /// Adds what was found of a program.
-    pub(super) fn program(&mut self, found: &ProgramFound) {
-        let written = self.recorder.program(found);
-        self.took(written);
-    }
-
-    /// Adds what a cluster tells.
-    pub(super) fn cluster(&mut self, news: &ClusterNews) {
-        let written = self.recorder.cluster(news);
+    /// Adds what was found beside the event path.
+    pub(super) fn found(&mut self, found: &Found) {
+        let written = match found {
+            Found::Container(found) => self.recorder.container(found),
+            Found::Units(found) => found.iter().try_for_each(|found| self.recorder.unit(found)),
+            Found::Program(found) => self.recorder.program(found),
+            Found::Script(found) => self.recorder.script(found),
+            Found::Cluster(news) => self.recorder.cluster(news),
+        };
         self.took(written);
     }
 

@@ -21,13 +21,13 @@ use crate::process::inventory::HostNamespaces;
 use crate::process::program::Program;
 
 use super::container::Container;
-use super::generations::Generations;
 use super::human::Human;
 use super::job;
 use super::kubernetes::Kubernetes;
 use super::place::Place;
 use super::unit::SystemUnit;
 use super::{Finding, Resolver, Standing, Subject};
+use crate::generations::Generations;
 
 /// Sessions that may begin in one another. Beyond it an agent is a tool of the innermost.
 const NESTED: usize = 8;

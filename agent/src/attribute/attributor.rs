@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::container::{engine_id, in_container};
 use super::containers::{ContainerCounters, Containers};
-use super::generations::Generations;
 use super::place::Place;
 use super::pods::Pods;
 use super::programs::{ProgramCounters, Programs};
@@ -14,6 +13,7 @@ use super::unit::in_unit;
 use super::units::{UnitCounters, Units};
 use super::users::Users;
 use super::{Finding, Resolver, Standing, Subject, kubernetes, precedence, spiffe};
+use crate::generations::Generations;
 use crate::life::owners::{Grounds, Owners};
 use crate::model::act::{Actor, Exec};
 use crate::model::bytes::RawBytes;
@@ -125,21 +125,19 @@ impl Attributor {
     pub fn selectors(&self, process: &Process) -> BTreeSet<String> {
         let actor = as_started(process);
         let place = Place::parse(process.cgroup.path.as_bytes());
+        spiffe::selectors(&self.subject(process, &actor, &process.cgroup, &place))
+    }
+
+    fn subject<'a>(
+        &'a self,
+        process: &'a Process,
+        actor: &'a Actor,
+        cgroup: &'a Cgroup,
+        place: &'a Place,
+    ) -> Subject<'a> {
         let Self { users, containers, units, programs, pods, owners, host, .. } = self;
-        let (cgroup, entries) = (&*process.cgroup, owners.entries());
-        spiffe::selectors(&Subject {
-            process,
-            actor: &actor,
-            cgroup,
-            place: &place,
-            users,
-            containers,
-            units,
-            programs,
-            pods,
-            entries,
-            host: *host,
-        })
+        let (entries, host) = (owners.entries(), *host);
+        Subject { process, actor, cgroup, place, users, containers, entries, units, programs, host, pods }
     }
 
     /// What is known of containers.
@@ -295,20 +293,8 @@ impl Attributor {
             self.see(&job.cgroup.path);
         }
         self.programs.see(process, self.host);
-        let Self { users, containers, units, programs, pods, owners, host, .. } = &*self;
-        let subject = Subject {
-            process,
-            actor,
-            cgroup,
-            place: &place,
-            users,
-            containers,
-            units,
-            programs,
-            pods,
-            entries: owners.entries(),
-            host: *host,
-        };
+        let Self { containers, units, programs, pods, owners, .. } = &*self;
+        let subject = self.subject(process, actor, cgroup, &place);
         let findings = self.resolvers.iter().map(|resolver| resolver.resolve(&subject)).collect();
         let container = in_container(&place, containers, pods).map(Arc::new);
         let unit = in_unit(&place, units).map(Arc::new);

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::generations::Generations;
+use crate::generations::Generations;
 use crate::model::act::Exec;
 use crate::model::container::{Answer, ContainerFound, EngineFacts};
 use crate::model::image::is_id;

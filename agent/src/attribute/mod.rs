@@ -13,7 +13,6 @@ mod ci;
 mod container;
 pub mod containers;
 mod executable;
-mod generations;
 mod human;
 mod job;
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::generations::Generations;
+use crate::generations::Generations;
 use crate::model::process::{AgentPart, AgentRole, Process, ProcessKey};
 use crate::model::program::{AgentCopy, FileAnswer, FileFacts, FileKey, ProgramFound, ProgramQuestion};
 use crate::process::inventory::HostNamespaces;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::generations::Generations;
+use crate::generations::Generations;
 use crate::model::container::Answer;
 use crate::model::time::BootTime;
 use crate::model::unit::{UnitFacts, UnitFound, is_unit_name};

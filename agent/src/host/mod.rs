@@ -9,7 +9,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
@@ -160,13 +160,7 @@ impl HostRoot {
     /// # Errors
     /// As [`Self::open`]; where it is no file.
     pub fn file(&self, path: &Path) -> io::Result<File> {
-        let found = self.open(path, OFlags::PATH)?.file;
-        if FileType::from_raw_mode(fstat(&found)?.st_mode) != FileType::RegularFile {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
-        }
-        let itself = format!("/proc/self/fd/{}", found.as_raw_fd());
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        Ok(File::from(openat(CWD, itself, flags, Mode::empty())?))
+        read_found(&self.open(path, OFlags::PATH)?.file)
     }
 
     /// The beginning of a file of the host, `limit` bytes at most.
@@ -182,6 +176,16 @@ impl HostRoot {
         }
         Ok(bytes)
     }
+}
+
+/// Opens for reading what was found with `O_PATH`, itself and not what its path leads to by now, if it is a file.
+fn read_found(found: &OwnedFd) -> io::Result<File> {
+    if FileType::from_raw_mode(fstat(found)?.st_mode) != FileType::RegularFile {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+    }
+    let itself = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(File::from(openat(CWD, itself, flags, Mode::empty())?))
 }
 
 /// Opens a directory to be a root, such as `/proc/1/root`.

@@ -3,11 +3,11 @@
 //! Who may create a pod may write any owner into it, and the API server asks no questions. What a controller calls by its
 //! own name (a StatefulSet, a DaemonSet, a Job, another's kind) is taken as the pod says; a ReplicaSet, and a Job, may
 //! themselves be owned: that one object's metadata is asked for, and counts where its uid is the one that the pod names. So
-//! the name of a workload never comes from a pod alone where it is another's than the pod says. It never leaves the
+//! the name of a workload never comes from a pod alone where it is another's than the pod says; where that object cannot be
+//! read it does, and is doubted: a claim. It never leaves the
 //! namespace, which is the API server's word: who may create pods there can be any workload of it, and use any of its
 //! service accounts besides.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::client::{Client, Failure, METADATA};
 use super::objects::{Metadata, Object, OwnerReference, Pod, parse};
+use crate::generations::Generations;
 use crate::model::kube::Workload;
 
 /// Objects that are remembered, in two generations.
@@ -72,13 +73,13 @@ impl Middle {
     }
 }
 
-/// The top of a chain, by the uid of what is in its middle: kind and name.
-type Tops = HashMap<String, (String, String)>;
+/// The top of a chain: kind and name.
+type Top = (String, String);
 
 /// Follows chains.
 pub(super) struct Owners {
-    young: Tops,
-    old: Tops,
+    /// By what is in the middle of a chain ([`key`]).
+    tops: Generations<String, Top>,
     pause: Duration,
     /// Until when nobody is asked, because a question was not answered.
     not_before: Option<(Instant, Failure)>,
@@ -88,8 +89,8 @@ pub(super) struct Owners {
 impl Owners {
     /// After a question to which nobody has answered, no other is asked for `pause`: pods do not wait for each of them.
     pub(super) fn new(pause: Duration) -> Self {
-        let (young, old) = Default::default();
-        Self { young, old, pause, not_before: None, refused_until: [None; 2] }
+        let tops = Generations::new(GENERATION);
+        Self { tops, pause, not_before: None, refused_until: [None; 2] }
     }
 
     /// The workload of a pod. `server`: none, where the API server is not asked.
@@ -112,13 +113,12 @@ impl Owners {
                 Chain::known(&kind, &owner.name)
             };
         };
-        let asked = format!("{namespace}/{kind}/{}/{}", owner.name, owner.uid);
-        if let Some((kind, name)) = self.remembered(&asked) {
-            return Chain::known(&kind, &name);
+        if let Some((kind, name)) = self.tops.touch(&key(namespace, &kind, owner)) {
+            return Chain::known(kind, name);
         }
         let failure = match server {
             None => Failure::NotAsked,
-            Some(server) => match self.look(middle, namespace, owner, server).await {
+            Some(server) => match self.look(middle, namespace, (&kind, owner), server).await {
                 Ok((kind, name)) => return Chain::known(&kind, &name),
                 Err(failure) => failure,
             },
@@ -145,27 +145,13 @@ impl Owners {
         }
     }
 
-    fn remembered(&mut self, asked: &str) -> Option<(String, String)> {
-        if let Some(top) = self.old.remove(asked) {
-            self.remember(asked, top);
-        }
-        self.young.get(asked).cloned()
-    }
-
-    fn remember(&mut self, asked: &str, top: (String, String)) {
-        if self.young.len() >= GENERATION {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(asked.to_owned(), top);
-    }
-
     async fn look(
         &mut self,
         middle: Middle,
         namespace: &str,
-        owner: &OwnerReference,
+        (kind, owner): (&str, &OwnerReference),
         server: &mut Client,
-    ) -> Result<(String, String), Failure> {
+    ) -> Result<Top, Failure> {
         let now = Instant::now();
         if let Some((_, failure)) = self.not_before.as_ref().filter(|(then, _)| now < *then) {
             return Err(failure.clone());
@@ -183,11 +169,8 @@ impl Owners {
                 }
                 let above =
                     object.metadata.controller().and_then(|above| Some((above.kind()?, above.name.clone())));
-                let own = || Some((owner.kind()?, owner.name.clone()));
-                let top = above.or_else(own).ok_or_else(|| Failure::Malformed("a name".to_owned()))?;
-                if let Some(kind) = owner.kind() {
-                    self.remember(&format!("{namespace}/{kind}/{}/{}", owner.name, owner.uid), top.clone());
-                }
+                let top = above.unwrap_or_else(|| (kind.to_owned(), owner.name.clone()));
+                self.tops.insert(key(namespace, kind, owner), top.clone());
                 Ok(top)
             }
             Err(failure) => {
@@ -202,6 +185,11 @@ impl Owners {
             }
         }
     }
+}
+
+/// A uid alone would be another namespace's to name.
+fn key(namespace: &str, kind: &str, owner: &OwnerReference) -> String {
+    format!("{namespace}/{kind}/{}/{}", owner.name, owner.uid)
 }
 
 /// The workload by how its controller calls what it makes, where that cannot be read.

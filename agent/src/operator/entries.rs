@@ -58,16 +58,17 @@ pub struct Entry {
     pub id: Arc<str>,
     /// The SPIFFE ID that it gives.
     pub spiffe_id: SpiffeId,
-    /// How many selectors a workload must have.
-    selectors: usize,
+    /// What a workload must have, all of it.
+    selectors: BTreeSet<String>,
 }
 
 /// Entries, found by their selectors.
 #[derive(Debug, Default)]
 pub struct Entries {
     entries: Vec<Entry>,
-    /// Which entries ask for a selector (`unix:uid:1000`).
-    by_selector: HashMap<String, Vec<usize>>,
+    /// Which entries ask for a selector (`unix:uid:1000`): each stands at the one that fewest ask for, so that what all ask for
+    /// leads to none.
+    by_rarest: HashMap<String, Vec<usize>>,
 }
 
 /// Reads the entries of a file; none where it is not there.
@@ -107,12 +108,16 @@ impl Entries {
                     "the entry {id:?} has {count} selectors, and 1 to {SELECTORS} are possible"
                 ));
             }
-            let entry =
-                Entry { id: id.escape_debug().to_string().into(), spiffe_id, selectors: selectors.len() };
-            for selector in selectors {
-                all.by_selector.entry(selector).or_default().push(all.entries.len());
+            all.entries.push(Entry { id: id.escape_debug().to_string().into(), spiffe_id, selectors });
+        }
+        let mut asked: HashMap<&String, usize> = HashMap::new();
+        for selector in all.entries.iter().flat_map(|entry| &entry.selectors) {
+            *asked.entry(selector).or_default() += 1;
+        }
+        for (at, entry) in all.entries.iter().enumerate() {
+            if let Some(rarest) = entry.selectors.iter().min_by_key(|selector| asked.get(selector)) {
+                all.by_rarest.entry(rarest.clone()).or_default().push(at);
             }
-            all.entries.push(entry);
         }
         Ok(all)
     }
@@ -125,16 +130,10 @@ impl Entries {
     /// The entries of which a workload has every selector, as SPIRE's agent matches them
     /// (`pkg/agent/manager/cache`), in the order of the export.
     pub fn of(&self, selectors: &BTreeSet<String>) -> Vec<&Entry> {
-        let mut met: HashMap<usize, usize> = HashMap::new();
-        for selector in selectors {
-            for at in self.by_selector.get(selector).into_iter().flatten() {
-                *met.entry(*at).or_default() += 1;
-            }
-        }
-        let whole = met
-            .into_iter()
-            .filter(|(at, met)| self.entries.get(*at).is_some_and(|entry| entry.selectors == *met));
-        let mut whole: Vec<usize> = whole.map(|(at, _)| at).collect();
+        let found = selectors.iter().filter_map(|selector| self.by_rarest.get(selector)).flatten().copied();
+        let is_met =
+            |at: &usize| self.entries.get(*at).is_some_and(|entry| entry.selectors.is_subset(selectors));
+        let mut whole: Vec<usize> = found.filter(is_met).collect();
         whole.sort_unstable();
         whole.into_iter().take(GIVEN).filter_map(|at| self.entries.get(at)).collect()
     }
@@ -246,6 +245,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn those_are_found_whose_selectors_are_all_there(
+            entries in prop::collection::vec(prop::collection::btree_set(0_u8..6, 1..4), 0..GIVEN),
+            has in prop::collection::btree_set(0_u8..6, 0..6),
+        ) {
+            let rows: Vec<String> = entries.iter().enumerate().map(|(at, selectors)| {
+                let selectors: Vec<_> =
+                    selectors.iter().map(|it| format!(r#"{{"type":"s","value":"{it}"}}"#)).collect();
+                let id = format!(r#"{{"trust_domain":"a","path":"/{at}"}}"#);
+                format!(r#"{{"id":"{at}","spiffe_id":{id},"selectors":[{}]}}"#, selectors.join(","))
+            }).collect();
+            let export = Entries::parse(&format!(r#"{{"entries":[{}]}}"#, rows.join(","))).unwrap();
+            let has_all = |(at, wanted): (usize, &BTreeSet<u8>)| wanted.is_subset(&has).then(|| at.to_string());
+            let expected: Vec<String> = entries.iter().enumerate().filter_map(has_all).collect();
+            let selectors = has.iter().map(|it| format!("s:{it}")).collect();
+            let found: Vec<String> = export.of(&selectors).iter().map(|entry| entry.id.to_string()).collect();
+            prop_assert_eq!(found, expected);
+        }
+
         #[test]
         fn any_text_is_entries_or_wrong(text in r#"[\[\]{}:,"a-z_]{0,200}"#) {
             let _ = Entries::parse(&text);

@@ -25,7 +25,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::HostRoot;
 use super::lookup::Lookup;
-use super::{mountinfo, trusted};
+use super::{mountinfo, read_found, trusted};
 use crate::catalogue::mounts::{Mounts, device};
 use crate::model::bytes::RawBytes;
 use crate::model::program::{FileAnswer, FileFacts, FileKey, Package, ProgramFound, ProgramQuestion};
@@ -136,15 +136,14 @@ impl Looker {
     }
 
     fn open(&mut self, path: &Path, file: &FileKey) -> Result<Opened, FileAnswer> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let found = self.host.open(path, OFlags::PATH).map_err(|error| answer_of(&error))?;
         if self.status(&found.file).is_none_or(|found| !self.is_it(&found, file)) {
             return Err(FileAnswer::Replaced);
         }
-        let opened = self.host.open(path, flags).map_err(|error| answer_of(&error))?;
-        let status = self.status(&opened.file).filter(|found| self.is_it(found, file));
+        let opened = read_found(&found.file).map_err(|error| answer_of(&error))?;
+        let status = self.status(&opened).filter(|found| self.is_it(found, file));
         let size = status.ok_or(FileAnswer::Replaced)?.stx_size;
-        Ok(Opened { file: File::from(opened.file), size, is_hosts: true })
+        Ok(Opened { file: opened, size, is_hosts: true })
     }
 
     fn status(&mut self, file: &impl std::os::fd::AsFd) -> Option<Statx> {

@@ -9,7 +9,7 @@ use std::hash::Hash;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Generations<K, V> {
+pub(crate) struct Generations<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
     size: usize,
@@ -18,12 +18,12 @@ pub(super) struct Generations<K, V> {
 
 impl<K: Eq + Hash, V> Generations<K, V> {
     /// So many are always kept, and at most twice as many.
-    pub(super) fn new(size: usize) -> Self {
+    pub(crate) fn new(size: usize) -> Self {
         Self { young: HashMap::new(), old: HashMap::new(), size, evicted: 0 }
     }
 
     /// What is known of it. It does not count as used.
-    pub(super) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
@@ -31,7 +31,7 @@ impl<K: Eq + Hash, V> Generations<K, V> {
     }
 
     /// What is known of it, which is used and stays.
-    pub(super) fn touch<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    pub(crate) fn touch<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
     {
@@ -43,7 +43,7 @@ impl<K: Eq + Hash, V> Generations<K, V> {
     }
 
     /// As [`Generations::touch`], of what is cheap to copy: one look-up for what is young.
-    pub(super) fn touched(&mut self, key: &K) -> Option<V>
+    pub(crate) fn touched(&mut self, key: &K) -> Option<V>
     where
         V: Clone,
     {
@@ -54,7 +54,7 @@ impl<K: Eq + Hash, V> Generations<K, V> {
     }
 
     /// Takes it, in the place of what was known.
-    pub(super) fn insert(&mut self, key: K, value: V) {
+    pub(crate) fn insert(&mut self, key: K, value: V) {
         if self.young.len() >= self.size && !self.young.contains_key(&key) {
             self.evicted += self.old.len() as u64;
             self.old = std::mem::take(&mut self.young);
@@ -64,7 +64,7 @@ impl<K: Eq + Hash, V> Generations<K, V> {
     }
 
     /// Forgets it.
-    pub(super) fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
+    pub(crate) fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
     {
@@ -72,24 +72,24 @@ impl<K: Eq + Hash, V> Generations<K, V> {
     }
 
     /// Forgets what is not to be kept.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
         self.young.retain(|key, value| keep(key, value));
         self.old.retain(|key, value| keep(key, value));
     }
 
     /// Forgets all.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.young.clear();
         self.old.clear();
     }
 
     /// All, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.young.iter().chain(&self.old)
     }
 
     /// How many were forgotten because there were too many.
-    pub(super) fn evicted(&self) -> u64 {
+    pub(crate) fn evicted(&self) -> u64 {
         self.evicted
     }
 }
