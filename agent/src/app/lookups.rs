@@ -12,7 +12,7 @@ use crate::host::units::{self, UnitLookup};
 use crate::kube::{self, Cluster};
 use crate::model::container::ContainerFound;
 use crate::model::kube::ClusterNews;
-use crate::model::program::{ProgramFound, ProgramQuestion};
+use crate::model::program::ProgramFound;
 use crate::model::unit::UnitFound;
 use crate::pipeline::Pipeline;
 use crate::process::scripts::ScriptTarget;
@@ -129,15 +129,15 @@ impl Lookups {
             }
         }
         let programs = pipeline.attributor().programs();
-        while let Some(question) = programs.next_wanted() {
-            let asked = match question {
-                ProgramQuestion::Agent { .. } => &self.versions,
-                ProgramQuestion::File { .. } => &self.programs,
-            };
-            if !asked.ask(question.clone()) {
-                programs.put_back(question);
-                return;
+        while let Some(question) = programs.next_version() {
+            if !self.versions.ask(question.clone()) {
+                programs.put_version_back(question);
+                break;
             }
+        }
+        while let Some(question) = programs.next_file() {
+            // Few are under way: there is always room.
+            self.programs.ask(question);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One attribution from all that was found, remembered for the next act of its like.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::container::{engine_id, in_container};
@@ -20,7 +20,7 @@ use crate::model::bytes::RawBytes;
 use crate::model::container::ContainerFound;
 use crate::model::identity::{Attribution, Confidence, Evidence, Identity};
 use crate::model::kube::ClusterNews;
-use crate::model::process::{AgentRole, Cgroup, CiJob, Login, Process};
+use crate::model::process::{AgentRole, Cgroup, CiJob, Login, Process, ProcessKey};
 use crate::model::program::{AgentCopy, FileAnswer, FileKey, ProgramFound};
 use crate::model::time::BootTime;
 use crate::model::unit::UnitFound;
@@ -73,6 +73,20 @@ struct Key {
     ci: Option<Arc<CiJob>>,
 }
 
+/// Of what more was learnt.
+#[derive(Debug, Default)]
+struct Outdated {
+    files: HashSet<FileKey>,
+    /// Roots of agents' sessions.
+    sessions: HashSet<ProcessKey>,
+}
+
+impl Outdated {
+    fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.sessions.is_empty()
+    }
+}
+
 /// Gives acts their identity. No call blocks: all it needs is in memory.
 pub struct Attributor {
     resolvers: Vec<Arc<dyn Resolver>>,
@@ -84,6 +98,8 @@ pub struct Attributor {
     pods: Pods,
     host: HostNamespaces,
     remembered: Generations<Key, Arc<Attribution>>,
+    /// Of what more was learnt since, so that what is remembered is not all that is known.
+    outdated: Outdated,
     counters: AttributionCounters,
 }
 
@@ -95,9 +111,21 @@ impl Attributor {
 
     /// With resolvers of one's own, most specific first.
     pub fn with_resolvers(host: HostNamespaces, users: Users, resolvers: Vec<Arc<dyn Resolver>>) -> Self {
-        let (owners, containers, units, programs, pods, counters) = Default::default();
+        let (owners, containers, units, programs, pods, outdated, counters) = Default::default();
         let remembered = Generations::new(GENERATION);
-        Self { resolvers, users, owners, containers, units, programs, pods, host, remembered, counters }
+        Self {
+            resolvers,
+            users,
+            owners,
+            containers,
+            units,
+            programs,
+            pods,
+            host,
+            remembered,
+            outdated,
+            counters,
+        }
     }
 
     /// Takes a new snapshot of users: what was attributed with the old one is forgotten.
@@ -210,12 +238,20 @@ impl Attributor {
         if !self.programs.learn(found) {
             return Vec::new();
         }
+        self.outdated.files.extend(file);
+        self.outdated.sessions.extend(session);
+        file.map(|file| self.programs.copies(file)).unwrap_or_default()
+    }
+
+    /// Forgets what was said without what was learnt since. All of it at once: who executes a thousand new files a second has
+    /// not all that is remembered looked through a thousand times.
+    fn forget_outdated(&mut self) {
+        let Outdated { files, sessions } = std::mem::take(&mut self.outdated);
         let is_of = |key: &Key| {
-            let of_session = |role: &Arc<AgentRole>| Some(role.session.root) == session;
-            Some(key.file) == file || key.role.as_ref().is_some_and(of_session)
+            files.contains(&key.file)
+                || key.role.as_ref().is_some_and(|role| sessions.contains(&role.session.root))
         };
         self.remembered.retain(|key, _| !is_of(key));
-        file.map(|file| self.programs.copies(file)).unwrap_or_default()
     }
 
     /// Looks ahead at a program that starts: in which container, or for which, so that it is asked for before it acts.
@@ -270,6 +306,9 @@ impl Attributor {
             login: process.login.login.clone(),
             ci: process.login.ci.clone(),
         };
+        if !self.outdated.is_empty() {
+            self.forget_outdated();
+        }
         if let Some(known) = self.remembered.touched(&key) {
             self.counters.remembered += 1;
             return known;

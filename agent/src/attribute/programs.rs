@@ -1,10 +1,10 @@
 //! What is known of the files that processes run, and of the versions of AI agents.
 //!
-//! Looking there reads files, so it is done elsewhere: this says what is to be looked up ([`Programs::next_wanted`]), and is told
+//! Looking there reads files, so it is done elsewhere: this says what is to be looked up ([`Programs::next_file`], [`Programs::next_version`]), and is told
 //! later. An executable is asked for when it acts in an event, not when it starts: a build starts thousands that do nothing
 //! that is told. What acts before the answer is told without it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::generations::Generations;
@@ -19,6 +19,10 @@ const FILES: usize = 4_096;
 const SESSIONS: usize = 1_024;
 /// Questions that wait. A host whose every program is new to the agent has a thousand.
 const WANTED: usize = 4_096;
+/// Files that one user of one mount namespace has wait: so nobody's many take the room of others.
+const WANTED_OF_ONE: usize = 1_024;
+/// Files that are with whoever looks: few, so that whose turn it is decides what is looked up next.
+const UNDER_WAY: usize = 8;
 
 /// Counters of a [`Programs`]; each only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,15 +79,59 @@ pub struct Programs {
     versions: Generations<ProcessKey, Option<Arc<str>>>,
     /// The executables by whose paths agents were known, by who ran them.
     agents: Generations<(FileKey, u32), Arc<str>>,
-    wanted: VecDeque<ProgramQuestion>,
+    wanted_versions: VecDeque<ProgramQuestion>,
+    wanted_files: Turns,
+    under_way: usize,
     counters: ProgramCounters,
+}
+
+/// Whose file it is to the agent: a user in a mount namespace.
+type Whose = (u32, u32);
+
+/// Files that wait, one of each in turn: who runs many new files of hundreds of MiB makes his own wait.
+#[derive(Debug, Default)]
+struct Turns {
+    of: HashMap<Whose, VecDeque<ProgramQuestion>>,
+    /// Those who have some, the next first.
+    next: VecDeque<Whose>,
+    waiting: usize,
+}
+
+impl Turns {
+    /// Whether there was room.
+    fn push(&mut self, whose: Whose, question: ProgramQuestion) -> bool {
+        let own = self.of.entry(whose).or_default();
+        if self.waiting >= WANTED || own.len() >= WANTED_OF_ONE {
+            return false;
+        }
+        if own.is_empty() {
+            self.next.push_back(whose);
+        }
+        own.push_back(question);
+        self.waiting += 1;
+        true
+    }
+
+    fn pop(&mut self) -> Option<ProgramQuestion> {
+        let whose = self.next.pop_front()?;
+        let own = self.of.get_mut(&whose)?;
+        let question = own.pop_front()?;
+        self.waiting -= 1;
+        if own.is_empty() {
+            self.of.remove(&whose);
+        } else {
+            self.next.push_back(whose);
+        }
+        Some(question)
+    }
 }
 
 impl Default for Programs {
     fn default() -> Self {
         let (files, versions) = (Generations::new(FILES), Generations::new(SESSIONS));
         let agents = Generations::new(AGENTS);
-        Self { files, versions, agents, wanted: VecDeque::new(), counters: ProgramCounters::default() }
+        let (wanted_versions, wanted_files, under_way, counters) = Default::default();
+        Self { files, versions, agents, wanted_versions, wanted_files, under_way, counters }
     }
 }
 
@@ -113,7 +161,7 @@ impl Programs {
         if let Some(role) = &process.role
             && role.part == AgentPart::Agent
             && self.versions.touch(&role.session.root).is_none()
-            && self.ask(ProgramQuestion::Agent {
+            && self.ask_version(ProgramQuestion::Agent {
                 session: role.session.root,
                 mount: process.namespaces.mount,
                 program: role.session.program.clone(),
@@ -143,7 +191,8 @@ impl Programs {
         // What could not be found may be found for another: a container's files come and go with its mounts.
         let known = self.files.touch(&file);
         let is_wanted = known.is_none_or(|known| !known.is_asked && known.facts().is_none());
-        if is_wanted && self.ask(ProgramQuestion::File { path: image.exe.clone(), file }) {
+        let whose = (process.ids.uid, process.namespaces.mount);
+        if is_wanted && self.ask_file(whose, ProgramQuestion::File { path: image.exe.clone(), file }) {
             let answer = self.files.touch(&file).and_then(|known| known.answer.take());
             self.files.insert(file, KnownFile { answer, is_asked: true });
         }
@@ -172,30 +221,47 @@ impl Programs {
         copies.take(COPIES).collect()
     }
 
-    fn ask(&mut self, question: ProgramQuestion) -> bool {
-        if self.wanted.len() >= WANTED {
-            self.counters.not_asked += 1;
-            return false;
+    fn ask_version(&mut self, question: ProgramQuestion) -> bool {
+        let has_room = self.wanted_versions.len() < WANTED;
+        if has_room {
+            self.wanted_versions.push_back(question);
         }
-        self.counters.asked += 1;
-        self.wanted.push_back(question);
-        true
+        self.asked(has_room)
     }
 
-    /// The next to be looked up.
-    pub fn next_wanted(&mut self) -> Option<ProgramQuestion> {
-        self.wanted.pop_front()
+    fn ask_file(&mut self, whose: Whose, question: ProgramQuestion) -> bool {
+        let has_room = self.wanted_files.push(whose, question);
+        self.asked(has_room)
+    }
+
+    fn asked(&mut self, has_room: bool) -> bool {
+        let count = if has_room { &mut self.counters.asked } else { &mut self.counters.not_asked };
+        *count += 1;
+        has_room
+    }
+
+    /// The next version to be looked up.
+    pub fn next_version(&mut self) -> Option<ProgramQuestion> {
+        self.wanted_versions.pop_front()
     }
 
     /// It cannot be looked up now: it is the next again.
-    pub fn put_back(&mut self, question: ProgramQuestion) {
-        self.wanted.push_front(question);
+    pub fn put_version_back(&mut self, question: ProgramQuestion) {
+        self.wanted_versions.push_front(question);
+    }
+
+    /// The next file to be looked up; `None`, too, while as many as may be are under way.
+    pub fn next_file(&mut self) -> Option<ProgramQuestion> {
+        let question = (self.under_way < UNDER_WAY).then(|| self.wanted_files.pop()).flatten()?;
+        self.under_way += 1;
+        Some(question)
     }
 
     /// Takes what was found; whether it says something that was not known.
     pub(super) fn learn(&mut self, found: ProgramFound) -> bool {
         match found {
             ProgramFound::File { file, answer } => {
+                self.under_way = self.under_way.saturating_sub(1);
                 self.counters.unknown += u64::from(!matches!(answer, FileAnswer::Found(_)));
                 let is_news = self.file(file) != Some(&answer);
                 self.files.insert(file, KnownFile { answer: Some(answer), is_asked: false });
@@ -213,7 +279,7 @@ impl Programs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::process::{ExecImage, FileRef};
+    use crate::model::process::{CredentialIds, ExecImage, FileRef};
     use crate::model::program::FileFacts;
     use crate::ship::wire::examples;
 
@@ -235,11 +301,9 @@ mod tests {
         let mut programs = Programs::default();
         programs.see(&process(1, 1), HOST);
         programs.see(&process(1, 1), HOST);
-        let question = programs.next_wanted().unwrap();
+        let question = programs.next_file().unwrap();
         assert_eq!(question, ProgramQuestion::File { path: "/usr/bin/x".into(), file: key(1) });
-        assert_eq!(programs.next_wanted(), None);
-        programs.put_back(question.clone());
-        assert_eq!(programs.next_wanted(), Some(question));
+        assert_eq!(programs.next_file(), None);
         let answer =
             FileAnswer::Found(Arc::new(FileFacts { sha256: Some("00".into()), ..FileFacts::default() }));
         let found = ProgramFound::File { file: key(1), answer: answer.clone() };
@@ -249,7 +313,7 @@ mod tests {
         programs.see(&process(1, 1), HOST);
         // Without a name there is nowhere to look.
         programs.see(&process(2, 0), HOST);
-        assert_eq!(programs.next_wanted(), None);
+        assert_eq!(programs.next_file(), None);
         assert_eq!(programs.file(key(2)), None);
         assert_eq!(programs.counters(), ProgramCounters { asked: 1, ..ProgramCounters::default() });
     }
@@ -259,15 +323,37 @@ mod tests {
         let mut programs = Programs::default();
         let found = |answer| ProgramFound::File { file: key(1), answer };
         programs.see(&process(1, 1), HOST);
-        assert!(programs.next_wanted().is_some());
+        assert!(programs.next_file().is_some());
         assert!(programs.learn(found(FileAnswer::NotFound)));
         programs.see(&process(1, 1), HOST);
         programs.see(&process(1, 1), HOST);
         assert_eq!(programs.file(key(1)), Some(&FileAnswer::NotFound));
-        assert!(programs.next_wanted().is_some());
-        assert_eq!(programs.next_wanted(), None);
+        assert!(programs.next_file().is_some());
+        assert_eq!(programs.next_file(), None);
         // No news: nobody is said anew, so nobody asks again for that.
         assert!(!programs.learn(found(FileAnswer::NotFound)));
+    }
+
+    #[test]
+    fn nobodys_files_wait_for_all_of_anothers() {
+        let mut programs = Programs::default();
+        let of = |uid: u32, inode| {
+            let found = process(inode, 1);
+            Process { ids: CredentialIds { uid, ..found.ids }, ..found }
+        };
+        (0..2_000).for_each(|inode| programs.see(&of(1000, inode), HOST));
+        programs.see(&of(0, 10_000), HOST);
+        programs.see(&of(1001, 10_001), HOST);
+        let mut next = || match programs.next_file() {
+            Some(ProgramQuestion::File { file, .. }) => file,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([next(), next(), next(), next(), next()], [0, 10_000, 10_001, 1, 2].map(key));
+        (0..3).for_each(|_| _ = next());
+        assert_eq!(programs.next_file(), None, "enough are under way");
+        programs.learn(ProgramFound::File { file: key(0), answer: FileAnswer::NotFound });
+        assert!(programs.next_file().is_some());
+        assert_eq!(programs.counters().not_asked, 2_000 - WANTED_OF_ONE as u64);
     }
 
     #[test]
@@ -281,7 +367,7 @@ mod tests {
         }
         assert!(programs.file(key(0)).is_some(), "it is in use");
         let counters = programs.counters();
-        assert_eq!(counters.asked, WANTED as u64);
+        assert_eq!(counters.asked, WANTED_OF_ONE as u64);
         assert_eq!(counters.asked + counters.not_asked, 20_000);
         assert_eq!(counters.unknown, 20_000);
         assert!(counters.evicted > 8_000);

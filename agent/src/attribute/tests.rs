@@ -473,7 +473,7 @@ fn what_a_file_contains_is_told_once_it_is_known_and_changes_nobody() {
     let before = attributor.attribute_as_started(&one);
     assert_eq!((before.identity.to_string().as_str(), &before.file), ("exe/usr/bin/x@uid:1000", &None));
     attributor.attribute_as_started(&changed);
-    assert!(attributor.programs().next_wanted().is_some());
+    assert!(attributor.programs().next_file().is_some());
     let package = Package { name: "x".into(), version: "1".into(), modified: Some(true) };
     let facts = Arc::new(FileFacts {
         sha256: Some("00".into()),
@@ -513,7 +513,7 @@ fn a_file_in_memory_is_no_program_of_the_hosts() {
     }
     let deleted = attributor.attribute_as_started(&running("/tmp/memfd:x", file));
     assert_eq!(deleted.identity.to_string(), "exe/tmp/memfd%3Ax@uid:1000");
-    assert_eq!(attributor.programs().next_wanted(), None);
+    assert_eq!(attributor.programs().next_file(), None);
 }
 
 const UID: &str = "4cad64d0-7a36-452a-8a08-bd3a694cdad5";
