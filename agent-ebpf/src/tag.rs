@@ -36,5 +36,9 @@ fn try_inherit(maker: Task<Typed>, child: Task<Typed>) -> Option<u32> {
 /// A process has ended.
 #[inline(always)]
 pub fn remove(tgid: u32) {
-    let _ = maps::TAGS.remove(tgid);
+    // To look first is cheaper: a removal takes a lock, for what is not there too.
+    // SAFETY: nothing is read.
+    if unsafe { maps::TAGS.get(tgid) }.is_some() {
+        let _ = maps::TAGS.remove(tgid);
+    }
 }
