@@ -71,11 +71,13 @@ pub enum Counter {
     /// Put into the bulk ring: whoever acted was beyond its budget, or it can wait. It is counted as submitted or dropped
     /// as well.
     Bulk = 9,
+    /// State of a process that is gone was met under the id of a later one, and put away: its end was missed.
+    Stale = 10,
 }
 
 impl Counter {
     /// All counters, in the order of their slots.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Attempted,
         Self::Submitted,
         Self::DroppedRingFull,
@@ -86,6 +88,7 @@ impl Counter {
         Self::Folded,
         Self::MapFull,
         Self::Bulk,
+        Self::Stale,
     ];
 
     /// Stable name for metrics and heartbeats.
@@ -101,6 +104,7 @@ impl Counter {
             Self::Folded => "folded",
             Self::MapFull => "map_full",
             Self::Bulk => "bulk",
+            Self::Stale => "stale",
         }
     }
 

@@ -17,6 +17,30 @@ pub struct InodeKey {
     pub reserved: u32,
 }
 
+/// Which session a process is of: the value of the map of tags, by process id. A child has its maker's from its fork on.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct ProcessTag {
+    /// When the process began, boot time in ns. Exact, or as /proc tells it.
+    pub start_boot_ns: u64,
+    /// The session's number; never 0.
+    pub tag: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Length of the ticks in which /proc tells when a process began (`USER_HZ` is 100 on all of our machines), in ns.
+pub const START_TICK_NS: u64 = 10_000_000;
+
+impl ProcessTag {
+    /// Whether it is meant for the process that began then, and not for one that had its id before. No id comes back within
+    /// a tick.
+    #[inline(always)]
+    pub const fn is_of(&self, start_boot_ns: u64) -> bool {
+        self.start_boot_ns / START_TICK_NS == start_boot_ns / START_TICK_NS
+    }
+}
+
 /// A literal path component of a rule, NUL padded.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]

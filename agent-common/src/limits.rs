@@ -106,6 +106,9 @@ pub const KEY_TYPE_BYTES: usize = 32;
 pub const KEY_DESCRIPTION_BYTES: usize = 256;
 /// Bytes of the record of a read of a key, kept until its end.
 pub const PENDING_KEY_BYTES: usize = 512;
+/// Processes that carry a tag at once: more than userspace keeps of them. Full: a child is not tagged until its maker's
+/// session is told again, and counted.
+pub const TAGS: u32 = 65_536;
 /// Bytes of a command name (`TASK_COMM_LEN`).
 pub const COMM_BYTES: usize = 16;
 

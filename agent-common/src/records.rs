@@ -258,8 +258,8 @@ pub struct ForkRecord {
     pub parent_tgid: u32,
     /// The child's id in its own pid namespace.
     pub child_namespaced_pid: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// The child's tag, which is its maker's; 0: none.
+    pub tag: u32,
 }
 
 /// Flags of [`ExecRecord`].

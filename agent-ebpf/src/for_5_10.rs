@@ -20,4 +20,5 @@ mod kstruct;
 mod maps;
 mod object;
 mod path;
+mod tag;
 mod verdict;

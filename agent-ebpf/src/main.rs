@@ -19,4 +19,5 @@ mod lsm;
 mod maps;
 mod object;
 mod path;
+mod tag;
 mod verdict;

@@ -2,13 +2,14 @@
 
 use agent_common::counters::{CpuState, SLOTS};
 use agent_common::keys::{
-    Control, Cutover, FlowCount, FlowKey, InodeKey, MarkerName, MemoryKey, NameFilter, RuleName, RuleSuffix,
+    Control, Cutover, FlowCount, FlowKey, InodeKey, MarkerName, MemoryKey, NameFilter, ProcessTag, RuleName,
+    RuleSuffix,
 };
 use agent_common::limits::{
     BUDGET_CELLS, BULK_RING_BYTES, CONNECTION_RING_BYTES, CREDENTIAL_INODES, CREDENTIAL_RING_BYTES,
     DATAGRAM_FLOWS, EXEC_SCRATCH_BYTES, MARKERS, MEMORY_FOLDS, PENDING_BYTES, PENDING_CHANGES,
     PENDING_KEY_BYTES, PENDING_KEYS as PENDING_KEY_ENTRIES, PROCESS_RING_BYTES, RULE_NAMES, RULE_SUFFIXES,
-    SOCKET_NAMES as SOCKET_NAME_ENTRIES,
+    SOCKET_NAMES as SOCKET_NAME_ENTRIES, TAGS as TAG_ENTRIES,
 };
 use agent_common::records::Actor;
 use aya_ebpf::btf_maps::SkStorage;
@@ -36,6 +37,10 @@ pub static CONNECTION_RING: RingBuf = RingBuf::with_byte_size(CONNECTION_RING_BY
 /// What is beyond somebody's budget, or can wait.
 #[map]
 pub static BULK_RING: RingBuf = RingBuf::with_byte_size(BULK_RING_BYTES, 0);
+
+/// The tags of processes, by id.
+#[map]
+pub static TAGS: HashMap<u32, ProcessTag> = HashMap::with_max_entries(TAG_ENTRIES, 1);
 
 /// Until when each budget is spent, boot time in ns: the cells of processes, of cgroups, of users.
 #[map]

@@ -21,4 +21,5 @@ pub mod names;
 pub mod operator;
 pub mod pipeline;
 pub mod process;
+pub mod session;
 pub mod ship;

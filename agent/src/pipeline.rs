@@ -32,13 +32,14 @@ use crate::model::event::{
 };
 use crate::model::identity::Attribution;
 use crate::model::name::Names;
-use crate::model::process::Process;
+use crate::model::process::{Origin, Process, ProcessKey};
 use crate::model::program::ProgramFound;
 use crate::model::time::BootTime;
 use crate::names::resolvers::Resolvers;
 use crate::names::{Fate, NameTable};
 use crate::process::ProcessTable;
 use crate::process::inventory::HostNamespaces;
+use crate::session::{Tag, TagNews, Tags};
 use credential::Acquisitions;
 use expected::ExpectedReads;
 
@@ -68,6 +69,24 @@ struct Known {
     names: Names,
 }
 
+/// What a record of process life is to tags.
+enum Life {
+    Made(Tag),
+    Changed(ProcessKey),
+    Ended(ProcessKey),
+}
+
+impl Life {
+    fn of(deed: &Deed) -> Option<Self> {
+        match deed {
+            Deed::Fork(fork) => Some(Self::Made(Tag { process: fork.child, number: fork.tag })),
+            Deed::Exec(exec) => Some(Self::Changed(exec.actor.process)),
+            Deed::Exit(exit) => Some(Self::Ended(exit.actor.process)),
+            _ => None,
+        }
+    }
+}
+
 /// All that is known between records.
 pub struct Pipeline {
     tracker: SequenceTracker,
@@ -85,6 +104,7 @@ pub struct Pipeline {
     mistaken: Vec<InodeKey>,
     acquisitions: Acquisitions,
     expected: ExpectedReads,
+    tags: Tags,
 }
 
 /// What a pipeline is made of.
@@ -107,6 +127,8 @@ pub struct Parts {
     pub installed: Box<dyn Installed>,
     /// The host's own namespaces.
     pub host: HostNamespaces,
+    /// Tags of sessions.
+    pub tags: Tags,
     /// Pid of the agent itself, whose acts are not told. It is no one else's while the agent runs.
     pub own: Option<u32>,
 }
@@ -114,8 +136,19 @@ pub struct Parts {
 impl Pipeline {
     /// Nothing seen yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { start, ledger, table, attributor, catalogue, known, resolvers, installed, host, own } =
-            parts;
+        let Parts {
+            start,
+            ledger,
+            table,
+            attributor,
+            catalogue,
+            known,
+            resolvers,
+            installed,
+            host,
+            tags,
+            own,
+        } = parts;
         Self {
             tracker: SequenceTracker::new(start),
             ledger,
@@ -132,6 +165,7 @@ impl Pipeline {
             mistaken: Vec::new(),
             acquisitions: Acquisitions::default(),
             expected: ExpectedReads::new(installed, host),
+            tags,
         }
     }
 
@@ -154,6 +188,45 @@ impl Pipeline {
     pub fn learn_program(&mut self, found: ProgramFound) {
         for copy in self.attributor.learn_program(found) {
             self.table.learn_copy(&copy);
+        }
+    }
+
+    /// Begins with the processes that are known to run, and the tags that they have in the kernel.
+    pub fn begin_tags(&mut self, given: &[Tag]) {
+        self.tags.begin(&mut self.table, given);
+    }
+
+    /// Takes the tag of a process whose beginning was lost, or one of a recording.
+    pub fn learn_tag(&mut self, news: TagNews) {
+        self.tags.heard(&mut self.table, news);
+        self.tag(None);
+    }
+
+    /// Tags that the kernel is to be told; number 0: the process is gone.
+    pub fn take_wanted_tags(&mut self) -> Vec<Tag> {
+        self.tag(None);
+        self.tags.take_wanted()
+    }
+
+    /// Processes whose tag the kernel is to be asked for.
+    pub fn take_unknown(&mut self) -> Vec<ProcessKey> {
+        self.tags.take_unknown()
+    }
+
+    /// The kernel has taken a tag, or has no room for it.
+    pub fn tag_told(&mut self, was_taken: bool) {
+        self.tags.told(was_taken);
+    }
+
+    fn tag(&mut self, life: Option<Life>) {
+        match life {
+            Some(Life::Made(child)) => self.tags.forked(&mut self.table, child),
+            Some(Life::Changed(key)) => self.tags.changed(&mut self.table, key),
+            Some(Life::Ended(key)) => self.tags.ended(&self.table, key),
+            None => {}
+        }
+        for key in self.table.take_renewed() {
+            self.tags.changed(&mut self.table, key);
         }
     }
 
@@ -203,8 +276,10 @@ impl Pipeline {
         if let Deed::Exec(exec) = &act.deed {
             self.attributor.foresee(exec, act.time);
         }
+        let life = Life::of(&act.deed);
         let Some(act) = self.table.observe(act) else {
             self.ledger.add(Tally::Context, 1);
+            self.tag(life);
             return;
         };
         let Act { time, hook, deed } = act;
@@ -476,6 +551,9 @@ impl Pipeline {
 
     fn who_and_why(&mut self, time: BootTime, actor: &Actor) -> (Arc<Process>, Arc<Attribution>, Why) {
         let process = self.table.process_of(actor, time);
+        if process.origin == Origin::Inferred {
+            self.tags.changed(&mut self.table, process.key);
+        }
         let cgroup = self.table.cgroup_of(actor, &process);
         let attribution = self.attributor.attribute(&process, actor, &cgroup);
         let why = context::why(&self.table, &process);
@@ -603,6 +681,8 @@ impl Pipeline {
         figures.extend(programs.map(|(name, value)| (name.to_owned(), value)));
         let pods = self.attributor.pod_figures().into_iter();
         figures.extend(pods.map(|(name, value)| (name.to_owned(), value)));
+        let tags = self.tags.counters().by_name();
+        figures.extend(tags.map(|(name, value)| (name.to_owned(), value)));
         figures
     }
 }

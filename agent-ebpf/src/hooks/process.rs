@@ -19,7 +19,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::kstruct::{BinaryParameters, Task, Typed};
 use crate::path::{self, OFFSET_MASK};
-use crate::{current, emit, generation, kernel, maps};
+use crate::{current, emit, generation, kernel, maps, tag};
 
 /// Reads or writes a field of a state in map memory, in a way that the compiler cannot replace by what it knows.
 macro_rules! state {
@@ -41,19 +41,21 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
         && process == thread
         && is_served(Task::current())
     {
-        let _ = try_fork(child);
+        // Before there may be no room for the record: what a session starts is of it all the same.
+        let tag = tag::inherit(Task::current(), child);
+        let _ = try_fork(child, tag);
     }
     0
 }
 
 #[inline(always)]
-fn try_fork(child: Task<Typed>) -> Option<()> {
+fn try_fork(child: Task<Typed>, tag: u32) -> Option<()> {
     let ticket = emit::attempt(Family::Process, Ring::Process)?;
     let mut entry = ticket.reserve::<ForkRecord>()?;
     // SAFETY: the ring gave room for a whole record; every field is written before it is submitted.
     let record = unsafe { &mut *entry.as_mut_ptr() };
     record.header = ticket.header(kind::FORK, hook::SCHED_PROCESS_FORK, size_of::<ForkRecord>() as u32);
-    if fill_fork(record, child).is_none() {
+    if fill_fork(record, child, tag).is_none() {
         ticket.discard(entry);
         return None;
     }
@@ -62,7 +64,7 @@ fn try_fork(child: Task<Typed>) -> Option<()> {
 }
 
 #[inline(always)]
-fn fill_fork(record: &mut ForkRecord, child: Task<Typed>) -> Option<()> {
+fn fill_fork(record: &mut ForkRecord, child: Task<Typed>, tag: u32) -> Option<()> {
     current::fill(&mut record.actor)?;
     let parent = child.real_parent()?;
     record.child_start_boot_ns = child.start_boot_ns()?;
@@ -70,7 +72,7 @@ fn fill_fork(record: &mut ForkRecord, child: Task<Typed>) -> Option<()> {
     record.child_tgid = child.tgid()?;
     record.parent_tgid = parent.tgid()?;
     record.child_namespaced_pid = child.namespaced_pid().unwrap_or(0);
-    record.reserved = 0;
+    record.tag = tag;
     Some(())
 }
 
@@ -83,6 +85,7 @@ pub fn process_exit(ctx: BtfTracePointContext) -> i32 {
             let _ = try_exit(task);
         }
         if let Some(tgid) = task.tgid() {
+            tag::remove(tgid);
             current::ended(tgid);
         }
     }

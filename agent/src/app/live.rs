@@ -37,6 +37,7 @@ use crate::life::store::Places;
 use crate::model::kube::ClusterState;
 use crate::model::time::{BootTime, ClockPair, WallTime};
 use crate::process::redact::redact_argv;
+use crate::session::{Tag, TagNews};
 use crate::ship::http::{HttpSink, HttpTimeouts};
 use crate::ship::wire::Origin;
 use crate::ship::{Lane, Limits, Pace, Shipping, host};
@@ -250,6 +251,7 @@ impl Agent {
         self.status("start");
         // By itself: who kills it at its first word would else find a record told and not yet given back.
         self.output.flush();
+        self.begin_tags();
         self.learn_running_places().await;
         self.learn_running_pods().await;
         for (mark, record) in std::mem::take(&mut self.started.inherited) {
@@ -299,7 +301,8 @@ impl Agent {
                 found = self.lookups.next() => self.learn(found),
                 AskProcess { pid, reply } = asked(&mut self.control) => {
                     // Who asked may have gone.
-                    let _ = reply.send(lives::who(&mut self.started.pipeline, pid));
+                    let Started { pipeline, sensor, .. } = &mut self.started;
+                    let _ = reply.send(lives::who(pipeline, sensor, pid));
                 }
             }
             self.output.flush();
@@ -369,6 +372,7 @@ impl Agent {
                 pipeline.attributor().learn_cluster(news);
             }
         }
+        self.tag();
     }
 
     /// Asks for the containers and the units of all processes that are known to run, and waits a moment for the answers.
@@ -428,6 +432,45 @@ impl Agent {
         }
         // At once: the answer may be there before the turn ends.
         self.lookups.ask_for_places(&mut self.started.pipeline);
+        self.tag();
+    }
+
+    /// Begins with the tags that processes have.
+    fn begin_tags(&mut self) {
+        let Started { sensor, pipeline, .. } = &mut self.started;
+        pipeline.begin_tags(&sensor.tags());
+        if let Some(recording) = &mut self.recording {
+            pipeline.processes().tagged().for_each(|tag| recording.tag(TagNews::Given(tag)));
+        }
+        self.tag();
+    }
+
+    /// Tells the kernel the tags that are not inherited, and asks it for those of processes whose beginning was lost.
+    fn tag(&mut self) {
+        let Started { sensor, pipeline, .. } = &mut self.started;
+        for tag in pipeline.take_wanted_tags() {
+            let was_taken = sensor.set_tag(tag).unwrap_or_else(|error| {
+                tracing::error!(%error, "a process cannot be given its tag");
+                false
+            });
+            if tag.number != 0 {
+                pipeline.tag_told(was_taken);
+                if let Some(recording) = &mut self.recording {
+                    recording.tag(TagNews::Given(tag));
+                }
+            }
+        }
+        for process in pipeline.take_unknown() {
+            match sensor.tag(process) {
+                Ok(found) => {
+                    if let (Some(recording), Some(tag)) = (&mut self.recording, found) {
+                        recording.tag(TagNews::Found(tag));
+                    }
+                    pipeline.learn_tag(TagNews::Found(found.unwrap_or(Tag { process, number: 0 })));
+                }
+                Err(error) => tracing::error!(%error, "a process's tag cannot be read"),
+            }
+        }
     }
 
     fn take_inherited(&mut self, mark: InheritedMark, record: &[u8]) {
@@ -439,6 +482,7 @@ impl Agent {
             output.event_in(lane, event);
         });
         self.started.sensor.inherited_done(mark);
+        self.tag();
     }
 
     /// What the last tick told was handed on since.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::control::api::{Ancestor, Who};
 use crate::host::HostRoot;
+use crate::kernel::sensor::Sensor;
 use crate::life::owners::Owners;
 use crate::life::store::{Places, Seen, Store, StoreThread};
 use crate::life::{Sighting, Sightings};
@@ -90,7 +91,7 @@ fn starter(pipeline: &mut Pipeline, sighting: &Sighting) -> Option<Identity> {
 }
 
 /// What is known of a process that runs.
-pub(super) fn who(pipeline: &mut Pipeline, pid: u32) -> Option<Who> {
+pub(super) fn who(pipeline: &mut Pipeline, sensor: &Sensor, pid: u32) -> Option<Who> {
     let process = pipeline.processes().running(pid)?;
     let why = crate::context::why(pipeline.processes(), &process);
     let attribution = pipeline.attributor().attribute_as_started(&process);
@@ -116,6 +117,7 @@ pub(super) fn who(pipeline: &mut Pipeline, pid: u32) -> Option<Who> {
         process: line(&process, identity),
         lineage,
         lineage_truncated: why.lineage_truncated,
+        tag: sensor.tag(process.key).ok().flatten().map(|tag| tag.number),
     })
 }
 

@@ -11,6 +11,7 @@ use crate::capture::tally::Tally;
 use crate::cli::summary::Summary;
 use crate::host::installed::Judgement;
 use crate::model::time::BootTime;
+use crate::session::TagNews;
 
 /// A recording, and why it stopped.
 pub(super) struct Recording {
@@ -51,6 +52,12 @@ impl Recording {
             Found::Script(found) => self.recorder.script(found),
             Found::Cluster(news) => self.recorder.cluster(news),
         };
+        self.took(written);
+    }
+
+    /// Adds a tag that was given or found.
+    pub(super) fn tag(&mut self, news: TagNews) {
+        let written = self.recorder.tag(news);
         self.took(written);
     }
 

@@ -37,6 +37,7 @@ use crate::pipeline::{Parts, Pipeline};
 use crate::process::ProcessTable;
 use crate::process::inventory::{self, Markers, Reader};
 use crate::process::redact::redact_argv;
+use crate::session::Tags;
 use crate::ship::host::HostError;
 use crate::ship::http::HttpSinkError;
 
@@ -281,6 +282,7 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         resolvers: Box::new(resolvers),
         installed: Box::new(HostInstalled::new(host_root.clone())),
         host: host_root.namespaces(),
+        tags: Tags::default(),
         own: Some(sensor.own_pid()),
     });
     pipeline.begin_at(begun);

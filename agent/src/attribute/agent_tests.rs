@@ -94,7 +94,7 @@ impl Host {
         self.last_pid += 1;
         let child = ProcessKey { pid: self.last_pid, start: BootTime::from_ns(self.now + 1_000) };
         let (actor, namespaced_pid) = (Self::actor(maker), child.pid);
-        self.tell(Deed::Fork(Fork { actor, child, parent: maker.key, namespaced_pid }));
+        self.tell(Deed::Fork(Fork { actor, child, parent: maker.key, namespaced_pid, tag: 0 }));
         Task { key: child, ..maker.clone() }
     }
 

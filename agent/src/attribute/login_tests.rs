@@ -97,7 +97,7 @@ impl Host {
         self.last_pid += 1;
         let child = ProcessKey { pid: self.last_pid, start: BootTime::from_ns(self.now + 1_000) };
         let (actor, namespaced_pid) = (Self::actor(maker), child.pid);
-        self.tell(Deed::Fork(Fork { actor, child, parent: maker.key, namespaced_pid }));
+        self.tell(Deed::Fork(Fork { actor, child, parent: maker.key, namespaced_pid, tag: 0 }));
         Task { key: child, ..maker.clone() }
     }
 
@@ -323,7 +323,7 @@ fn a_fork_that_is_told_late_makes_the_login_after_all() {
     let cat = host.start(&shell, "/bin/cat");
     assert_eq!(host.login(&cat), "");
     let (actor, child, parent) = (Host::actor(&server), shell.key, server.key);
-    let fork = Deed::Fork(Fork { actor, child, parent, namespaced_pid: 5_000 });
+    let fork = Deed::Fork(Fork { actor, child, parent, namespaced_pid: 5_000, tag: 0 });
     host.table.observe(Act { time: forked, hook: "test", deed: fork });
     assert_eq!(host.login(&shell), TOLD);
     assert_eq!(host.login(&cat), TOLD);

@@ -357,6 +357,7 @@ fn fork(bytes: &[u8]) -> Result<Deed, DecodeError> {
         child: key(record.child_tgid, record.child_start_boot_ns),
         parent: key(record.parent_tgid, record.parent_start_boot_ns),
         namespaced_pid: record.child_namespaced_pid,
+        tag: record.tag,
     }))
 }
 

@@ -21,11 +21,12 @@
 //!
 //! Payloads: `HOST`, `PROCESS`, `EXECUTABLE`, `SCRIPT`, `CONTAINER` and `PROGRAM` are MessagePack, laid down in
 //! [`super::inventory`], and `CLUSTER`, in `cluster.rs`; `RECORD` is a ring record of `header.length` bytes, an exec record with its argv redacted; `COUNTERS` is boot time in ns, then all slots of the
-//! kernel's counters, then (CPU, its next sequence number) pairs, all u64 little-endian; `WITHHELD` is the header of a
+//! kernel's counters, then (CPU, its next sequence number) pairs, all u64 little-endian; `TAG` is number, pid, start (boot time
+//! in ns), and 0 where the agent gave it, 1 where it found it, the same; `WITHHELD` is the header of a
 //! record that could not be redacted; `END` is the number of `RECORD`, then of `WITHHELD` frames, u64 little-endian.
 //!
 //! Invariants: the first frame is `HOST`; `PROCESS` and `EXECUTABLE` frames stand before the records that need them, and a
-//! `SCRIPT`, `CONTAINER`, `UNIT`, `PROGRAM` or `CLUSTER` frame where the agent learnt it; a file that was closed in order ends with `END`. A frame whose payload is damaged is skipped whole; where a frame's own header is
+//! `SCRIPT`, `CONTAINER`, `UNIT`, `PROGRAM`, `CLUSTER` or `TAG` frame where the agent learnt it; a file that was closed in order ends with `END`. A frame whose payload is damaged is skipped whole; where a frame's own header is
 //! damaged, reading goes on at the next frame whose header is sound. Payloads are partly written by the processes that
 //! are recorded: because of the nonce they cannot hold a frame that would be found there. The end of a file that was
 //! cut is reported, never an error.
@@ -72,6 +73,8 @@ pub mod kind {
     pub const PROGRAM: u8 = 12;
     /// What a cluster tells of pods.
     pub const CLUSTER: u8 = 13;
+    /// The tag of a process.
+    pub const TAG: u8 = 14;
 }
 
 /// Why a file is not a recording that can be read here.

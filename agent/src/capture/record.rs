@@ -33,6 +33,7 @@ use crate::model::program::ProgramFound;
 use crate::model::time::BootTime;
 use crate::model::unit::UnitFound;
 use crate::process::scripts::ScriptTarget;
+use crate::session::TagNews;
 
 /// Takes the secrets out of an argv.
 pub type Redactor = Box<dyn Fn(&[RawBytes]) -> Vec<RawBytes> + Send>;
@@ -286,6 +287,17 @@ impl<W: RecordFile> Recorder<W> {
             Some(Ok(payload)) => self.add(kind::CLUSTER, &payload, Content::Other),
             Some(Err(_)) | None => Ok(()),
         }
+    }
+
+    /// Adds a tag that the agent gave a process, or found it to have.
+    pub fn tag(&mut self, news: TagNews) -> Result<(), RecordError> {
+        let (tag, found) = match news {
+            TagNews::Given(tag) => (tag, 0),
+            TagNews::Found(tag) => (tag, 1),
+        };
+        let numbers = [u64::from(tag.number), u64::from(tag.process.pid), tag.process.start.ns, found];
+        let payload: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();
+        self.add(kind::TAG, &payload, Content::Other)
     }
 
     /// Adds a snapshot of the kernel's counters, and the next sequence number of each series.

@@ -19,10 +19,12 @@ use crate::host::installed::Judgement;
 use crate::model::container::ContainerFound;
 use crate::model::kube::ClusterNews;
 use crate::model::process::Process;
+use crate::model::process::ProcessKey;
 use crate::model::program::ProgramFound;
 use crate::model::time::BootTime;
 use crate::model::unit::UnitFound;
 use crate::process::scripts::ScriptTarget;
+use crate::session::{Tag, TagNews};
 
 /// Why a recording cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +69,8 @@ pub enum Item {
     Program(ProgramFound),
     /// What a cluster tells of pods.
     Cluster(ClusterNews),
+    /// The tag of a process.
+    Tag(TagNews),
     /// The kernel's counters.
     Counters(Box<CounterSnapshot>),
 }
@@ -158,6 +162,7 @@ impl<R: Read> Replay<R> {
                 kind::CONTAINER => decode_container(&payload).ok().map(Item::Container),
                 kind::PROGRAM => decode_program(&payload).ok().map(Item::Program),
                 kind::CLUSTER => decode_cluster(&payload).map(Item::Cluster),
+                kind::TAG => tag(&payload).map(Item::Tag),
                 kind::COUNTERS => counters(&payload).map(|snapshot| Item::Counters(Box::new(snapshot))),
                 kind::END => {
                     let mut said = numbers(&payload);
@@ -184,6 +189,19 @@ impl<R: Read> Replay<R> {
 
 fn numbers(payload: &[u8]) -> impl Iterator<Item = u64> {
     payload.as_chunks().0.iter().map(|chunk| u64::from_le_bytes(*chunk))
+}
+
+fn tag(payload: &[u8]) -> Option<TagNews> {
+    let mut numbers = numbers(payload);
+    let mut next_u32 = || u32::try_from(numbers.next()?).ok();
+    let (number, pid) = (next_u32()?, next_u32()?);
+    let (start, how) = (BootTime::from_ns(numbers.next()?), numbers.next()?);
+    let tag = Tag { process: ProcessKey { pid, start }, number };
+    match how {
+        0 => Some(TagNews::Given(tag)),
+        1 => Some(TagNews::Found(tag)),
+        _ => None,
+    }
 }
 
 fn counters(payload: &[u8]) -> Option<CounterSnapshot> {

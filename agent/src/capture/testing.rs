@@ -103,7 +103,7 @@ impl Stream {
             child_tgid: child.0,
             parent_tgid: actor.tgid,
             child_namespaced_pid: child.0,
-            reserved: 0,
+            tag: 0,
         };
         record.as_bytes().to_vec()
     }

@@ -28,6 +28,7 @@ use crate::pipeline::{Parts, Pipeline};
 use crate::process::ProcessTable;
 use crate::process::inventory::{Found, Inventory};
 use crate::process::redact::redact_argv;
+use crate::session::Tags;
 use crate::ship::Lane;
 use crate::ship::wire::Origin;
 
@@ -109,6 +110,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
         resolvers: Box::new(facts.resolvers()),
         installed: Box::new(Recorded::default()),
         host: facts.host_namespaces(),
+        tags: Tags::of_recording(),
         own: facts.own_pid(),
     });
 
@@ -151,6 +153,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
             Item::Container(found) => pipeline.attributor().learn_container(found),
             Item::Program(found) => pipeline.learn_program(found),
             Item::Cluster(news) => pipeline.attributor().learn_cluster(news),
+            Item::Tag(news) => pipeline.learn_tag(news),
             Item::Counters(counted) => {
                 last = counted.time;
                 pipeline.tick(last, Some(&counted.counters), &mut emit);

@@ -432,6 +432,7 @@ fn process(who: &Who) -> String {
     let login = who.login_uid.map_or_else(String::new, |login| format!(", login uid {login}"));
     row("uid", format!("{uid}{login}"));
     row("cgroup", who.cgroup.clone());
+    row("tag", who.tag.map_or_else(String::new, |tag| tag.to_string()));
     text.push_str(&proofs(&who.evidence));
     text.push_str("  selectors of SPIRE\n");
     for selector in &who.selectors {

@@ -49,7 +49,7 @@ impl Host {
     fn fork(&mut self, maker: Task, pid: u32) -> Task {
         let child = ProcessKey { pid, start: BootTime::from_ns(self.now + 1) };
         let actor = Self::actor(maker);
-        self.tell(Deed::Fork(Fork { actor, child, parent: maker.key, namespaced_pid: pid }));
+        self.tell(Deed::Fork(Fork { actor, child, parent: maker.key, namespaced_pid: pid, tag: 0 }));
         Task { key: child, login: maker.login }
     }
 
@@ -165,7 +165,7 @@ fn a_circle_ends() {
     for (maker, child) in [(10, 11), (11, 10), (20, 20)] {
         let (maker, child) = (task(maker), task(child));
         let actor = Host::actor(maker);
-        host.tell(Deed::Fork(Fork { actor, child: child.key, parent: maker.key, namespaced_pid: 1 }));
+        host.tell(Deed::Fork(Fork { actor, child: child.key, parent: maker.key, namespaced_pid: 1, tag: 0 }));
     }
     for pid in [10, 11, 20] {
         let (lineage, cut) = host.lineage(task(pid));

@@ -72,6 +72,8 @@ pub struct Who {
     pub role: Option<String>,
     /// That session.
     pub agent_session: Option<String>,
+    /// The number of its session in the kernel, which all that the session has started has; `None`: it is of none.
+    pub tag: Option<u32>,
     /// Who owns its identity.
     pub owner: Option<String>,
     /// Who says so.

@@ -4,9 +4,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use agent_common::counters::{CpuState, SLOTS};
 use agent_common::keys::{
-    Control, FlowCount, FlowKey, InodeKey, MarkerName, MemoryKey, NAME_FILTER_WORDS, NameFilter, RuleName,
-    RuleSuffix,
+    Control, FlowCount, FlowKey, InodeKey, MarkerName, MemoryKey, NAME_FILTER_WORDS, NameFilter, ProcessTag,
+    RuleName, RuleSuffix,
 };
+use agent_common::limits::TAGS;
 use agent_common::nesting::{LEVEL_SHIFT, Nested};
 use agent_common::rings::Ring;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
@@ -15,6 +16,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::folds::Folds;
 use crate::capture::sequence::Series;
+use crate::model::process::ProcessKey;
+use crate::model::time::BootTime;
+use crate::session::Tag;
 
 /// A type of `agent_common` as a map's key or value.
 #[repr(transparent)]
@@ -81,6 +85,7 @@ pub(super) struct Maps {
     /// Numbers by depth of interruption, on kernels whose programs count so.
     nested: Option<PerCpuArray<MapData, Shared<Nested>>>,
     credential_files: HashMap<MapData, Shared<InodeKey>, u32>,
+    tags: HashMap<MapData, u32, Shared<ProcessTag>>,
     flows: Folds<FlowKey>,
     memory: Folds<MemoryKey>,
     name_filter: Array<MapData, Shared<NameFilter>>,
@@ -127,6 +132,7 @@ impl Maps {
                 None => None,
             },
             credential_files: take!(ebpf, "CREDENTIAL_FILES"),
+            tags: take!(ebpf, "TAGS"),
             flows: Folds::take(ebpf, "FLOWS", "FLOWS_TOLD")?,
             memory: Folds::take(ebpf, "MEMORY", "MEMORY_TOLD")?,
             name_filter: take!(ebpf, "NAME_FILTER"),
@@ -193,6 +199,57 @@ impl Maps {
     /// Forgets a file.
     pub(super) fn remove_credential_file(&mut self, file: InodeKey) -> Result<(), MapFailure> {
         self.credential_files.remove(&Shared(file)).map_err(refused("CREDENTIAL_FILES"))
+    }
+
+    /// The tag of a process; `None`: it has none.
+    pub(super) fn tag(&self, process: ProcessKey) -> Result<Option<Tag>, MapFailure> {
+        match self.tags.get(&process.pid, 0) {
+            Ok(Shared(tag)) if tag.is_of(process.start.ns) => Ok(Some(Tag { process, number: tag.tag })),
+            Ok(_) | Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(refused("TAGS")(error)),
+        }
+    }
+
+    /// Gives a process its tag, or takes it away (0). Whether there was room. Where a later process has its id, that one
+    /// keeps its own.
+    pub(super) fn set_tag(&mut self, Tag { process, number }: Tag) -> Result<bool, MapFailure> {
+        let start_boot_ns = process.start.ns;
+        let found = match self.tags.get(&process.pid, 0) {
+            Ok(Shared(found)) => Some(found),
+            Err(MapError::KeyNotFound) => None,
+            Err(error) => return Err(refused("TAGS")(error)),
+        };
+        let is_another =
+            |found: ProcessTag| !found.is_of(start_boot_ns) && found.start_boot_ns > start_boot_ns;
+        if found.is_some_and(is_another) {
+            return Ok(true);
+        }
+        let done = match (number, found) {
+            (0, Some(found)) if found.is_of(start_boot_ns) => self.tags.remove(&process.pid),
+            (0, _) => return Ok(true),
+            (tag, _) => {
+                self.tags.insert(process.pid, Shared(ProcessTag { start_boot_ns, tag, reserved: 0 }), 0)
+            }
+        };
+        match done {
+            // Not found: it has ended meanwhile.
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(true),
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::E2BIG) => {
+                Ok(false)
+            }
+            Err(error) => Err(refused("TAGS")(error)),
+        }
+    }
+
+    /// All tags. Of processes that are made or end meanwhile there may be none.
+    pub(super) fn tags(&self) -> Vec<Tag> {
+        let told = self.tags.iter().filter_map(Result::ok);
+        let tag =
+            |(pid, Shared(ProcessTag { start_boot_ns, tag: number, .. })): (u32, Shared<ProcessTag>)| Tag {
+                process: ProcessKey { pid, start: BootTime::from_ns(start_boot_ns) },
+                number,
+            };
+        told.take(TAGS as usize).map(tag).collect()
     }
 
     /// What the kernel has counted.

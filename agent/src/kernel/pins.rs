@@ -33,10 +33,11 @@ use super::maps::{MapFailure, Shared};
 use super::ring;
 
 /// Maps of which the next generation goes on with what is in them.
-pub(super) const SHARED: [&str; 12] = [
+pub(super) const SHARED: [&str; 13] = [
     "CUTOVER",
     "TREE_GENERATION",
     "CREDENTIAL_FILES",
+    "TAGS",
     "SOCKETS",
     "SOCKET_STATES",
     "ASKERS",

@@ -32,6 +32,8 @@ use super::skipped::runs_skipped;
 use crate::capture::ledger::KernelCounters;
 use crate::capture::merge::Turn;
 use crate::model::event::Gap;
+use crate::model::process::ProcessKey;
+use crate::session::Tag;
 
 /// The object that `agent/build.rs` built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TELLTALE_EBPF_OBJECT"));
@@ -589,6 +591,28 @@ impl Sensor {
         files: impl IntoIterator<Item = InodeKey>,
     ) -> Result<(), MapFailure> {
         self.maps.add_credential_files(files)
+    }
+
+    /// The tag that a process has in the kernel; `None`: none.
+    ///
+    /// # Errors
+    /// Where the map cannot be read.
+    pub fn tag(&self, process: ProcessKey) -> Result<Option<Tag>, MapFailure> {
+        self.maps.tag(process)
+    }
+
+    /// Gives a process its tag, or takes it away (number 0). Whether there was room. Where a later process has its id, that
+    /// one keeps its own.
+    ///
+    /// # Errors
+    /// Where the map cannot be changed.
+    pub fn set_tag(&mut self, tag: Tag) -> Result<bool, MapFailure> {
+        self.maps.set_tag(tag)
+    }
+
+    /// The tags that processes have in the kernel: those that an earlier agent gave, and their children's.
+    pub fn tags(&self) -> Vec<Tag> {
+        self.maps.tags()
     }
 
     /// Forgets a file that is no credential any more.

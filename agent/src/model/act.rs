@@ -98,6 +98,8 @@ pub struct Fork {
     pub parent: ProcessKey,
     /// Its id in its own pid namespace.
     pub namespaced_pid: u32,
+    /// Its tag in the kernel, which is its maker's; 0: none.
+    pub tag: u32,
 }
 
 /// A process runs a new program.

@@ -19,6 +19,7 @@ use crate::names::resolvers::Fixed;
 use crate::pipeline::Parts;
 use crate::process::ProcessTable;
 use crate::process::inventory::Inventory;
+use crate::session::Tags;
 
 const HOST: HostNamespaces = HostNamespaces { mount: 11, user: 12 };
 const SECOND: u64 = 1_000_000_000;
@@ -73,6 +74,7 @@ impl World {
             resolvers: Box::new(Fixed::default()),
             installed: Box::new(Everything),
             host: HOST,
+            tags: Tags::default(),
             own: None,
         });
         Self { pipeline, stream: Stream::new(SECOND), ledger, told: Vec::new() }

@@ -39,6 +39,19 @@ impl Default for Limits {
     }
 }
 
+/// Whether the kernel is asked for a process's tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// There is no need to, or not yet.
+    No,
+    /// It is to be asked now.
+    Now,
+    /// It was, and has not answered.
+    Waits,
+    /// It has answered.
+    Answered,
+}
+
 /// A process and what the table needs to know of it.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -54,6 +67,12 @@ pub(super) struct Entry {
     pub(super) coarse: bool,
     /// The key it had while that was so.
     alias: Option<ProcessKey>,
+    /// The tag that it has in the kernel, as far as is known; 0: none.
+    pub(super) tag: u32,
+    /// Whether the kernel was told so by the agent.
+    pub(super) was_told: bool,
+    /// Whether the kernel is asked for it.
+    pub(super) asked: Asked,
     /// The entry whose `children` counts this one.
     held_parent: Option<ProcessKey>,
     children: u32,
@@ -69,6 +88,9 @@ impl Entry {
             read_at: None,
             coarse: false,
             alias: None,
+            tag: 0,
+            was_told: false,
+            asked: Asked::No,
             held_parent: None,
             children: 0,
         }

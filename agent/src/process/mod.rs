@@ -21,7 +21,7 @@ mod model_test;
 mod table_test;
 
 pub use counters::ProcessCounters;
-pub use entries::Limits;
+pub use entries::{Asked, Limits};
 pub use table::ProcessTable;
 
 use std::fmt::Debug;

@@ -15,15 +15,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::cgroups::CgroupNames;
-use super::entries::{Entries, Entry, Limits};
+use super::entries::{Asked, Entries, Entry, Limits};
 use super::inventory::Inventory;
 use super::program::{Program, program_of};
 use super::scripts::{ScriptPath, ScriptTarget, Scripts, WantedScript};
 use super::{Logins, NoLogins, NoRoles, ProcessCounters, Redactor, Roles, image};
 use crate::model::act::{Act, Actor, Deed, Exec, Exit, Fork};
-use crate::model::process::{Cgroup, ExecImage, LoginState, Origin, Process, ProcessKey};
+use crate::model::process::{AgentRole, Cgroup, ExecImage, LoginState, Origin, Process, ProcessKey};
 use crate::model::program::{AgentCopy, FileKey};
 use crate::model::time::BootTime;
+use crate::session::Tag;
+
+/// Processes that wait to be looked at because they were said anew: more than are kept are never said at once.
+const RENEWED: usize = 65_536;
 
 /// All processes, told apart by pid and start.
 #[derive(Debug)]
@@ -38,6 +42,7 @@ pub struct ProcessTable {
     unknown: Arc<ExecImage>,
     /// Length of a clock tick: the precision of starts in /proc.
     tick_ns: u64,
+    renewed: Vec<ProcessKey>,
     counters: ProcessCounters,
 }
 
@@ -58,6 +63,7 @@ impl ProcessTable {
             scripts: Scripts::default(),
             unknown: Arc::default(),
             tick_ns: tick_ns.max(1),
+            renewed: Vec::new(),
             counters: ProcessCounters::default(),
         }
     }
@@ -154,6 +160,86 @@ impl ProcessTable {
     pub fn running(&self, pid: u32) -> Option<Arc<Process>> {
         let entry = self.entries.newest(pid)?;
         (entry.ended.is_none()).then(|| entry.versions.current().clone())
+    }
+
+    /// A process as it is now, or was last.
+    pub fn current(&self, key: ProcessKey) -> Option<Current> {
+        let entry = self.entries.get(key).or_else(|| {
+            // A seeded one, whose start is known to a tick.
+            self.entries.newest(key.pid).filter(|entry| self.same_tick(entry.key(), key))
+        })?;
+        let process = entry.versions.current().clone();
+        let Entry { tag, was_told, ended, .. } = entry;
+        Some(Current { process, tag: *tag, was_told: *was_told, runs: ended.is_none() })
+    }
+
+    /// Says which tag a process has in the kernel.
+    pub fn set_tag(&mut self, key: ProcessKey, tag: u32) {
+        let Some(Current { process, .. }) = self.current(key) else { return };
+        if let Some(entry) = self.entries.get_mut(process.key) {
+            entry.tag = tag;
+            if entry.asked == Asked::Waits {
+                entry.asked = Asked::Answered;
+            }
+        }
+    }
+
+    /// The same, of a tag that the kernel is told by the agent.
+    pub fn tell_tag(&mut self, key: ProcessKey, tag: u32) {
+        self.set_tag(key, tag);
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.was_told = true;
+        }
+    }
+
+    /// Whether the kernel is to be asked for a process's tag: once, where its beginning was lost, so that nothing else tells.
+    pub fn asks_for_tag(&mut self, key: ProcessKey) -> Asked {
+        let Some(entry) = self.entries.get_mut(key) else { return Asked::No };
+        let process = entry.versions.current();
+        let is_lost = !entry.versions.fork_seen() && entry.read_at.is_none() && process.role.is_none();
+        match entry.asked {
+            Asked::No if !is_lost => Asked::No,
+            Asked::No => {
+                entry.asked = Asked::Waits;
+                Asked::Now
+            }
+            asked => asked,
+        }
+    }
+
+    /// Processes whose part in an agent's session, or in a login, became known, or another, since the last time.
+    pub fn take_renewed(&mut self) -> Vec<ProcessKey> {
+        std::mem::take(&mut self.renewed)
+    }
+
+    /// The tags of all processes that are known to run and have one.
+    pub fn tagged(&self) -> impl Iterator<Item = Tag> {
+        let tag = |entry: &Entry| Tag { process: entry.key(), number: entry.tag };
+        self.entries.running().map(tag).filter(|tag| tag.number != 0)
+    }
+
+    /// Gives a process whose beginning was lost what it would have inherited: its tag has told. What it runs, and what it has
+    /// started, is said anew.
+    pub fn adopt(&mut self, key: ProcessKey, role: Option<Arc<AgentRole>>, login: LoginState) {
+        let Some(Current { process, .. }) = self.current(key) else { return };
+        let (roles, logins, scripts) = (&self.roles, &self.logins, &self.scripts);
+        let Some(entry) = self.entries.get_mut(process.key) else { return };
+        let (mut role, mut login) = (role, login);
+        entry.versions.update_inherited(|process| {
+            if process.exec_count > 0 {
+                let program = match program_of(&process.image) {
+                    Program::Script(path) => scripts.known(process.namespaces.mount, path),
+                    other => other,
+                };
+                role = roles.at_exec(process, &program, role.as_ref());
+                login = logins.at_exec(process, &login);
+            }
+            (role.clone(), login.clone())
+        });
+        if self.renewed.len() < RENEWED {
+            self.renewed.push(process.key);
+        }
+        self.renew_children(process.key);
     }
 
     /// All processes that are known to run, as they are now.
@@ -367,7 +453,13 @@ impl ProcessTable {
 
     /// Says anew what a process is to an agent and to logins, and, where that changed, what its descendants are.
     fn renew_inherited(&mut self, key: ProcessKey) {
-        if !self.renew_one(key) || self.entries.get(key).is_none_or(|entry| !entry.has_children()) {
+        if self.renew_one(key) {
+            self.renew_children(key);
+        }
+    }
+
+    fn renew_children(&mut self, key: ProcessKey) {
+        if self.entries.get(key).is_none_or(|entry| !entry.has_children()) {
             return;
         }
         let mut children: HashMap<ProcessKey, Vec<ProcessKey>> = HashMap::new();
@@ -401,7 +493,7 @@ impl ProcessTable {
         let mut login = maker.map(|maker| maker.login.clone()).unwrap_or_default();
         let (roles, logins, scripts) = (&self.roles, &self.logins, &self.scripts);
         let Some(entry) = self.entries.get_mut(key) else { return false };
-        entry.versions.update_inherited(|process| {
+        let has_changed = entry.versions.update_inherited(|process| {
             let forked = process.exec_count == 0 && process.origin == Origin::Observed;
             if !forked {
                 let program = match program_of(&process.image) {
@@ -415,7 +507,11 @@ impl ProcessTable {
             login.login = login.login.take().or_else(|| process.login.login.clone());
             login.ci = login.ci.take().or_else(|| process.login.ci.clone());
             (before.clone(), login.clone())
-        })
+        });
+        if has_changed && self.renewed.len() < RENEWED {
+            self.renewed.push(entry.key());
+        }
+        has_changed
     }
 
     fn exit(&mut self, time: BootTime, exit: &Exit) {
@@ -474,6 +570,19 @@ impl ProcessTable {
         self.counters.images_cut += u64::from(cut);
         Arc::new(image)
     }
+}
+
+/// A process, and what is known of it beside.
+#[derive(Clone, Debug)]
+pub struct Current {
+    /// As it is now, or was last.
+    pub process: Arc<Process>,
+    /// Its tag in the kernel, as far as is known; 0: none.
+    pub tag: u32,
+    /// Whether the kernel was told so by the agent.
+    pub was_told: bool,
+    /// Whether it is known to run.
+    pub runs: bool,
 }
 
 /// Takes back what /proc showed of a process that called exec before it was read.

@@ -33,7 +33,7 @@ fn exec(process: ProcessKey, parent: ProcessKey, argv: &[&str], cgroup: (u64, &s
 }
 
 fn fork(maker: ProcessKey, child: ProcessKey) -> Deed {
-    Deed::Fork(Fork { actor: actor(maker, 1), child, parent: maker, namespaced_pid: child.pid })
+    Deed::Fork(Fork { actor: actor(maker, 1), child, parent: maker, namespaced_pid: child.pid, tag: 0 })
 }
 
 fn seed(key: ProcessKey, parent_pid: u32, exe: &str) -> Found {

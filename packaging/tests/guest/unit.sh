@@ -64,6 +64,89 @@ prove_work() {
     check "and at the collector" await collector.service '"event":"connection","identity":"svc/acts"'
 }
 
+# identified IDENTITY FILE [PATTERN]: who has read the file, at the collector; and what else its event says.
+identified() {
+    await collector.service "\"event\":\"credential_access\",\"identity\":\"$1\".*${3-}.*\"path\":\"$2\""
+}
+
+# becomes UNIT ...: starts it until `identified ...` holds. What a unit's files say is looked up when it is first met, and the
+# first of its acts may come before the answer.
+becomes() {
+    local try
+    for try in {1..20}; do
+        systemctl restart "$1" || return 1
+        journalctl --sync
+        journalctl --no-pager --output cat --unit collector.service | grep --extended-regexp --quiet -- \
+            "\"event\":\"credential_access\",\"identity\":\"$2\".*${4-}.*\"path\":\"$3\"" && return 0
+    done
+    echo "not after $try starts"
+    return 1
+}
+
+# credential NAME: a file of its own for each, so that no event is taken for another's. Known by its name alone.
+credential() {
+    install -D --mode 644 /dev/null "/srv/$1/.aws/credentials"
+}
+
+# Units of every kind that a service manager has, and timers, with the names that they have here.
+prove_identities() {
+    local read=/usr/bin/cat name
+    for name in named outer inner unnamed scope instance timer user; do credential "$name"; done
+
+    check "a unit of systemd-run" systemd-run --quiet --wait --unit nightly-copy "$read" /srv/named/.aws/credentials
+    check "is who it is called" identified svc/nightly-copy /srv/named/.aws/credentials
+    check "one within another" systemd-run --quiet --wait --unit outer -- \
+        sh -c "$read /srv/outer/.aws/credentials; systemd-run --quiet --wait --unit inner $read /srv/inner/.aws/credentials"
+    check "is the outer" identified svc/outer /srv/outer/.aws/credentials
+    check "and the inner, of its own" identified svc/inner /srv/inner/.aws/credentials
+    check "one that nobody has named" systemd-run --quiet --wait "$read" /srv/unnamed/.aws/credentials
+    check "is what it runs, and has been asked for" \
+        identified exe/usr/bin/cat@uid:0 /srv/unnamed/.aws/credentials '"kind":"transient_unit"'
+    check "a scope" systemd-run --quiet --scope "$read" /srv/scope/.aws/credentials
+    check "is what it runs" identified exe/usr/bin/cat@uid:0 /srv/scope/.aws/credentials
+
+    cat >/etc/systemd/system/worker@.service <<EOF
+[Unit]
+Description=Worker %i
+[Service]
+Type=oneshot
+Slice=batch-jobs.slice
+ExecStart=$read /srv/%i/.aws/credentials
+[X-Telltale]
+Owner=team: batch
+EOF
+    cat >/etc/systemd/system/nightly.service <<EOF
+[Service]
+Type=oneshot
+ExecStart=$read /srv/timer/.aws/credentials
+EOF
+    cat >/etc/systemd/system/nightly.timer <<EOF
+[Timer]
+OnActiveSec=0
+EOF
+    systemctl daemon-reload
+    check "an instance in a slice of its own, with its owner and description" becomes worker@instance.service \
+        svc/worker%40instance /srv/instance/.aws/credentials \
+        '"owner":"team: batch".*"unit_description":"Worker instance"'
+    check "what a timer runs is the timer" becomes nightly.timer timer/nightly /srv/timer/.aws/credentials
+
+    # A service manager of alice's, with a unit that she names as one of the system is called.
+    install -d -o 1000 -g 1000 /home/alice/.config{,/systemd{,/user{,/default.target.wants}}}
+    cat >/home/alice/.config/systemd/user/nginx.service <<EOF
+[Service]
+Type=oneshot
+ExecStart=$read /srv/user/.aws/credentials
+EOF
+    ln -s ../nginx.service /home/alice/.config/systemd/user/default.target.wants/
+    # As pam_systemd would say it.
+    mkdir -p /etc/systemd/system/user@.service.d
+    printf '[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%%i\n' >/etc/systemd/system/user@.service.d/runtime.conf
+    systemctl daemon-reload
+    check "alice's own service manager" systemctl start user@1000.service
+    check "its unit is hers, and no nginx" identified exe/usr/bin/cat@uid:1000 /srv/user/.aws/credentials \
+        '"user-svc/alice/nginx"'
+}
+
 prove_handover() {
     check "it pins its programs" test -n "$(ls /sys/fs/bpf/telltale)"
     check "none but itself can look" same "$(stat --format '%U %a' /sys/fs/bpf/telltale)" "telltale 700"
@@ -117,6 +200,7 @@ echo "$(uname -r), $(systemctl --version | head -n 1), $(</sys/kernel/security/l
 prove_start
 prove_confinement
 prove_work
+prove_identities
 prove_handover
 prove_watchdog
 prove_stop

@@ -18,7 +18,7 @@ use crate::harness::who::{Ancestor, Who};
 use crate::outcome::{During, Outcome, ensure, failed};
 
 /// Where npm puts the program of Claude Code.
-const CLAUDE: &str = "node_modules/@anthropic-ai/claude-code/bin/claude.exe";
+pub(super) const CLAUDE: &str = "node_modules/@anthropic-ai/claude-code/bin/claude.exe";
 /// An MCP server in a package.
 const SERVER: &str = "node_modules/@modelcontextprotocol/server-filesystem/dist/server";
 /// Where npm puts the script of Gemini CLI.

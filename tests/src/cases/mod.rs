@@ -28,6 +28,7 @@ mod restarts;
 mod rungs;
 mod secrets;
 mod short_lived;
+mod tags;
 mod traffic;
 mod trouble;
 mod unix_sockets;
@@ -87,6 +88,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(readme::cases());
     all.extend(bad_input::cases());
     all.extend(trouble::cases());
+    all.extend(tags::cases());
     all.extend(restarts::cases());
     all.extend(kills::cases());
     all.extend(pid_reuse::cases());

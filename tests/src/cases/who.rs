@@ -44,13 +44,13 @@ fn inventory(setting: &Setting, arguments: &[&str]) -> Outcome<Vec<Value>> {
     lines.collect::<Result<_, _>>().during("read what `telltale credentials` prints")
 }
 
-fn asked(setting: &Setting, arguments: &[&str]) -> Outcome<Value> {
+pub(super) fn asked(setting: &Setting, arguments: &[&str]) -> Outcome<Value> {
     let finished = who(setting, arguments)?.well()?;
     serde_json::from_str(&finished.stdout).during("read what `telltale who` prints")
 }
 
 /// Asks again until what is said is so: what is seen is added to what is known every few seconds.
-fn soon(setting: &Setting, arguments: &[&str], is_so: impl Fn(&Value) -> bool) -> Outcome<Value> {
+pub(super) fn soon(setting: &Setting, arguments: &[&str], is_so: impl Fn(&Value) -> bool) -> Outcome<Value> {
     let deadline = Instant::now() + setting.limit;
     loop {
         let finished = who(setting, arguments)?;
@@ -68,7 +68,7 @@ fn number(line: &Value, key: &str) -> u64 {
     line.get(key).and_then(Value::as_u64).unwrap_or_default()
 }
 
-fn text<'a>(line: &'a Value, key: &str) -> &'a str {
+pub(super) fn text<'a>(line: &'a Value, key: &str) -> &'a str {
     line.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 

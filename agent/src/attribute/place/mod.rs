@@ -29,7 +29,7 @@ const COMPONENTS: usize = 64;
 const COMPONENT_BYTES: usize = 255;
 
 /// A container, as a cgroup's name has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ContainerName {
     /// The engine (`docker`, `podman`, `containerd`, `crio`, `nspawn`, `lxc`, `machine`; `oci` where it does not say).
     pub engine: &'static str,

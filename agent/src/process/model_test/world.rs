@@ -129,8 +129,13 @@ impl World {
         };
         let key = ProcessKey { pid, start: BootTime::from_ns(now) };
         let program = self.lives[maker].program_at(now);
-        let fork =
-            Fork { actor: self.actor(maker), child: key, parent: self.lives[maker].key, namespaced_pid: pid };
+        let fork = Fork {
+            actor: self.actor(maker),
+            child: key,
+            parent: self.lives[maker].key,
+            namespaced_pid: pid,
+            tag: 0,
+        };
         self.tell(Deed::Fork(fork), self.lives.len());
         self.lives.push(Life {
             key,
