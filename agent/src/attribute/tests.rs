@@ -216,6 +216,42 @@ fn a_pods_uid_is_evidence_for_its_container() {
     assert_eq!(pod.detail, "95cb0a5b-9bc6-4b4c-9a36-1d7e0c2a2c62");
 }
 
+/// What a host of another's shows, and who that is.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostCase {
+    of: String,
+    source: String,
+    text: String,
+    path: Option<String>,
+    identity: String,
+    pod: Option<String>,
+    claim: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+struct HostCases {
+    case: Vec<HostCase>,
+}
+
+#[test]
+fn hosts_of_others_are_understood() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/cgroups/hosts.toml");
+    let cases: HostCases = toml::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    for HostCase { of, source, text, path, identity, pod, claim } in cases.case {
+        assert!(source.starts_with("https://"), "{of}: where from?");
+        let path = path.unwrap_or_else(|| text.trim().splitn(3, ':').last().unwrap().to_owned());
+        let shown = text.replace('\\', "");
+        let is_shown = path.split('/').all(|component| shown.contains(component));
+        assert!(is_shown, "{of}: the source does not say {path}");
+        let attribution = who("/bin/x", &path).attribute(&mut attributor());
+        assert_eq!(attribution.identity.to_string(), identity, "{of}");
+        assert_eq!(detail(&attribution, "pod_uid"), pod.as_deref(), "{of}");
+        let claimed = claim.map(|claim| format!("{claim}, below a delegation point"));
+        assert_eq!(detail(&attribution, "container_claim"), claimed.as_deref(), "{of}");
+    }
+}
+
 /// A resolver that would have its identity be the key on a claim.
 struct Pushy;
 
