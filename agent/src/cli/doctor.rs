@@ -102,13 +102,14 @@ fn try_out(probe: &HostProbe, rung: Option<Rung>) -> (Vec<CapabilityLine>, Optio
         let status = crate::app::StartError::from(finding).exit_code();
         return (untried(), Some(format!("{}: {}", finding.name, finding.detail)), status);
     }
-    let Some(cgroup) = &probe.cgroup else {
+    let (Some(cgroup), Some(hierarchy)) = (&probe.cgroup, &probe.workloads) else {
         return (untried(), Some("where cgroup v2 is mounted cannot be told".to_owned()), 6);
     };
     // Those that cannot be raised stand among the host's findings.
     raise_limits().for_each(|error| tracing::debug!("{error}"));
     let config = SensorConfig {
         cgroup_root: cgroup.path.clone(),
+        hierarchy: hierarchy.clone(),
         rung,
         drop_every: 0,
         update_interval: std::time::Duration::ZERO,
