@@ -304,6 +304,16 @@ offsets! {
     key_type_name,
     /// `pt_regs.r10` on x86-64; on arm64 `regs`, of which it is the element 3.
     regs_fourth_argument,
+    /// `css_set.cgrp_links`: list_head of the set's cgroups, one of each hierarchy, oldest hierarchy first.
+    css_set_links,
+    /// `cgrp_cset_link.cgrp`: pointer to cgroup.
+    set_link_cgroup,
+    /// `cgrp_cset_link.cgrp_link`: list_head by which it is in the set's list.
+    set_link_of_set,
+    /// `cgroup.root`: pointer to cgroup_root.
+    cgroup_hierarchy,
+    /// `cgroup_root.hierarchy_id`: s32, as `/proc/PID/cgroup` has it; 0 is version 2.
+    hierarchy_number,
 }
 
 /// Where the registers are with which a task entered the kernel: for kernels that have no helper for it.

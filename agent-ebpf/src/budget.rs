@@ -1,7 +1,7 @@
 //! Who may use the rings that matter: whoever acts more often than is allowed is told of by the bulk ring instead.
 //!
-//! Account is kept of processes, of cgroups (a process that forks has no more), and of users other than root (who may have
-//! cgroups of their own). Of each account there is one number: the time until which its budget is spent, were it spent
+//! Account is kept of processes, of cgroups (a process that forks has no more; where version 1 names workloads, of a task's
+//! cgroups in all hierarchies together), and of users other than root (who may have cgroups of their own). Of each account there is one number: the time until which its budget is spent, were it spent
 //! evenly (the generic cell rate algorithm). It is kept in two cells of a table that has no keys, nothing to insert, to
 //! delete or to fill up: the hash that chooses them is seeded, so that nobody can aim at another's. Two that share a cell
 //! are told apart by the other cell; the smaller number counts, and neither is raised beyond it. Two processors that spend
@@ -10,10 +10,10 @@
 use agent_common::limits::{BUDGET_CELLS, Budget, CGROUP_BUDGET, PROCESS_BUDGET, USER_BUDGET};
 use agent_common::rings::Ring;
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ktime_get_boot_ns,
+    bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ktime_get_boot_ns,
 };
 
-use crate::maps;
+use crate::{current, maps};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -50,8 +50,7 @@ pub fn is_spent() -> bool {
     if !spend(&PROCESS, process ^ seed, now) {
         return true;
     }
-    // SAFETY: no arguments.
-    if !spend(&CGROUP, unsafe { bpf_get_current_cgroup_id() } ^ seed, now) {
+    if !spend(&CGROUP, current::cgroup_account() ^ seed, now) {
         return true;
     }
     user != 0 && !spend(&USER, u64::from(user) ^ seed, now)

@@ -4,7 +4,7 @@ use agent_common::limits::COMM_BYTES;
 use agent_common::records::Actor;
 use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_comm};
 
-use crate::kstruct::{Access, KernfsNode, Task, Typed};
+use crate::kstruct::{Access, Probed, Task, Typed, cgroup_hierarchy};
 use crate::{generation, maps};
 
 /// Whether the running process, whose number that is, is not told of: it is the agent itself (it would report on its
@@ -40,18 +40,40 @@ pub fn fill(actor: &mut Actor) -> Option<()> {
 #[inline(always)]
 pub fn fill_from<A: Access>(actor: &mut Actor, task: Task<A>) -> Option<()> {
     fields(actor, task)?;
-    // SAFETY: no arguments.
-    actor.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
+    actor.cgroup_id = cgroup_of(task);
     // SAFETY: the buffer has the length that is named; a failure leaves it zeroed.
     unsafe { bpf_get_current_comm(actor.comm.as_mut_ptr().cast(), COMM_BYTES as u32) };
     Some(())
+}
+
+/// What tells the running task's cgroup from others while it is there: its id, and where a hierarchy of version 1 names
+/// workloads the address of the set of its cgroups, which costs no walk. 0 where it cannot be read.
+#[inline(always)]
+pub fn cgroup_account() -> u64 {
+    if cgroup_hierarchy() == 0 {
+        // SAFETY: no arguments.
+        return unsafe { bpf_get_current_cgroup_id() };
+    }
+    // Probed: with an address whose type it knows the verifier lets nobody calculate.
+    Task::<Probed>::from_raw(Task::<Typed>::current().raw()).cgroup_set().unwrap_or(0)
+}
+
+/// Id of a task's cgroup in the hierarchy that names workloads. The task must be the running one: the kernel is asked where
+/// it tells. 0 where it cannot be read.
+#[inline(always)]
+fn cgroup_of<A: Access>(task: Task<A>) -> u64 {
+    if cgroup_hierarchy() == 0 {
+        // SAFETY: no arguments.
+        return unsafe { bpf_get_current_cgroup_id() };
+    }
+    task.cgroup_id().unwrap_or(0)
 }
 
 /// Fills `actor` from any task.
 #[inline(always)]
 pub fn fill_other<A: Access>(actor: &mut Actor, task: Task<A>) -> Option<()> {
     fields(actor, task)?;
-    actor.cgroup_id = task.cgroup_node().and_then(KernfsNode::id).unwrap_or(0);
+    actor.cgroup_id = task.cgroup_id().unwrap_or(0);
     actor.comm = task.name().unwrap_or([0; COMM_BYTES]);
     Some(())
 }

@@ -206,7 +206,7 @@ pub fn write_cgroup(scratch: *mut u8, start: usize) -> Written {
     };
     let mut context = Scratch(room);
     let walk: *mut Walk = context.walk();
-    set!(walk.dentry = node.raw());
+    set!(walk.dentry = node);
     set!(walk.start = at as u64);
     set!(walk.end = at as u64);
     set!(walk.complete = 0);

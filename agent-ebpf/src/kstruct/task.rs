@@ -7,6 +7,69 @@ use super::{
     resolved,
 };
 use crate::kernel;
+use aya_ebpf::helpers::generated;
+
+/// The hierarchy whose cgroups name workloads, by the kernel's number: 0 is that of version 2, and others are those of
+/// version 1. Set by the loader; the verifier removes what is not asked for.
+#[unsafe(no_mangle)]
+static CGROUP_HIERARCHY: u32 = 0;
+
+/// Hierarchies that a task can be in: one for each controller, version 2, and as many that have only a name.
+const HIERARCHIES: u32 = 24;
+
+/// The hierarchy whose cgroups name workloads.
+#[inline(always)]
+pub fn cgroup_hierarchy() -> u32 {
+    // SAFETY: a reference is valid. Volatile: the loader sets it, the compiler must not know it.
+    unsafe { core::ptr::read_volatile(&raw const CGROUP_HIERARCHY) }
+}
+
+/// Node of the cgroup that a set has in the hierarchy that names workloads, where that is one of version 1; 0 where it has
+/// none, or it cannot be read.
+///
+/// A set's list grows at its end when a hierarchy is mounted: the one that the service manager mounts first is the second.
+/// A function of its own, for the sake of version 2, where it is never called. Its callers have 32 bytes of stack to spare:
+/// so there is one place for all that is read, and offsets are asked for where they are used.
+#[inline(never)]
+fn node_in_hierarchy(set: u64) -> u64 {
+    let mut slot = 0_u64;
+    macro_rules! read {
+        ($from:expr, $offset:expr) => {{
+            // SAFETY: the helper checks the address, and writes zeros on a fault. A list that changes meanwhile leads
+            // nowhere, or to another hierarchy's number.
+            unsafe {
+                let from = ($from as *const u8).wrapping_add($offset);
+                generated::bpf_probe_read_kernel((&raw mut slot).cast(), size_of::<u64>() as u32, from.cast());
+                (&raw const slot).read_volatile()
+            }
+        }};
+    }
+    macro_rules! or_none {
+        ($offset:expr) => {
+            match $offset {
+                Some(offset) => offset,
+                None => return 0,
+            }
+        };
+    }
+    let mut at = read!(set, or_none!(offset!(css_set_links)));
+    // The list's head, as the first in it has it: a number, which can be compared.
+    let head = read!(at, size_of::<u64>());
+    for _ in 0..HIERARCHIES {
+        if at == 0 || at == head {
+            return 0;
+        }
+        let link = at.wrapping_sub(or_none!(offset!(set_link_of_set)) as u64);
+        let cgroup = read!(link, or_none!(offset!(set_link_cgroup)));
+        let hierarchy = read!(cgroup, or_none!(offset!(cgroup_hierarchy)));
+        // The number is the lower half of what is read: both machines that this runs on are little-endian.
+        if read!(hierarchy, or_none!(offset!(hierarchy_number))) as u32 == cgroup_hierarchy() {
+            return read!(cgroup, or_none!(offset!(cgroup_node)));
+        }
+        at = read!(at, 0);
+    }
+    0
+}
 
 impl Task<Typed> {
     /// The running task.
@@ -105,14 +168,37 @@ impl<A: Access> Task<A> {
         if lookup == 0 { None } else { Some(Lookup::from_raw(lookup)) }
     }
 
-    /// Node of its cgroup of the default hierarchy.
+    /// Node of its cgroup in the hierarchy that names workloads, as a number.
     #[inline(always)]
-    pub fn cgroup_node(self) -> Option<KernfsNode<A>> {
+    pub fn cgroup_node(self) -> Option<u64> {
         let set = self.pointer(offset!(task_cgroups))?;
-        // SAFETY: each is loaded from a pointer of kind `A`.
-        unsafe {
-            let cgroup: u64 = A::load(set, offset!(css_set_default_cgroup)?)?;
-            Some(KernfsNode::from_raw(A::load(cgroup, offset!(cgroup_node)?)?))
+        match cgroup_hierarchy() {
+            // SAFETY: each is loaded from a pointer of kind `A`.
+            0 => unsafe {
+                let cgroup: u64 = A::load(set, offset!(css_set_default_cgroup)?)?;
+                A::load(cgroup, offset!(cgroup_node)?)
+            },
+            _ => match node_in_hierarchy(set) {
+                0 => None,
+                node => Some(node),
+            },
+        }
+    }
+
+    /// Address of what all tasks share that are in the same cgroup of each hierarchy.
+    #[inline(always)]
+    pub fn cgroup_set(self) -> Option<u64> {
+        self.pointer(offset!(task_cgroups))
+    }
+
+    /// Id of its cgroup in that hierarchy.
+    #[inline(always)]
+    pub fn cgroup_id(self) -> Option<u64> {
+        let node = self.cgroup_node()?;
+        if cgroup_hierarchy() == 0 {
+            KernfsNode::<A>::from_raw(node).id()
+        } else {
+            KernfsNode::<Probed>::from_raw(node).id()
         }
     }
 

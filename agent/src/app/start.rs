@@ -216,7 +216,7 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
     if let Some(finding) = probe.blocking().next() {
         return Err(finding.into());
     }
-    let Some(cgroup) = &probe.cgroup else {
+    let (Some(cgroup), Some(hierarchy)) = (&probe.cgroup, &probe.workloads) else {
         // That it is not mounted is told above.
         return Err(StartError::Host {
             name: "cgroup_v2",
@@ -245,6 +245,7 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
     };
     let mut sensor = Sensor::start(&SensorConfig {
         cgroup_root: cgroup.path.clone(),
+        hierarchy: hierarchy.clone(),
         rung: options.rung,
         drop_every: options.drop_every,
         update_interval: options.update_interval,
@@ -288,7 +289,7 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
     pipeline.begin_at(begun);
 
     // Hooks first, then /proc, then what the hooks saw meanwhile: nothing falls between.
-    let found = Reader { proc, cgroup: Some(&cgroup.path), markers: &marker_names, now: &now }
+    let found = Reader { proc, hierarchy: Some(hierarchy), markers: &marker_names, now: &now }
         .read()
         .map_err(StartError::Inventory)?;
     pipeline.processes().seed(found);

@@ -16,7 +16,7 @@ use crate::model::program::{FileAnswer, FileFacts, Package, ProgramFound};
 use crate::model::time::BootTime;
 use crate::operator::entries::Entries;
 use crate::operator::rules::Rules;
-use crate::process::inventory::HostNamespaces;
+use crate::process::inventory::{HostNamespaces, cgroup_path};
 
 const HOST: HostNamespaces = HostNamespaces { mount: 1, user: 2 };
 const ID: &str = "4fa6e0f0c6786287e131c3852c58a2e01cc697a68231826813597e4994f1d6e2";
@@ -214,6 +214,47 @@ fn a_pods_uid_is_evidence_for_its_container() {
     let attribution = who("/bin/x", cgroup).attribute(&mut attributor());
     let pod = attribution.evidence.iter().find(|evidence| evidence.kind == "pod_uid").unwrap();
     assert_eq!(pod.detail, "95cb0a5b-9bc6-4b4c-9a36-1d7e0c2a2c62");
+}
+
+/// What a host of another's shows, and who that is.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostCase {
+    of: String,
+    source: String,
+    text: String,
+    path: Option<String>,
+    #[serde(default)]
+    hierarchy: u32,
+    identity: String,
+    pod: Option<String>,
+    claim: Option<String>,
+    session: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+struct HostCases {
+    case: Vec<HostCase>,
+}
+
+#[test]
+fn hosts_of_others_are_understood() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/cgroups/hosts.toml");
+    let cases: HostCases = toml::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    for HostCase { of, source, text, path, hierarchy, identity, pod, claim, session } in cases.case {
+        assert!(source.starts_with("https://"), "{of}: where from?");
+        let path = path.unwrap_or_else(|| cgroup_path(text.as_bytes(), hierarchy).unwrap().to_string());
+        let shown = text.replace('\\', "");
+        let is_shown = path.split('/').all(|component| shown.contains(component));
+        assert!(is_shown, "{of}: the source does not say {path}");
+        let attribution = who("/bin/x", &path).attribute(&mut attributor());
+        assert_eq!(attribution.identity.to_string(), identity, "{of}");
+        assert_eq!(detail(&attribution, "pod_uid"), pod.as_deref(), "{of}");
+        let place = super::place::Place::parse(path.as_bytes());
+        assert_eq!(place.session.map(|found| found.id), session.map(|id| id.as_bytes().into()), "{of}");
+        let claimed = claim.map(|claim| format!("{claim}, below a delegation point"));
+        assert_eq!(detail(&attribution, "container_claim"), claimed.as_deref(), "{of}");
+    }
 }
 
 /// A resolver that would have its identity be the key on a claim.

@@ -1,6 +1,9 @@
 //! `telltale doctor`: what this host offers, what serves each capability, and what would make it better.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
+
+mod surroundings;
 
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -15,7 +18,8 @@ use crate::kernel::sensor::{Sensor, SensorConfig};
 /// Check this host: what the kernel offers, which hook serves each capability, and what to do about the rest.
 ///
 /// Loads every program for a moment and proves it against this process, as `run` does. Exit status: 0 all is served, 1
-/// something is not, 4 a privilege is missing, and those of `run` where nothing could be loaded.
+/// something is not, or the cluster that is configured does not answer, 4 a privilege is missing, and those of `run` where
+/// nothing could be loaded.
 #[derive(Args, Clone, Debug)]
 pub struct DoctorArgs {
     /// One JSON object.
@@ -24,7 +28,17 @@ pub struct DoctorArgs {
     /// Try this rung of the ladder alone.
     #[arg(long, value_name = "RUNG", value_parser = super::run::rung)]
     pub rung: Option<Rung>,
+    /// Configuration, where it is not the usual one: which cluster is asked stands there.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What the cluster calls this node.
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
 }
+
+/// States of what was looked at.
+const YES: &str = "yes";
+const NO: &str = "no";
 
 #[derive(Serialize)]
 struct Report {
@@ -66,6 +80,11 @@ struct RefusedLine {
 pub fn run(args: &DoctorArgs) -> u8 {
     let probe = HostProbe::inspect();
     let (capabilities, error, status) = try_out(&probe, args.rung);
+    let around = surroundings::look(&probe, args.config.as_deref(), args.node_name.as_deref());
+    // Whom nobody has configured, nobody misses.
+    let is_lacking =
+        around.iter().any(|line| line.name.starts_with(surroundings::OF_CLUSTER) && line.state != YES);
+    let status = if status == 0 { u8::from(is_lacking) } else { status };
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         kernel: probe.release.clone(),
@@ -78,14 +97,15 @@ pub fn run(args: &DoctorArgs) -> u8 {
             .map(|finding| HostLine {
                 name: finding.name,
                 state: match finding.state {
-                    State::Yes => "yes",
-                    State::No => "no",
+                    State::Yes => YES,
+                    State::No => NO,
                     State::CouldNotTell => "could_not_tell",
                 },
                 required: finding.required,
                 detail: finding.detail.clone(),
                 remedy: finding.remedy.clone(),
             })
+            .chain(around)
             .collect(),
         capabilities,
     };
@@ -102,13 +122,14 @@ fn try_out(probe: &HostProbe, rung: Option<Rung>) -> (Vec<CapabilityLine>, Optio
         let status = crate::app::StartError::from(finding).exit_code();
         return (untried(), Some(format!("{}: {}", finding.name, finding.detail)), status);
     }
-    let Some(cgroup) = &probe.cgroup else {
+    let (Some(cgroup), Some(hierarchy)) = (&probe.cgroup, &probe.workloads) else {
         return (untried(), Some("where cgroup v2 is mounted cannot be told".to_owned()), 6);
     };
     // Those that cannot be raised stand among the host's findings.
     raise_limits().for_each(|error| tracing::debug!("{error}"));
     let config = SensorConfig {
         cgroup_root: cgroup.path.clone(),
+        hierarchy: hierarchy.clone(),
         rung,
         drop_every: 0,
         update_interval: std::time::Duration::ZERO,

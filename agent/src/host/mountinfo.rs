@@ -68,6 +68,8 @@ pub(crate) struct Line<'a> {
     pub(crate) point: &'a [u8],
     /// Kind of file system.
     pub(crate) kind: &'a [u8],
+    /// Its own options (`rw,name=systemd`); empty where the line ends before.
+    pub(crate) options: &'a [u8],
 }
 
 /// The lines of a list; one of another form is passed over.
@@ -78,7 +80,8 @@ pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
         let (id, parent) = (number(fields.next()?)?, number(fields.next()?)?);
         let (device, directory, point) = (fields.next()?, fields.next()?, fields.next()?);
         let kind = fields.by_ref().skip_while(|field| *field != b"-").nth(1)?;
-        Some(Line { id, parent, device, directory, point, kind })
+        let options = fields.nth(1).unwrap_or_default();
+        Some(Line { id, parent, device, directory, point, kind, options })
     })
 }
 

@@ -278,6 +278,11 @@ pub const TABLE: &[Field] = table! {
     key_description KEY Offset: "key.description" Text;
     key_type_name KEY Offset: "key_type.name" Text;
     regs_fourth_argument SOCKET_AT_EXIT Offset: "pt_regs.r10" Integer(8), "pt_regs.regs" Integers(248);
+    css_set_links VALUE Offset: "css_set.cgrp_links" Structure("list_head", 16);
+    set_link_cgroup VALUE Offset: "cgrp_cset_link.cgrp" Pointer("cgroup");
+    set_link_of_set VALUE Offset: "cgrp_cset_link.cgrp_link" Structure("list_head", 16);
+    cgroup_hierarchy VALUE Offset: "cgroup.root" Pointer("cgroup_root");
+    hierarchy_number VALUE Offset: "cgroup_root.hierarchy_id" Integer(4);
 };
 
 impl Expected {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use caps::{CapSet, CapsHashSet};
 use rustix::process::{Resource, getrlimit};
 
+mod hierarchy;
 mod host;
 mod limits;
 mod mounts;
@@ -21,6 +22,7 @@ pub use limits::{LimitError, raise_limits};
 pub use mounts::CgroupMount;
 
 use crate::host::HostRoot;
+use crate::model::process::Hierarchy;
 
 /// Largest file read under `/proc` and `/sys`. A host with many containers has megabytes of `mountinfo`.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -121,6 +123,8 @@ pub struct HostProbe {
     pub machine: String,
     /// Where cgroup v2 is mounted, to attach programs to; none: nowhere.
     pub cgroup: Option<CgroupMount>,
+    /// The hierarchy that names workloads; none where no cgroups are mounted.
+    pub workloads: Option<Hierarchy>,
     /// The host's own files; none: /proc shows nothing.
     pub host_root: Option<Arc<HostRoot>>,
     /// The security modules in order; none: could not be read.
@@ -140,8 +144,10 @@ impl HostProbe {
         let mounts = mounts::Mounts::read(sources);
         let (release, kernel) = settings::kernel(sources);
         let (security_modules, lsm) = settings::lsm(sources, &mounts);
-        let (cgroup, cgroup_finding) =
-            mounts.cgroup(privileges::in_initial_namespace(sources, "cgroup").ok());
+        let initial_namespace = privileges::in_initial_namespace(sources, "cgroup").ok();
+        let (cgroup, cgroup_finding) = mounts.cgroup(initial_namespace);
+        let (workloads, workloads_finding) =
+            hierarchy::choose(sources, &mounts, initial_namespace, cgroup.as_ref());
         let (host_root, host_root_finding) = host::root(sources);
         let findings = vec![
             kernel,
@@ -155,6 +161,7 @@ impl HostProbe {
             settings::lockdown(sources, &mounts),
             lsm,
             cgroup_finding,
+            workloads_finding,
             mounts.bpffs(),
             mounts.tracefs(),
             settings::perf_event_paranoid(sources),
@@ -163,7 +170,7 @@ impl HostProbe {
             limits::descriptors(sources),
         ];
         let machine = sources.machine.clone();
-        Self { release, machine, cgroup, host_root, security_modules, findings }
+        Self { release, machine, cgroup, workloads, host_root, security_modules, findings }
     }
 
     /// What forbids loading anything.

@@ -9,6 +9,7 @@
 mod descriptor;
 mod unix;
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
@@ -26,6 +27,9 @@ use agent_common::records::{
     change, kind, memory, outcome,
 };
 use zerocopy::FromBytes;
+
+use crate::model::process::Hierarchy;
+use crate::process::inventory::cgroup_path;
 
 pub(super) use descriptor::{connection_held, credential_held, credential_inherited, credential_received};
 pub(super) use unix::{credential_socket, credential_socket_held};
@@ -49,8 +53,8 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// Reads `/proc/self`; `cgroup_root` is where cgroup v2 is mounted.
-    pub(super) fn read(cgroup_root: &std::path::Path) -> io::Result<Self> {
+    /// Reads `/proc/self`, with the cgroup in this hierarchy.
+    pub(super) fn read(hierarchy: &Hierarchy) -> io::Result<Self> {
         let process = procfs::process::Process::myself().map_err(io::Error::other)?;
         let stat = process.stat().map_err(io::Error::other)?;
         let status = process.status().map_err(io::Error::other)?;
@@ -61,11 +65,14 @@ impl Own {
                 .and_then(|metadata| u32::try_from(metadata.ino()).ok())
         };
         // In a cgroup namespace of its own (a pod's, say) the path is not one from the root of the mount.
-        let cgroup_id = fs::read_to_string("/proc/self/cgroup")
+        let cgroup_id = fs::read("/proc/self/cgroup")
             .ok()
             .filter(|_| namespace("cgroup") == Some(INITIAL_CGROUP_NAMESPACE))
-            .and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::").map(str::to_owned)))
-            .and_then(|path| fs::metadata(cgroup_root.join(path.trim_start_matches('/'))).ok())
+            .and_then(|lines| cgroup_path(&lines, hierarchy.number))
+            .and_then(|path| {
+                let below = OsStr::from_bytes(path.as_bytes().strip_prefix(b"/")?);
+                fs::metadata(hierarchy.root.join(below)).ok()
+            })
             .map(|metadata| metadata.ino());
         Ok(Self {
             pid: stat.pid.cast_unsigned(),

@@ -32,6 +32,7 @@ use super::skipped::runs_skipped;
 use crate::capture::ledger::KernelCounters;
 use crate::capture::merge::Turn;
 use crate::model::event::Gap;
+use crate::model::process::Hierarchy;
 use crate::model::process::ProcessKey;
 use crate::session::Tag;
 
@@ -53,6 +54,8 @@ const BTF_DIRECTORY: &str = "/sys/kernel/btf";
 pub struct SensorConfig {
     /// Where cgroup v2 is mounted.
     pub cgroup_root: PathBuf,
+    /// The hierarchy that names workloads.
+    pub hierarchy: Hierarchy,
     /// Use this rung alone.
     pub rung: Option<Rung>,
     /// Drop every n-th record on purpose; 0 is off.
@@ -194,6 +197,7 @@ impl Sensor {
             age: Age::of_running_kernel()?,
             resolved: offsets::resolve(&types),
             entry_registers: offsets::entry_registers(&types),
+            hierarchy: config.hierarchy.number,
         };
         drop(types);
         let btf = Btf::from_sys_fs()?;
@@ -210,7 +214,7 @@ impl Sensor {
         let mut maps = Maps::take(&mut ebpf, &config.filters)?;
         let cgroup = File::open(&config.cgroup_root)
             .map_err(|source| SensorError::Cgroup { path: config.cgroup_root.clone(), source })?;
-        let own = Own::read(&config.cgroup_root).map_err(SensorError::Own)?;
+        let own = Own::read(&config.hierarchy).map_err(SensorError::Own)?;
         let (_, own_name, own_flags) = selftest::own_executable().map_err(SensorError::Own)?;
         let restored = maps.set_name(own_name, Some(own_flags))?;
         let (unreadable_name, unreadable_flags) = selftest::unreadable();
@@ -650,6 +654,8 @@ struct Running {
     age: Age,
     resolved: Resolved,
     entry_registers: EntryRegisters,
+    /// Number of the hierarchy of cgroups that names workloads.
+    hierarchy: u32,
 }
 
 impl Running {
@@ -715,6 +721,7 @@ fn load_with(btf: &Btf, running: &Running, pins: Option<&Pins>) -> Result<Ebpf, 
     loader.allow_unsupported_maps().btf(Some(btf));
     loader.override_global("OFFSETS", running.resolved.offsets.as_bytes(), true);
     loader.override_global("GENERATION", &generation, true);
+    loader.override_global("CGROUP_HIERARCHY", &running.hierarchy, true);
     loader.override_global(
         "ENTRY_REGISTERS",
         running.entry_registers.as_bytes(),

@@ -8,6 +8,7 @@
 //! sixty crates (tower, k8s-openapi, …) for what is two questions here. These are asked with `reqwest`, which delivers batches
 //! already. Its rules are those of <https://kubernetes.io/docs/reference/using-api/api-concepts/>.
 
+mod check;
 mod client;
 mod objects;
 mod owners;
@@ -18,6 +19,7 @@ mod testing;
 mod tests;
 mod watch;
 
+pub use check::{Checked, check};
 pub use settings::{Access, Settings, SettingsError};
 
 use std::io;

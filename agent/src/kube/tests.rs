@@ -438,3 +438,49 @@ fn only_dns_names_are_names() {
         assert!(!super::objects::is_name(name, 253), "{name}");
     }
 }
+
+#[tokio::test]
+async fn what_a_cluster_refuses_is_told_by_resource_with_what_opens_it() {
+    use super::check::{Checked, check};
+    let by_name = |found: &[Checked], name: &str| {
+        found
+            .iter()
+            .find(|checked| checked.what == name)
+            .cloned()
+            .unwrap_or_else(|| panic!("{name}: {found:?}"))
+    };
+    let server = Server::start(|asked| match asked.path.as_str() {
+        "/api/v1/pods" if asked.is_watch() => Reply::Lines(Vec::new()),
+        "/api/v1/pods" => list([pod(1)]),
+        path if path.contains("/jobs/") => Reply::refused(403),
+        path if path.contains("/replicasets/") => Reply::refused(404),
+        _ => Reply::json(json!({"metadata": {"uid": "u"}})),
+    })
+    .await;
+    let found = check(&server.settings()).await;
+    let served: Vec<_> = found.iter().map(|checked| (checked.what, checked.is_served)).collect();
+    let all = ["pods", "pods_watched", "namespaces", "replicasets", "jobs"];
+    assert_eq!(served, all.map(|name| (name, name != "jobs")));
+    let jobs = by_name(&found, "jobs");
+    assert!(jobs.detail.contains("403") && jobs.detail.contains("CronJobs"), "{jobs:?}");
+    assert!(jobs.remedy.unwrap().contains("batch/jobs: get"));
+    let selector = format!("spec.nodeName%3D{NODE}");
+    assert!(server.asked()[0].query.contains(&selector), "{:?}", server.asked()[0]);
+
+    // Another node's, none, and a token that is not taken.
+    let settings = Settings { node: "other".to_owned(), ..server.settings() };
+    let pods = by_name(&check(&settings).await, "pods");
+    assert!(!pods.is_served && pods.remedy.unwrap().contains("--node-name"));
+    let refusing = Server::start(|_| Reply::refused(401)).await;
+    let found = check(&refusing.settings()).await;
+    assert!(found.iter().all(|checked| !checked.is_served && checked.remedy.is_some()), "{found:?}");
+    assert!(by_name(&found, "pods").remedy.unwrap().contains("token"));
+
+    // A kubelet is asked for pods alone, and nobody where it is not there.
+    let kubelet = Settings { server: None, kubelet: Some(server.access(None)), ..server.settings() };
+    assert_eq!(check(&kubelet).await.len(), 1);
+    let gone = server.settings();
+    drop(server);
+    let pods = by_name(&check(&gone).await, "pods");
+    assert!(!pods.is_served && pods.detail.contains("no answer"), "{pods:?}");
+}

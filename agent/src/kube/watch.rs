@@ -24,16 +24,16 @@ pub(super) const PODS: usize = 4_096;
 /// Pods of one answer.
 const PAGE: usize = 100;
 /// Bytes of one answer: a pod has about 10 KiB and 1.5 MiB at most. One that is larger is asked for in smaller pages.
-const LIST_BYTES: usize = 8 << 20;
+pub(super) const LIST_BYTES: usize = 8 << 20;
 /// Bytes of a kubelet's answer, which has no pages.
-const KUBELET_BYTES: usize = 32 << 20;
+pub(super) const KUBELET_BYTES: usize = 32 << 20;
 /// Bytes of a line of a watch.
 pub(super) const LINE_BYTES: usize = 4 << 20;
 /// Bytes of a namespace's metadata.
 const NAMESPACE_BYTES: usize = 1 << 20;
 /// For so long a watch is asked for, in seconds. One that is cut off without a word is noticed a little later.
 const WATCH: &str = "120";
-const IDLE: Duration = Duration::from_secs(150);
+pub(super) const IDLE: Duration = Duration::from_secs(150);
 /// A watch that ends sooner has failed.
 const SHORTEST: Duration = Duration::from_secs(1);
 /// Bytes of a version and of a place in a list, which are the server's own.
@@ -450,6 +450,6 @@ fn unnamed(why: &str) -> String {
     LOCAL.to_owned()
 }
 /// Pods of a node that run, or will: those that are over would take the room of others, and anybody can have many.
-fn selector(node: &str) -> String {
+pub(super) fn selector(node: &str) -> String {
     format!("spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed")
 }

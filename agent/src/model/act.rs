@@ -66,7 +66,7 @@ pub struct Actor {
     pub tid: u32,
     /// Users, groups, capabilities, login.
     pub ids: CredentialIds,
-    /// cgroup v2 id.
+    /// Id of the cgroup, in the hierarchy that names workloads.
     pub cgroup_id: u64,
     /// Namespaces.
     pub namespaces: Namespaces,
@@ -113,7 +113,7 @@ pub struct Exec {
     pub namespaced_pid: u32,
     /// What it runs. `argv` is as the process had it: it holds secrets until the process table redacts it.
     pub image: ExecImage,
-    /// Path of its cgroup below the cgroup v2 mount, as the kernel has it.
+    /// Path of its cgroup below that hierarchy's root, as the kernel has it.
     pub cgroup_path: RawBytes,
 }
 

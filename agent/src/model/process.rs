@@ -1,6 +1,7 @@
 //! Processes: what one is, told apart for ever.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::act::Namespaces;
@@ -141,12 +142,21 @@ pub enum Origin {
     Inferred,
 }
 
-/// A cgroup.
+/// The hierarchy of cgroups that names workloads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// The kernel's number of it, as in `/proc/PID/cgroup`: 0 is version 2.
+    pub number: u32,
+    /// Where it is mounted.
+    pub root: PathBuf,
+}
+
+/// A cgroup, of the hierarchy that names workloads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Cgroup {
-    /// cgroup v2 id.
+    /// The kernel's id of it in that hierarchy.
     pub id: u64,
-    /// Path below the cgroup v2 mount (`/system.slice/nginx.service`); empty where not known.
+    /// Path below that hierarchy's root (`/system.slice/nginx.service`); empty where not known.
     pub path: RawBytes,
 }
 

@@ -1,19 +1,27 @@
 //! Who: identities by login, by cgroup, by executable, from what the kernel knows of the process.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Uid};
 
-use super::{Case, shared};
+use super::{Case, own, shared};
+use crate::harness::agent::{Agent, Options};
 use crate::harness::cgroup::Cgroup;
+use crate::harness::child::Captured;
+use crate::harness::event::Event;
 use crate::harness::expect::Expected;
 use crate::harness::identity;
+use crate::harness::mounts::Named;
+use crate::harness::places;
 use crate::harness::scene::Scene;
 use crate::harness::servers::V4;
+use crate::harness::setting::{CREDENTIALS, Setting};
 use crate::harness::who::Who;
-use crate::outcome::{Outcome, ensure, skipped};
+use crate::outcome::{During, Outcome, ensure, skipped};
 
 /// An ordinary user.
 const USER: u32 = 1000;
@@ -36,6 +44,7 @@ pub(super) fn cases() -> Vec<Case> {
         shared("identity/mount-namespace", mount_namespace),
         shared("identity/user-namespace", user_namespace),
         shared("identity/switched-user", switched_user),
+        own("identity/version-1", version_1),
     ]
 }
 
@@ -153,5 +162,38 @@ fn mount_namespace(scene: &mut Scene<'_>) -> Outcome {
         if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
     })?;
     scene.expect(expected.into_iter().map(|one| one.identity_begins("exe-ns/", "namespaced_executable")));
+    Ok(())
+}
+
+/// Where systemd has a hierarchy of version 1 of its own, that one names workloads: what acts in a unit there, or in a
+/// container, is in no cgroup of version 2.
+fn version_1(setting: &Setting) -> Outcome {
+    let hierarchy = Named::of_service_manager()?;
+    let unit = Cgroup::make_in(hierarchy.path(), "system.slice/telltale-test-1.service")?;
+    let container = Cgroup::make_in(hierarchy.path(), &format!("docker-{CONTAINER}.scope"))?;
+    let other = Cgroup::make("telltale-tests.slice")?;
+    let file = setting.places.get("ext4")?.join("version-1").join(CREDENTIALS).join("key");
+    places::write(&file, "secret\n")?;
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("listen")?;
+    let address = server.local_addr().during("listen")?.to_string();
+    let agent = Agent::start(setting, &Options::default())?;
+    let named =
+        [(&unit, "svc/telltale-test-1".to_owned()), (&container, format!("container/docker/{CONTAINER}"))];
+    for (cgroup, identity) in named {
+        let mut command = Command::new(&setting.me);
+        command
+            .args(["act", "flood", "--opens", "1", "--connects", "1", "--to", &address, "--path"])
+            .arg(&file);
+        other.hold(&mut command)?;
+        cgroup.hold(&mut command)?;
+        let pid = Captured::start(&mut command)?.finish(setting.limit)?.well()?.pid;
+        for kind in ["credential_access", "connection"] {
+            let of_it =
+                |event: &Event| (event.kind() == kind && event.pid() == Some(pid)).then(|| event.clone());
+            let event = agent.events.wait(&format!("its {kind}"), 0, setting.limit, of_it)?;
+            ensure(event.text("identity") == identity, || format!("not {identity}: {}", event.brief()))?;
+        }
+    }
+    agent.stop(setting)?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::who;
@@ -23,6 +23,14 @@ impl Cgroup {
     /// Where cgroup v2 is not mounted (skipped), or may not be written.
     pub(crate) fn make(below_root: &str) -> Outcome<Self> {
         let Some(root) = who::cgroup_root() else { return skipped("cgroup v2 is not mounted") };
+        Self::make_in(root, below_root)
+    }
+
+    /// The same below the root of any hierarchy.
+    ///
+    /// # Errors
+    /// Where it may not be written.
+    pub(crate) fn make_in(root: &Path, below_root: &str) -> Outcome<Self> {
         let mut cgroup = Self { made: Vec::new(), path: root.to_owned() };
         let mut names = below_root.split('/').peekable();
         while let Some(name) = names.next() {

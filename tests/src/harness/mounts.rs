@@ -108,3 +108,34 @@ fn names(directory: &Path) -> Outcome<Vec<String>> {
     let entries = fs::read_dir(directory).during(directory.display())?;
     Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }
+
+/// A hierarchy of cgroups of version 1 that has a name alone; unmounted when dropped.
+pub(crate) struct Named {
+    directory: tempfile::TempDir,
+}
+
+impl Named {
+    /// Mounts the one of systemd's (`name=systemd`), which is made where there is none.
+    ///
+    /// # Errors
+    /// Where this kernel has no version 1 (skipped).
+    pub(crate) fn of_service_manager() -> Outcome<Self> {
+        let directory = tempfile::tempdir().during("make a directory")?;
+        match mount(c"cgroup", directory.path(), c"cgroup", MountFlags::empty(), c"none,name=systemd") {
+            Ok(()) => Ok(Self { directory }),
+            Err(error) => skipped(format!("this kernel mounts no cgroups of version 1: {error}")),
+        }
+    }
+
+    /// Where it is mounted.
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        // What holds it ends with the test.
+        let _ = unmount(self.directory.path(), UnmountFlags::DETACH);
+    }
+}

@@ -105,7 +105,7 @@ impl Place {
         match namer {
             Namer::Host => self.host_step(here),
             Namer::Engine => match shapes::container(here) {
-                Some(container) => self.enter(container),
+                Some(container) => self.enter(container, here),
                 None => {
                     self.pod = shapes::pod(here.component).or(self.pod.take());
                     namer
@@ -126,9 +126,9 @@ impl Place {
 
     fn host_step(&mut self, here: shapes::Here<'_>) -> Namer {
         if let Some(container) = shapes::container(here) {
-            return self.enter(container);
+            return self.enter(container, here);
         }
-        if shapes::is_monitor(here.component) {
+        if shapes::is_monitor(here) {
             return Namer::Other;
         }
         if let Some(uid) = shapes::user_manager(here) {
@@ -147,8 +147,9 @@ impl Place {
         Namer::Host
     }
 
-    fn enter(&mut self, container: ContainerName) -> Namer {
+    fn enter(&mut self, container: ContainerName, here: shapes::Here<'_>) -> Namer {
         self.unit = None;
+        self.pod = shapes::pod(here.component).or(self.pod.take());
         self.container = Some(container);
         Namer::Other
     }

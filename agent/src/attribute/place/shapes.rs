@@ -59,7 +59,8 @@ pub(super) fn container(here: Here<'_>) -> Option<ContainerName> {
     if let Some(name) = component.strip_prefix(b"lxc.payload.").filter(|name| !name.is_empty()) {
         return named("lxc", name.to_vec());
     }
-    if parent == b"lxc" && depth == 1 && !component.is_empty() {
+    // `lxc/NAME` before LXC 3.1, `lxc.payload/NAME` from then to 3.2.
+    if matches!(parent, b"lxc" | b"lxc.payload") && depth == 1 && !component.is_empty() {
         return named("lxc", component.to_vec());
     }
     if parent == b"machine.slice" {
@@ -82,9 +83,7 @@ pub(super) fn container(here: Here<'_>) -> Option<ContainerName> {
             return named(engine, id.to_vec());
         }
     }
-    // systemd's notation handed to the cgroupfs driver.
-    let mut parts = component.rsplitn(3, |&byte| byte == b':');
-    if let (Some(id), Some(prefix), Some(_)) = (parts.next(), parts.next(), parts.next())
+    if let Some((_slice, prefix, id)) = notation(component)
         && let Some((_, engine)) = PREFIXES.iter().find(|(known, _)| *known == prefix)
         && is_id(id)
     {
@@ -97,6 +96,13 @@ pub(super) fn container(here: Here<'_>) -> Option<ContainerName> {
     None
 }
 
+/// `SLICE:PREFIX:ID`: systemd's notation of a container's cgroup, handed to the cgroupfs driver.
+fn notation(component: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let mut parts = component.rsplitn(3, |&byte| byte == b':');
+    let (id, prefix, slice) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((slice, prefix, id))
+}
+
 fn named(engine: &'static str, id: Vec<u8>) -> Option<ContainerName> {
     Some(ContainerName { engine, id: id.into() })
 }
@@ -107,16 +113,21 @@ fn is_id(text: &[u8]) -> bool {
 }
 
 /// A host process that looks after one container, in a cgroup named after it.
-pub(super) fn is_monitor(component: &[u8]) -> bool {
+pub(super) fn is_monitor(here: Here<'_>) -> bool {
+    let Here { component, parent, depth, .. } = here;
+    if parent == b"lxc.monitor" && depth == 1 {
+        return true;
+    }
     let name = component.strip_suffix(b".scope").unwrap_or(component);
     let conmon =
         [&b"libpod-conmon-"[..], b"crio-conmon-"].iter().find_map(|prefix| name.strip_prefix(*prefix));
     conmon.is_some_and(is_id) || component.starts_with(b"lxc.monitor.")
 }
 
-/// The uid of a pod: `pod<uid>` of the cgroupfs driver, `…-pod<uid with _>.slice` of the systemd driver. A static
-/// pod has 32 hex digits instead.
+/// The uid of a pod: `pod<uid>` of the cgroupfs driver, `…-pod<uid with _>.slice` of the systemd driver, also where that is a
+/// part of the container's own name. A static pod has 32 hex digits instead.
 pub(super) fn pod(component: &[u8]) -> Option<String> {
+    let component = notation(component).map_or(component, |(slice, _prefix, _id)| slice);
     let name = component.strip_suffix(b".slice").unwrap_or(component);
     let start = if name.starts_with(b"pod") { 0 } else { name.windows(4).rposition(|w| w == b"-pod")? + 1 };
     let uid = name.get(start + 3..)?;

@@ -103,7 +103,7 @@ const SHAPES: &[(&str, &str)] = &[
     ),
     (
         "/system.slice/containerd.service/kubepods-burstable-pod{_uid}.slice:cri-containerd:{64}",
-        "container=containerd:{64}",
+        "container=containerd:{64} pod={uid}",
     ),
     ("/system.slice/k3s.service/kubepods/pod{uid}/{64}", "container=oci:{64} pod={uid}"),
     ("/k8s.io/{64}", "container=containerd:{64}"),
@@ -121,6 +121,9 @@ const SHAPES: &[(&str, &str)] = &[
     ("/lxc.payload.web", "container=lxc:web"),
     ("/lxc.payload.web/init.scope", "container=lxc:web"),
     ("/lxc.monitor.web", ""),
+    ("/lxc.payload/web/init.scope", "container=lxc:web"),
+    ("/lxc.monitor/web", ""),
+    ("/lxc.payload", ""),
     ("/lxc/101/ns/system.slice/cron.service", "container=lxc:101"),
     // nested: what runs in a container names the rest
     ("/system.slice/docker-{64}.scope/docker/{64}", "container=docker:{64} claims-container=docker:{64}"),

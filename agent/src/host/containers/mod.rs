@@ -62,6 +62,49 @@ pub fn look(host: &HostRoot, id: &str) -> Answer {
     answer
 }
 
+/// Where engines keep a file, or a directory, of each container.
+const KEPT: [(&str, &str); 6] = [
+    ("docker", "/var/lib/docker/containers"),
+    ("podman", "/var/lib/containers/storage/overlay-containers/containers.json"),
+    ("podman", "/var/lib/containers/storage/vfs-containers/containers.json"),
+    // Both have it.
+    ("podman or CRI-O", "/run/containers/storage/overlay-containers"),
+    ("containerd", "/run/containerd/io.containerd.runtime.v2.task/k8s.io"),
+    ("containerd", "/run/k3s/containerd/io.containerd.runtime.v2.task/k8s.io"),
+];
+/// Containers in one directory: of more, what each is can be read all the same.
+const KEPT_IN_ONE: usize = 1 << 16;
+
+/// What an engine keeps, as far as the host shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineFound {
+    /// The engine.
+    pub engine: &'static str,
+    /// Where.
+    pub path: &'static str,
+    /// Why it says nothing, where it is there and cannot be used.
+    pub problem: Option<&'static str>,
+}
+
+/// Engines of the host, by where they keep what they know of containers. Those that keep nothing there are not found.
+pub fn engines(host: &HostRoot) -> Vec<EngineFound> {
+    let found = |(engine, path): (&'static str, &'static str)| {
+        let kept = if path.ends_with(".json") {
+            super::trusted::open(host, std::path::Path::new(path)).map(drop)
+        } else {
+            super::trusted::list(host, path, KEPT_IN_ONE).map(drop)
+        };
+        let problem = match kept {
+            Ok(()) | Err(Silent::TooLarge) => None,
+            Err(Silent::Absent) => return None,
+            Err(Silent::Refused) => Some("others than root can write there, so it is not believed"),
+            Err(Silent::Unreadable) => Some("it cannot be read"),
+        };
+        Some(EngineFound { engine, path, problem })
+    };
+    KEPT.into_iter().filter_map(found).collect()
+}
+
 /// `toDisk` of `container/container.go`, <https://github.com/moby/moby>, writes it when the container is made.
 fn in_docker(host: &HostRoot, id: &str) -> Result<EngineFacts, Silent> {
     let path = format!("/var/lib/docker/containers/{id}/config.v2.json");

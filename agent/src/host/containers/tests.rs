@@ -244,6 +244,22 @@ fn what_is_no_file_or_too_large_says_nothing_and_blocks_nobody() {
     assert_eq!(files.look(COMPOSED), Answer::Unreadable);
 }
 
+#[test]
+fn engines_are_found_by_what_they_keep() {
+    let found = |files: &Files| engines(&HostRoot::at(files.0.path()).unwrap());
+    assert_eq!(found(&Files::new()), []);
+    if !is_root() {
+        return;
+    }
+    let files = Files::of_engines();
+    let names: Vec<_> = found(&files).into_iter().map(|one| (one.engine, one.problem)).collect();
+    assert_eq!(names, [("docker", None), ("podman", None), ("containerd", None)]);
+    files.mode("var/lib/docker/containers", 0o777);
+    files.mode(LIST, 0o666);
+    let problems: Vec<_> = found(&files).into_iter().map(|one| (one.engine, one.problem.is_some())).collect();
+    assert_eq!(problems, [("docker", true), ("podman", true), ("containerd", false)]);
+}
+
 #[tokio::test]
 async fn the_thread_answers() {
     let files = Files::of_engines();

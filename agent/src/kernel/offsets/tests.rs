@@ -149,6 +149,11 @@ const TRUTH: &[(&str, [u32; 6])] = &[
     ("key_description", [168, 168, 168, 168, 160, 168]),
     ("key_type_name", [0, 0, 0, 0, 0, 0]),
     ("regs_fourth_argument", [56, 56, 56, 56, 56, 0]),
+    ("css_set_links", [456, 480, 480, 432, 480, 480]),
+    ("set_link_cgroup", [0, 0, 0, 0, 0, 0]),
+    ("set_link_of_set", [32, 32, 32, 32, 32, 32]),
+    ("cgroup_hierarchy", [480, 656, 720, 696, 808, 656]),
+    ("hierarchy_number", [12, 12, 12, 12, 12, 12]),
 ];
 
 fn resolve_bytes(bytes: &[u8]) -> Resolved {

@@ -29,6 +29,18 @@ struct Mount {
     /// Directory of the file system that is mounted; `/..` where that is above our namespace's root.
     root: Vec<u8>,
     point: PathBuf,
+    /// Options of the file system.
+    options: Vec<u8>,
+}
+
+impl Mount {
+    /// Whether it shows the whole file system. Seen from a cgroup namespace of its own, the host's root is above `/`.
+    fn is_whole(&self, initial_namespace: Option<bool>) -> bool {
+        match initial_namespace {
+            Some(false) => self.root.starts_with(b"/.."),
+            _ => self.root == b"/",
+        }
+    }
 }
 
 /// The mounts that this process sees, or why they could not be read.
@@ -43,6 +55,7 @@ impl Mounts {
                 kind: line.kind.to_vec(),
                 root: line.directory.to_vec(),
                 point: PathBuf::from(OsString::from_vec(mountinfo::unescape(line.point))),
+                options: line.options.to_vec(),
             };
             mountinfo::lines(text.as_bytes()).map(mount).collect()
         }))
@@ -86,11 +99,7 @@ impl Mounts {
     pub(super) fn cgroup(&self, initial_namespace: Option<bool>) -> (Option<CgroupMount>, Finding) {
         const NAME: &str = "cgroup_v2";
         let hybrid = self.of("cgroup").next().is_some();
-        // Seen from a cgroup namespace of its own, the host's root is above `/`.
-        let is_whole = |mount: &Mount| match initial_namespace {
-            Some(false) => mount.root.starts_with(b"/.."),
-            _ => mount.root == b"/",
-        };
+        let is_whole = |mount: &Mount| mount.is_whole(initial_namespace);
         let best = self
             .of("cgroup2")
             .min_by_key(|mount| (!is_whole(mount), !mount.point.starts_with("/sys/fs/cgroup")))
@@ -111,7 +120,8 @@ impl Mounts {
             }
             (_, Some(CgroupMount { path, .. })) => Finding::yes(NAME, format!("{}", path.display())),
             (_, None) => {
-                let at = if hybrid { "/sys/fs/cgroup/unified" } else { "/sys/fs/cgroup" };
+                // systemd leaves the directory of the hierarchies of version 1 read-only.
+                let at = if hybrid { "/run/cgroup2" } else { "/sys/fs/cgroup" };
                 Finding::no(
                     NAME,
                     "not mounted: connections and datagrams cannot be seen",
@@ -121,6 +131,15 @@ impl Mounts {
             }
         };
         (best, finding)
+    }
+
+    /// Where a hierarchy of version 1 is mounted whole, by a controller's name or its own (`name=systemd`).
+    pub(super) fn version_1(&self, controller: &str, initial_namespace: Option<bool>) -> Option<&Path> {
+        let has = |mount: &Mount| {
+            mount.options.split(|&byte| byte == b',').any(|option| option == controller.as_bytes())
+        };
+        let of_controller = self.of("cgroup").filter(|mount| has(mount) && mount.is_whole(initial_namespace));
+        of_controller.last().map(|mount| mount.point.as_path())
     }
 
     pub(super) fn bpffs(&self) -> Finding {

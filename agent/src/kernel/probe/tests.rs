@@ -39,6 +39,7 @@ impl Fixture {
             descriptors: Some(524_288),
         };
         let new = Self { directory, sources };
+        new.write("proc/self/cgroup", "0::/init.scope\n");
         new.write("proc/sys/kernel/osrelease", "6.12.117\n");
         new.write("proc/sys/kernel/perf_event_paranoid", "2\n");
         new.write("proc/sys/kernel/unprivileged_bpf_disabled", "2\n");
@@ -172,10 +173,61 @@ fn cgroup_v2_is_found_wherever_it_is() {
 
     fixture.write("proc/self/mountinfo", &HYBRID.replace("cgroup2", "tmpfs"));
     assert_eq!(mounted(&fixture), None);
-    fixture.check("cgroup_v2", State::No, &["mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified"]);
+    fixture.check("cgroup_v2", State::No, &["mount -t cgroup2 cgroup2 /run/cgroup2"]);
 
     fixture.write("proc/self/mountinfo", "garbage\n\n1 2 3\n");
     fixture.check("cgroup_v2", State::No, &["mount -t cgroup2 cgroup2 /sys/fs/cgroup"]);
+}
+
+/// Ubuntu 20.04: <https://github.com/kubernetes/kubernetes/issues/95488> has such a list of mounts.
+const SYSTEMD_HYBRID: &str = "\
+33 24 0:28 / /sys/fs/cgroup ro,nosuid,nodev,noexec shared:9 - tmpfs tmpfs ro,size=4096k,nr_inodes=1024,mode=755
+34 33 0:29 / /sys/fs/cgroup/unified rw,nosuid,nodev,noexec,relatime shared:10 - cgroup2 cgroup2 rw,nsdelegate
+35 33 0:30 / /sys/fs/cgroup/systemd rw,nosuid,nodev,noexec,relatime shared:11 - cgroup cgroup rw,xattr,release_agent=/usr/lib/systemd/systemd-cgroups-agent,name=systemd
+40 33 0:35 / /sys/fs/cgroup/pids rw,nosuid,nodev,noexec,relatime shared:17 - cgroup cgroup rw,pids
+38 33 0:33 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid,nodev,noexec,relatime shared:15 - cgroup cgroup rw,cpu,cpuacct
+";
+const IN_HIERARCHIES: &str =
+    "11:pids:/user.slice\n3:cpu,cpuacct:/\n1:name=systemd:/init.scope\n0::/init.scope\n";
+
+#[test]
+fn the_hierarchy_that_names_workloads_is_the_one_that_the_host_uses() {
+    let fixture = Fixture::new();
+    let chosen = |fixture: &Fixture| {
+        fixture.probe().workloads.map(|found| (found.number, found.root.to_string_lossy().into_owned()))
+    };
+    assert_eq!(chosen(&fixture), Some((0, "/sys/fs/cgroup".into())));
+    fixture.check("workload_cgroups", State::Yes, &["version 2, at /sys/fs/cgroup"]);
+
+    // Both: by what is there, not by what is mounted.
+    fixture.write("proc/self/mountinfo", SYSTEMD_HYBRID);
+    fixture.write("proc/self/cgroup", IN_HIERARCHIES);
+    assert_eq!(chosen(&fixture), Some((0, "/sys/fs/cgroup/unified".into())));
+    fs::create_dir_all(fixture.directory.path().join("sys/fs/cgroup/systemd/system.slice")).expect("made");
+    assert_eq!(chosen(&fixture), Some((1, "/sys/fs/cgroup/systemd".into())));
+    let words = ["version 1", "name=systemd (hierarchy 1)", "/sys/fs/cgroup/systemd"];
+    fixture.check("workload_cgroups", State::Yes, &words);
+
+    // Only a part is seen of it: it names nobody.
+    fixture.write("proc/self/mountinfo", &SYSTEMD_HYBRID.replace("0:30 /", "0:30 /docker/x"));
+    assert_eq!(chosen(&fixture), Some((0, "/sys/fs/cgroup/unified".into())));
+
+    // Version 1 without systemd; version 2 is where the remedy has put it.
+    let without: String =
+        SYSTEMD_HYBRID.lines().filter(|line| !line.contains("=systemd")).fold(String::new(), |text, line| {
+            text + &line.replace("/sys/fs/cgroup/unified", "/run/cgroup2") + "\n"
+        });
+    fixture.write("proc/self/mountinfo", &without);
+    assert_eq!(chosen(&fixture), Some((11, "/sys/fs/cgroup/pids".into())));
+    fixture.write("proc/self/cgroup", "3:cpu,cpuacct:/\n0::/\n");
+    assert_eq!(chosen(&fixture), Some((3, "/sys/fs/cgroup/cpu,cpuacct".into())));
+    fixture.write("proc/self/cgroup", "x:cpu:/\n:::\n0::/\n");
+    assert_eq!(chosen(&fixture), Some((0, "/run/cgroup2".into())));
+    fixture.write("proc/self/mountinfo", "");
+    assert_eq!(chosen(&fixture), None);
+    fixture.check("workload_cgroups", State::No, &["no unit, container or pod", "mount -t cgroup2"]);
+    fixture.remove("proc/self/cgroup");
+    fixture.check("workload_cgroups", State::CouldNotTell, &["/proc/self/cgroup"]);
 }
 
 #[test]

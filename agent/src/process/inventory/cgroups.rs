@@ -1,4 +1,4 @@
-//! The cgroup v2 tree by id and path.
+//! The tree of cgroups by id and path, in the hierarchy that names workloads.
 
 use std::collections::HashMap;
 use std::fs;
@@ -45,19 +45,22 @@ pub(super) struct Index {
     /// Whether /proc shows paths from another root than the mount's: then they say nothing here. An act's cgroup
     /// id still does.
     foreign: bool,
+    /// The number of the hierarchy.
+    hierarchy: u32,
 }
 
 impl Index {
-    pub(super) fn new(cgroups: &[(u64, RawBytes)], proc: &Path) -> Self {
+    pub(super) fn new(cgroups: &[(u64, RawBytes)], proc: &Path, hierarchy: u32) -> Self {
         let by_path = cgroups.iter().map(|(id, path)| (path.clone(), *id)).collect();
         let init = super::one::read_limited(&proc.join("1/cgroup"), parse::LINES_BYTES).unwrap_or_default();
-        let foreign = parse::cgroup_path(&init).is_some_and(|path| path.as_bytes().starts_with(b"/.."));
-        Self { by_path, foreign }
+        let foreign =
+            parse::cgroup_path(&init, hierarchy).is_some_and(|path| path.as_bytes().starts_with(b"/.."));
+        Self { by_path, foreign, hierarchy }
     }
 
     /// From the contents of `/proc/PID/cgroup`.
     pub(super) fn find(&self, lines: &[u8]) -> Cgroup {
-        match parse::cgroup_path(lines) {
+        match parse::cgroup_path(lines, self.hierarchy) {
             Some(path) if !self.foreign && !path.as_bytes().starts_with(b"/..") => {
                 Cgroup { id: self.by_path.get(&path).copied().unwrap_or_default(), path }
             }
@@ -89,7 +92,7 @@ mod tests {
         found.sort();
         assert_eq!(found, expected);
 
-        let index = Index::new(&found, Path::new("/nonexistent"));
+        let index = Index::new(&found, Path::new("/nonexistent"), 0);
         let cgroup = index.find(b"4:memory:/x\n0::/system.slice/nginx.service\n");
         assert_eq!(
             cgroup,
@@ -104,7 +107,7 @@ mod tests {
         let proc = tempfile::tempdir().unwrap();
         fs::create_dir(proc.path().join("1")).unwrap();
         fs::write(proc.path().join("1/cgroup"), "0::/../../init.scope\n").unwrap();
-        let index = Index::new(&[(1, "/".into())], proc.path());
+        let index = Index::new(&[(1, "/".into())], proc.path(), 0);
         assert_eq!(index.find(b"0::/\n"), Cgroup::default());
     }
 }

@@ -13,9 +13,10 @@ use std::{fs, io};
 
 pub use markers::Markers;
 pub use parse::HostNamespaces;
+pub(crate) use parse::cgroup_path;
 
 use crate::model::bytes::RawBytes;
-use crate::model::process::Process;
+use crate::model::process::{Hierarchy, Process};
 use crate::model::time::BootTime;
 
 /// Processes read at most: as many as the table keeps running.
@@ -37,7 +38,7 @@ pub struct Found {
 pub struct Inventory {
     /// Processes.
     pub processes: Vec<Found>,
-    /// cgroups: id and path below the cgroup v2 mount.
+    /// cgroups: id and path below the root of the hierarchy that names workloads.
     pub cgroups: Vec<(u64, RawBytes)>,
     /// Processes whose executable could not be looked at: without CAP_SYS_PTRACE all of other users.
     pub unreadable: u64,
@@ -49,8 +50,8 @@ pub struct Inventory {
 pub struct Reader<'a> {
     /// `/proc`, of the initial pid namespace.
     pub proc: &'a Path,
-    /// Where cgroup v2 is mounted.
-    pub cgroup: Option<&'a Path>,
+    /// The hierarchy that names workloads.
+    pub hierarchy: Option<&'a Hierarchy>,
     /// Environment markers to keep.
     pub markers: &'a Markers,
     /// The clock of records (`CLOCK_BOOTTIME`).
@@ -64,10 +65,11 @@ impl Reader<'_> {
     /// If /proc itself cannot be listed.
     pub fn read(&self) -> io::Result<Inventory> {
         let mut inventory = Inventory::default();
-        if let Some(root) = self.cgroup {
+        if let Some(Hierarchy { root, .. }) = self.hierarchy {
             inventory.skipped += cgroups::walk(root, &mut inventory.cgroups);
         }
-        let cgroups = cgroups::Index::new(&inventory.cgroups, self.proc);
+        let number = self.hierarchy.map_or(0, |hierarchy| hierarchy.number);
+        let cgroups = cgroups::Index::new(&inventory.cgroups, self.proc, number);
         let tick_ns = tick_ns();
         for entry in fs::read_dir(self.proc)? {
             let Ok(entry) = entry else { continue };
@@ -113,7 +115,7 @@ mod tests {
         let pid = child.id();
         let markers = Markers::new([("GITHUB_", false), ("GITHUB_REPOSITORY", true)]);
         let now = || BootTime::from_ns(77);
-        let reader = Reader { proc: Path::new("/proc"), cgroup: None, markers: &markers, now: &now };
+        let reader = Reader { proc: Path::new("/proc"), hierarchy: None, markers: &markers, now: &now };
         let inventory = reader.read().unwrap();
         let found = inventory.processes.iter().find(|found| found.process.key.pid == pid).unwrap();
         drop(child.stdin.take());

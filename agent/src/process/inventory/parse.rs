@@ -9,9 +9,15 @@ use crate::model::bytes::RawBytes;
 /// Bytes read of files that hold a few lines.
 pub(super) const LINES_BYTES: u64 = 64 << 10;
 
-/// The cgroup v2 path in `/proc/PID/cgroup`: the line of hierarchy 0. Without the mark of a removed cgroup.
-pub(super) fn cgroup_path(lines: &[u8]) -> Option<RawBytes> {
-    let path = lines.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
+/// The path in `/proc/PID/cgroup` in the hierarchy of that number (`0::/a`, `1:name=systemd:/a`). Without the mark of a
+/// removed cgroup.
+pub(crate) fn cgroup_path(lines: &[u8], hierarchy: u32) -> Option<RawBytes> {
+    let prefix = format!("{hierarchy}:");
+    let path = lines.split(|&byte| byte == b'\n').find_map(|line| {
+        let rest = line.strip_prefix(prefix.as_bytes())?;
+        let end = rest.iter().position(|&byte| byte == b':')?;
+        rest.get(end + 1..)
+    })?;
     Some(path.strip_suffix(b" (deleted)").unwrap_or(path).into())
 }
 
@@ -91,9 +97,14 @@ mod tests {
 
     #[test]
     fn lines_of_proc() {
-        assert_eq!(cgroup_path(b"1:name=systemd:/x\n0::/a/b\n"), Some("/a/b".into()));
-        assert_eq!(cgroup_path(b"0::/a (deleted)\n"), Some("/a".into()));
-        assert_eq!(cgroup_path(b"1:cpu:/0::/x\n"), None);
+        let two = b"11:cpu,cpuacct:/c\n1:name=systemd:/x:y\n0::/a/b\n";
+        assert_eq!(cgroup_path(two, 0), Some("/a/b".into()));
+        assert_eq!(cgroup_path(two, 1), Some("/x:y".into()));
+        assert_eq!(cgroup_path(two, 11), Some("/c".into()));
+        assert_eq!(cgroup_path(two, 2), None);
+        assert_eq!(cgroup_path(b"0::/a (deleted)\n", 0), Some("/a".into()));
+        assert_eq!(cgroup_path(b"1:cpu:/0::/x\n", 0), None);
+        assert_eq!(cgroup_path(b"1:/x\n1\n:\n", 1), None);
         assert_eq!(number_or_none(b"1000\n"), Some(1000));
         assert_eq!(number_or_none(b"4294967295"), None);
         assert_eq!(number_or_none(b"x"), None);
@@ -109,7 +120,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..128)) {
-            cgroup_path(&bytes);
+            cgroup_path(&bytes, 0);
+            cgroup_path(&bytes, 1);
             number_or_none(&bytes);
             namespace(&bytes);
             let arguments = arguments(&bytes);
