@@ -304,6 +304,8 @@ offsets! {
     key_type_name,
     /// `pt_regs.r10` on x86-64; on arm64 `regs`, of which it is the element 3.
     regs_fourth_argument,
+    /// `sock.__sk_common.skc_bound_dev_if`: s32, index of the interface that it is bound to.
+    sock_bound_device,
 }
 
 /// Where the registers are with which a task entered the kernel: for kernels that have no helper for it.

@@ -4,12 +4,14 @@
 //! recording; there is no IO and no clock here.
 
 mod credential;
+mod destination;
 mod expected;
 mod memory;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use agent_common::counters::Family;
 use agent_common::keys::{FlowCount, FlowKey, InodeKey};
 
 use crate::attribute::Attributor;
@@ -22,10 +24,12 @@ use crate::capture::tally::Tally;
 use crate::catalogue::Catalogue;
 use crate::catalogue::enumerate::KnownFiles;
 use crate::context;
+use crate::destinations::listeners::Listeners;
 use crate::host::installed::Installed;
 use crate::model::act::{
     self, Act, Actor, Attempted, ConnectAttempt, ConnectOutcome, Deed, Endpoint, Outcome, Protocol,
 };
+use crate::model::destination::Destination;
 use crate::model::event::{
     Activity, AgentStatus, Connection, DatagramFlow, Event, EventKind, Folded, Gap, KeyAccess,
     NamedConnection, Repeat, Traffic, What, Why,
@@ -40,6 +44,7 @@ use crate::names::{Fate, NameTable};
 use crate::process::ProcessTable;
 use crate::process::inventory::HostNamespaces;
 use credential::Acquisitions;
+use destination::Ending;
 use expected::ExpectedReads;
 
 /// Attempts of the agent itself whose outcomes are still to come: its self-test makes a handful.
@@ -66,6 +71,7 @@ struct Known {
     attribution: Arc<Attribution>,
     why: Why,
     names: Names,
+    destination: Option<Arc<Destination>>,
 }
 
 /// All that is known between records.
@@ -80,6 +86,9 @@ pub struct Pipeline {
     catalogue: Arc<Catalogue>,
     known: KnownFiles,
     names: NameTable,
+    listeners: Listeners,
+    /// Records of listeners that were lost so far.
+    listeners_lost: u64,
     own: Option<u32>,
     own_attempts: HashSet<u64>,
     mistaken: Vec<InodeKey>,
@@ -127,6 +136,8 @@ impl Pipeline {
             catalogue,
             known,
             names: NameTable::new(resolvers),
+            listeners: Listeners::default(),
+            listeners_lost: 0,
             own,
             own_attempts: HashSet::new(),
             mistaken: Vec::new(),
@@ -203,8 +214,15 @@ impl Pipeline {
         if let Deed::Exec(exec) = &act.deed {
             self.attributor.foresee(exec, act.time);
         }
+        let exited = match &act.deed {
+            Deed::Exit(exit) => Some(exit.actor.process),
+            _ => None,
+        };
         let Some(act) = self.table.observe(act) else {
             self.ledger.add(Tally::Context, 1);
+            if let Some(exited) = exited {
+                self.hand_listeners_on(exited);
+            }
             return;
         };
         let Act { time, hook, deed } = act;
@@ -260,6 +278,14 @@ impl Pipeline {
                 if let Some(name) = self.names.hello(&piece) {
                     self.hello(time, hook, piece.cookie, name, emit);
                 }
+            }
+            Deed::Listen(listen) => {
+                self.ledger.add(Tally::Context, 1);
+                self.listeners.begin(time, *listen, hook == HELD);
+            }
+            Deed::ListenEnd { cookie } => {
+                self.ledger.add(Tally::Context, 1);
+                self.listeners.end(time, cookie);
             }
             // The process table takes these.
             Deed::Fork(_) | Deed::Exec(_) | Deed::Exit(_) => self.ledger.add(Tally::Context, 1),
@@ -328,6 +354,8 @@ impl Pipeline {
             self.names.add_hello(&mut names, &name, asked_at, &actor, (network, remote.address));
         }
         let held = hook == HELD;
+        let ending = Ending { network, asked: remote, connected, local, outcome, ended_at };
+        let destination = self.destination(&ending, held);
         if outcome == Outcome::Established {
             let known = Known {
                 actor: actor.clone(),
@@ -338,6 +366,7 @@ impl Pipeline {
                 attribution: attribution.clone(),
                 why: why.clone(),
                 names: names.clone(),
+                destination: destination.clone(),
             };
             self.live.established(cookie, known);
         }
@@ -351,6 +380,7 @@ impl Pipeline {
             latency_ns: ended_at.filter(|_| !held).map(|ended_at| ended_at.since_ns(asked_at)),
             held,
             names,
+            destination,
         });
         self.ledger.add(Tally::Activity, 1);
         let activity = Activity { attribution, process, actor, hook, what, why };
@@ -410,16 +440,27 @@ impl Pipeline {
             bytes_received,
             errno,
         } = carried;
-        let (process, attribution, why, names) = match known {
-            Some(Known { process, attribution, why, names, .. }) => (process, attribution, why, names),
+        let (process, attribution, why, names, destination) = match known {
+            Some(Known { process, attribution, why, names, destination, .. }) => {
+                (process, attribution, why, names, destination)
+            }
             None => {
                 let (process, attribution, why) = self.who_and_why(asked_at, &actor);
-                (process, attribution, why, Names::default())
+                (process, attribution, why, Names::default(), None)
             }
         };
         let duration_ns = time.since_ns(established_at);
-        let what =
-            what(Traffic { cookie, protocol, remote, bytes_sent, bytes_received, duration_ns, errno, names });
+        let what = what(Traffic {
+            cookie,
+            protocol,
+            remote,
+            bytes_sent,
+            bytes_received,
+            duration_ns,
+            errno,
+            names,
+            destination,
+        });
         self.ledger.add(Tally::Activity, 1);
         let activity = Activity { attribution, process, actor, hook, what, why };
         emit(Event { time, kind: EventKind::Activity(Box::new(activity)) });
@@ -438,7 +479,7 @@ impl Pipeline {
             self.names.park(cookie, name);
             return;
         };
-        let Known { actor, protocol, remote, network, process, attribution, why, names } = known;
+        let Known { actor, protocol, remote, network, process, attribution, why, names, .. } = known;
         if !self.names.add_hello(names, &name, time, actor, (*network, remote.address)) {
             return;
         }
@@ -501,6 +542,7 @@ impl Pipeline {
         self.attributor.containers().sweep(now);
         self.attributor.units().sweep(now);
         self.attributor.pods().sweep(now);
+        self.listeners.sweep(now);
         for ended in self.join.expire(now) {
             self.connection(ended, emit);
         }
@@ -509,6 +551,11 @@ impl Pipeline {
         // The kernel counts the same losses with their causes: the holes are checked against them, not told again.
         let _ = self.tracker.settle(now);
         self.take_figures(counters);
+        let lost = self.ledger.lost_in_kernel(Family::Listener);
+        if lost > self.listeners_lost {
+            self.listeners_lost = lost;
+            self.listeners.doubt(now);
+        }
         self.tell_gaps(now, emit);
     }
 
@@ -601,6 +648,8 @@ impl Pipeline {
         figures.extend(units.map(|(name, value)| (name.to_owned(), value)));
         let programs = self.attributor.program_counters().by_name();
         figures.extend(programs.map(|(name, value)| (name.to_owned(), value)));
+        let listeners = self.listeners.counters().by_name();
+        figures.extend(listeners.map(|(name, value)| (name.to_owned(), value)));
         let pods = self.attributor.pod_figures().into_iter();
         figures.extend(pods.map(|(name, value)| (name.to_owned(), value)));
         figures

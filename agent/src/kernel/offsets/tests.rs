@@ -149,6 +149,7 @@ const TRUTH: &[(&str, [u32; 6])] = &[
     ("key_description", [168, 168, 168, 168, 160, 168]),
     ("key_type_name", [0, 0, 0, 0, 0, 0]),
     ("regs_fourth_argument", [56, 56, 56, 56, 56, 0]),
+    ("sock_bound_device", [20, 20, 20, 20, 20, 20]),
 ];
 
 fn resolve_bytes(bytes: &[u8]) -> Resolved {
