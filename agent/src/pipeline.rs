@@ -11,7 +11,6 @@ mod memory;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use agent_common::counters::Family;
 use agent_common::keys::{FlowCount, FlowKey, InodeKey};
 
 use crate::attribute::Attributor;
@@ -87,8 +86,8 @@ pub struct Pipeline {
     known: KnownFiles,
     names: NameTable,
     listeners: Listeners,
-    /// Records of listeners that were lost so far.
-    listeners_lost: u64,
+    /// Records of listeners, and of the ring of connections, that were lost so far.
+    listeners_lost: (u64, u64),
     own: Option<u32>,
     own_attempts: HashSet<u64>,
     mistaken: Vec<InodeKey>,
@@ -137,7 +136,7 @@ impl Pipeline {
             known,
             names: NameTable::new(resolvers),
             listeners: Listeners::default(),
-            listeners_lost: 0,
+            listeners_lost: (0, 0),
             own,
             own_attempts: HashSet::new(),
             mistaken: Vec::new(),
@@ -214,14 +213,14 @@ impl Pipeline {
         if let Deed::Exec(exec) = &act.deed {
             self.attributor.foresee(exec, act.time);
         }
-        let exited = match &act.deed {
-            Deed::Exit(exit) => Some(exit.actor.process),
-            _ => None,
+        let (time, exited) = match &act.deed {
+            Deed::Exit(exit) => (act.time, Some(exit.actor.process)),
+            _ => (act.time, None),
         };
         let Some(act) = self.table.observe(act) else {
             self.ledger.add(Tally::Context, 1);
             if let Some(exited) = exited {
-                self.hand_listeners_on(exited);
+                self.hand_listeners_on(exited, time);
             }
             return;
         };
@@ -551,11 +550,7 @@ impl Pipeline {
         // The kernel counts the same losses with their causes: the holes are checked against them, not told again.
         let _ = self.tracker.settle(now);
         self.take_figures(counters);
-        let lost = self.ledger.lost_in_kernel(Family::Listener);
-        if lost > self.listeners_lost {
-            self.listeners_lost = lost;
-            self.listeners.doubt(now);
-        }
+        self.doubt_listeners(now);
         self.tell_gaps(now, emit);
     }
 

@@ -23,7 +23,11 @@ const ALL_HOLDERS: usize = 65_536;
 /// Ends of which the beginning may still come: the walk at the start may tell of a listener that is being closed.
 const ENDS: usize = 4_096;
 /// How long it is known of a listener that it was there.
-const KEPT_NS: u64 = 60_000_000_000;
+const KEPT_NS: u64 = 60 * SECOND_NS;
+const SECOND_NS: u64 = 1_000_000_000;
+/// How often a second it is looked for what a process has made: servers that put themselves into the background are few, and
+/// whoever makes such processes in a loop is not to cost more.
+const SOUGHT_A_SECOND: u64 = 64;
 
 type Port = (u64, u16);
 
@@ -60,13 +64,20 @@ pub struct ListenerCounters {
     pub not_kept: u64,
     /// How often records of listeners were lost, so that those known by then are not told any more.
     pub doubted: u64,
+    /// Processes that ended and held a listener, of which it was not looked for what they have made.
+    pub heirs_not_sought: u64,
 }
 
 impl ListenerCounters {
     /// All figures with their names, for metrics and heartbeats.
-    pub fn by_name(&self) -> [(&'static str, u64); 3] {
-        let Self { known, not_kept, doubted } = *self;
-        [("listeners_known", known), ("listeners_not_kept", not_kept), ("listeners_doubted", doubted)]
+    pub fn by_name(&self) -> [(&'static str, u64); 4] {
+        let Self { known, not_kept, doubted, heirs_not_sought } = *self;
+        [
+            ("listeners_known", known),
+            ("listeners_not_kept", not_kept),
+            ("listeners_doubted", doubted),
+            ("listener_heirs_not_sought", heirs_not_sought),
+        ]
     }
 }
 
@@ -81,6 +92,8 @@ pub struct Listeners {
     holders: usize,
     /// How many of them have ended.
     over: usize,
+    /// In which second it was looked for heirs, and how often.
+    sought: (u64, u64),
     /// Up to when something was lost.
     doubted: Option<BootTime>,
     /// Up to when ended listeners were forgotten.
@@ -97,6 +110,7 @@ impl Default for Listeners {
             ends: Recent::new(ENDS),
             holders: 0,
             over: 0,
+            sought: (0, 0),
             doubted: None,
             forgotten: BootTime::from_ns(0),
             counters: ListenerCounters::default(),
@@ -156,8 +170,8 @@ impl Listeners {
             }
             _ => {
                 self.counters.not_kept += 1;
-                *of_port = None;
-                self.forget_port(port);
+                let known = of_port.take();
+                self.forget(known.into_iter().flatten());
                 if self.by_port.len() > PORTS {
                     self.by_port.retain(|_, cookies| cookies.is_some());
                     self.doubt(time);
@@ -165,13 +179,6 @@ impl Listeners {
                 false
             }
         }
-    }
-
-    /// Forgets the listeners of a port that has more than are kept; that it has stays.
-    fn forget_port(&mut self, port: Port) {
-        let of_it = |(cookie, listener): (&u64, &Listener)| (listener.port == port).then_some(*cookie);
-        let cookies: Vec<u64> = self.by_cookie.iter().filter_map(of_it).collect();
-        self.forget(cookies);
     }
 
     /// Forgets listeners. Of a connection that was made before the end of one, nothing is said any more.
@@ -223,6 +230,18 @@ impl Listeners {
         let cookies = self.by_holder.get(&process).map(Vec::as_slice).unwrap_or_default();
         let since = |cookie: &u64| Some((*cookie, self.by_cookie.get(cookie)?.since));
         cookies.iter().filter_map(since).collect()
+    }
+
+    /// Whether it may be looked for what a process has made, which is a look at all processes.
+    pub fn may_seek_heirs(&mut self, now: BootTime) -> bool {
+        let second = now.ns / SECOND_NS;
+        if self.sought.0 != second {
+            self.sought = (second, 0);
+        }
+        self.sought.1 += 1;
+        let may = self.sought.1 <= SOUGHT_A_SECOND;
+        self.counters.heirs_not_sought += u64::from(!may);
+        may
     }
 
     /// A process that held a listener has ended, and these, which it made, hold it in its place.

@@ -112,6 +112,14 @@ fn what_takes_the_place_of_its_maker_holds_it() {
 }
 
 #[test]
+fn heirs_are_sought_so_often_a_second() {
+    let mut listeners = Listeners::default();
+    let may = (0..2 * SOUGHT_A_SECOND).filter(|number| listeners.may_seek_heirs(at(*number))).count() as u64;
+    assert_eq!((may, listeners.counters().heirs_not_sought), (SOUGHT_A_SECOND, SOUGHT_A_SECOND));
+    assert!(listeners.may_seek_heirs(at(SECOND_NS)));
+}
+
+#[test]
 fn sockets_bound_to_interfaces_are_not_told_apart() {
     let mut listeners = Listeners::default();
     let place = endpoint("0.0.0.0", 80);
@@ -144,7 +152,7 @@ fn more_than_are_kept_are_counted_and_not_told() {
         listeners.begin(at(1), listen(1, cookie, place), false);
     }
     assert_eq!(listeners.at(NETWORK, place, at(9)), Some(Found::Many));
-    assert_eq!(listeners.counters(), ListenerCounters { known: 0, not_kept: 1, doubted: 0 });
+    assert_eq!(listeners.counters(), ListenerCounters { not_kept: 1, ..ListenerCounters::default() });
 
     let mut listeners = Listeners::default();
     for pid in 1..=HOLDERS as u32 + 1 {

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use agent_common::counters::Family;
+use agent_common::rings::Ring;
+
 use super::Pipeline;
 use crate::destinations::listeners::Heir;
 use crate::destinations::{self, Peers, Route};
@@ -61,11 +64,29 @@ impl Pipeline {
 
     /// A process ended: what it made since it began to listen may hold the listener in its place, where it still runs the
     /// same program (a server that puts itself into the background).
-    pub(super) fn hand_listeners_on(&mut self, from: ProcessKey) {
-        for (cookie, since) in self.listeners.held_by(from) {
+    pub(super) fn hand_listeners_on(&mut self, from: ProcessKey, now: BootTime) {
+        let held = self.listeners.held_by(from);
+        if held.is_empty() || !self.table.has_made_others(from) || !self.listeners.may_seek_heirs(now) {
+            return;
+        }
+        for (cookie, since) in held {
             let heirs = self.table.forked_by(from, since);
             let heir = |process: &Arc<Process>| Heir { process: process.key, cgroup_id: process.cgroup.id };
             self.listeners.inherit(cookie, from, heirs.iter().map(heir));
+        }
+    }
+}
+
+impl Pipeline {
+    /// Where records of listeners were lost, those that are known may have ended, and others may listen in their place. What
+    /// the bulk ring has lost is of somebody who was beyond his budget: he has blinded nobody but himself.
+    pub(super) fn doubt_listeners(&mut self, now: BootTime) {
+        let lost = (self.ledger.lost_in_kernel(Family::Listener), self.tracker.lost_in(Ring::Connection));
+        let before = self.listeners_lost;
+        // The kernel's figures and the holes are known at different times: until both have grown, neither is forgotten.
+        if lost.0 > before.0 && lost.1 > before.1 {
+            self.listeners_lost = lost;
+            self.listeners.doubt(now);
         }
     }
 }

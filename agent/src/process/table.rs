@@ -162,11 +162,14 @@ impl ProcessTable {
         Some(entry.versions.at(time).clone())
     }
 
+    /// Whether a process has made others that are known.
+    pub fn has_made_others(&self, key: ProcessKey) -> bool {
+        self.entries.get(key).is_some_and(Entry::has_children)
+    }
+
     /// What a process has made since a time, and that runs the same program as it still.
     pub fn forked_by(&self, maker: ProcessKey, since: BootTime) -> Vec<Arc<Process>> {
-        let Some(entry) = self.entries.get(maker).filter(|entry| entry.has_children()) else {
-            return Vec::new();
-        };
+        let Some(entry) = self.entries.get(maker) else { return Vec::new() };
         let (maker, image) = (entry.key(), &entry.versions.current().image);
         let made = |process: &&Arc<Process>| {
             process.parent.is_some_and(|parent| self.entries.exact(parent) == maker)

@@ -3,14 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use super::{Case, own, shared};
-use crate::harness::agent::Options;
+use crate::harness::agent::Agent;
 use crate::harness::child::Captured;
 use crate::harness::event::Event;
 use crate::harness::expect::Expected;
 use crate::harness::gaps;
+use crate::harness::pin_place::PinPlace;
 use crate::harness::scene::Scene;
 use crate::harness::servers::{V4, V6, mapped};
-use crate::harness::session::Session;
 use crate::harness::setting::Setting;
 use crate::outcome::{During, Outcome, ensure, skipped};
 
@@ -67,7 +67,7 @@ fn nobody(scene: &mut Scene<'_>) -> Outcome {
     Ok(())
 }
 
-/// Who listened before the agent was started is told; also to the next agent, which goes on with the programs of the first.
+/// Who listened before the agent was started is told; also by the next agent, which goes on with the programs of the first.
 fn held(setting: &Setting) -> Outcome {
     if gaps::named(setting, None)?.iter().any(|gap| gap == UNSEEN) {
         return skipped(format!("the agent says: {UNSEEN}"));
@@ -75,24 +75,34 @@ fn held(setting: &Setting) -> Outcome {
     let listen = |ip: IpAddr| TcpListener::bind((ip, 0)).during("listen");
     let every = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let listeners = [listen(V4)?, listen(V6)?, listen(every)?, listen(Ipv4Addr::UNSPECIFIED.into())?];
-    let session = Session::start(setting, &Options::default())?;
-    session.settle(setting)?;
-    let me = u64::from(std::process::id());
-    for (listener, to) in listeners.iter().zip([V4, V6, V6, V4]) {
-        let port = listener.local_addr()?.port();
-        let to = SocketAddr::new(to, port);
-        for to in if to.is_ipv4() { vec![to, mapped(to)] } else { vec![to] } {
-            let mut command = std::process::Command::new(&setting.me);
-            let running = Captured::start(command.args(["act", "connect", "--to", &to.to_string()]))?;
-            let pid = running.pid();
-            running.finish(setting.limit)?.well()?;
-            let its_own = |event: &Event| {
-                (event.pid() == Some(pid) && event.kind() == "connection").then(|| event.clone())
-            };
-            let event = session.collector.events.wait("the connection", 0, setting.limit, its_own)?;
-            let told = event.number("destination_pid");
-            ensure(told == Some(me), || format!("{told:?} was told to listen, {me} does: {}", event.line))?;
+    let place = PinPlace::new(setting, "peers")?;
+    for is_last in [false, true] {
+        let agent = Agent::start(setting, &place.options())?;
+        for (listener, to) in listeners.iter().zip([V4, V6, V6, V4]) {
+            let to = SocketAddr::new(to, listener.local_addr()?.port());
+            leads_here(setting, &agent, to)?;
+            if to.is_ipv4() {
+                leads_here(setting, &agent, mapped(to))?;
+            }
         }
+        if is_last {
+            agent.stop(setting)?
+        } else {
+            agent.hand_over(setting)?
+        };
     }
-    session.stop(setting)?.balanced()
+    Ok(())
+}
+
+/// A connection of another process leads to this one.
+fn leads_here(setting: &Setting, agent: &Agent, to: SocketAddr) -> Outcome {
+    let mut command = std::process::Command::new(&setting.me);
+    let running = Captured::start(command.args(["act", "connect", "--to", &to.to_string()]))?;
+    let pid = running.pid();
+    running.finish(setting.limit)?.well()?;
+    let its_own =
+        |event: &Event| (event.pid() == Some(pid) && event.kind() == "connection").then(|| event.clone());
+    let event = agent.events.wait("the connection", 0, setting.limit, its_own)?;
+    let (told, me) = (event.number("destination_pid"), u64::from(std::process::id()));
+    ensure(told == Some(me), || format!("{told:?} was told to listen, {me} does: {}", event.line))
 }
