@@ -25,12 +25,22 @@ pub enum Family {
     Memory = 5,
     /// Reads of keys.
     Key = 6,
+    /// Listeners, their beginning and end.
+    Listener = 7,
 }
 
 impl Family {
     /// All families, in the order of their slots.
-    pub const ALL: [Self; 7] =
-        [Self::Process, Self::Connection, Self::Datagram, Self::File, Self::Name, Self::Memory, Self::Key];
+    pub const ALL: [Self; 8] = [
+        Self::Process,
+        Self::Connection,
+        Self::Datagram,
+        Self::File,
+        Self::Name,
+        Self::Memory,
+        Self::Key,
+        Self::Listener,
+    ];
 
     /// Stable name for metrics and heartbeats.
     pub const fn name(self) -> &'static str {
@@ -42,6 +52,7 @@ impl Family {
             Self::Name => "name",
             Self::Memory => "memory",
             Self::Key => "key",
+            Self::Listener => "listener",
         }
     }
 }

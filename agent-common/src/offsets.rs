@@ -314,6 +314,8 @@ offsets! {
     cgroup_hierarchy,
     /// `cgroup_root.hierarchy_id`: s32, as `/proc/PID/cgroup` has it; 0 is version 2.
     hierarchy_number,
+    /// `sock.__sk_common.skc_bound_dev_if`: s32, index of the interface that it is bound to.
+    sock_bound_device,
 }
 
 /// Where the registers are with which a task entered the kernel: for kernels that have no helper for it.

@@ -50,6 +50,10 @@ pub mod kind {
     pub const MEMORY: u16 = 52;
     /// [`super::KeyRecord`]: a key of the kernel's keyrings was read.
     pub const KEY: u16 = 53;
+    /// [`super::ListenRecord`]: a process listens for TCP connections.
+    pub const LISTEN: u16 = 54;
+    /// [`super::ListenEndRecord`]: a listener was closed.
+    pub const LISTEN_END: u16 = 55;
 }
 
 /// The hook that saw an act (`Header::hook`).
@@ -131,7 +135,7 @@ pub mod hook {
 pub const LAYOUT_VERSION: u32 = 1;
 
 /// Sizes of all that records are made of, for the same end.
-pub const SIZES: [usize; 18] = [
+pub const SIZES: [usize; 20] = [
     size_of::<Header>(),
     size_of::<Actor>(),
     size_of::<FileIdentity>(),
@@ -150,6 +154,8 @@ pub const SIZES: [usize; 18] = [
     size_of::<ChangeRecord>(),
     size_of::<MemoryRecord>(),
     size_of::<KeyRecord>(),
+    size_of::<ListenRecord>(),
+    size_of::<ListenEndRecord>(),
 ];
 
 /// Begins every record.
@@ -696,7 +702,41 @@ pub struct KeyRecord {
     pub reserved: u32,
 }
 
+/// A process listens for TCP connections, or held a listener at the start: then there is one record for each that does.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct ListenRecord {
+    /// Header.
+    pub header: Header,
+    /// Who.
+    pub actor: Actor,
+    /// Socket cookie: joins beginning and end.
+    pub cookie: u64,
+    /// Cookie of the network namespace that the socket belongs to.
+    pub network_cookie: u64,
+    /// Address that it is bound to, all zero for every address; IPv4 in the first four bytes, network order.
+    pub address_be: [u8; 16],
+    /// Index of the interface that it is bound to; 0: to none.
+    pub bound_device: u32,
+    /// Port, host order; not 0.
+    pub port: u16,
+    /// `AF_INET` or `AF_INET6` of the socket.
+    pub family: u16,
+}
+
+/// A listener was closed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct ListenEndRecord {
+    /// Header.
+    pub header: Header,
+    /// Socket cookie.
+    pub cookie: u64,
+}
+
 const _: () = {
+    assert!(size_of::<ListenRecord>() == 160);
+    assert!(size_of::<ListenEndRecord>() == 40);
     assert!(size_of::<KeyRecord>() == 144);
     assert!(size_of::<MemoryRecord>() == 216);
     assert!(size_of::<ChangeRecord>() == 176);

@@ -9,7 +9,7 @@ use agent_common::nesting::Number;
 use agent_common::rings::Ring;
 use aya_ebpf::bindings::bpf_sock;
 use aya_ebpf::helpers::bpf_get_current_task_btf;
-use aya_ebpf::helpers::generated::{bpf_loop, bpf_sk_storage_get, bpf_task_pt_regs};
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_loop, bpf_sk_storage_get, bpf_task_pt_regs};
 use aya_ebpf::programs::{SkBuffContext, SockAddrContext};
 
 use crate::hooks::{ScanAt, environment};
@@ -157,6 +157,13 @@ pub unsafe fn take_number(state: *mut CpuState, ring: Ring) -> Option<Number> {
         atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(cell, 1)
     };
     Some(Number { sequence, level: 0 })
+}
+
+/// The cookie of a socket that is an argument; it is given one where it has none. Tracing programs can since 5.12.
+#[inline(always)]
+pub fn cookie_of(sock: Sock<Typed>) -> Option<u64> {
+    // SAFETY: the socket is typed.
+    Some(unsafe { bpf_get_socket_cookie(sock.raw() as *mut _) })
 }
 
 #[inline(always)]

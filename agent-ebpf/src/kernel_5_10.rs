@@ -380,6 +380,12 @@ pub fn socket_state_or_new<'a>(sock: Sock<Typed>) -> Option<&'a mut SocketState>
     by_cookie_or_new(sock.cookie()?)
 }
 
+/// The cookie of a socket that is an argument: such kernels give tracing programs none. So listeners are not told.
+#[inline(always)]
+pub fn cookie_of(_sock: Sock<Typed>) -> Option<u64> {
+    None
+}
+
 /// What is remembered of a socket that a walk comes to.
 #[inline(always)]
 pub fn walked_socket_state<'a>(sock: Sock<Typed>, _stored: *mut Stored) -> Option<&'a mut SocketState> {

@@ -11,6 +11,7 @@ pub mod collect;
 pub mod config;
 pub mod context;
 pub mod control;
+pub mod destinations;
 mod generations;
 pub mod host;
 pub mod kernel;

@@ -4,6 +4,7 @@
 //! recording; there is no IO and no clock here.
 
 mod credential;
+mod destination;
 mod expected;
 mod memory;
 
@@ -22,10 +23,12 @@ use crate::capture::tally::Tally;
 use crate::catalogue::Catalogue;
 use crate::catalogue::enumerate::KnownFiles;
 use crate::context;
+use crate::destinations::listeners::Listeners;
 use crate::host::installed::Installed;
 use crate::model::act::{
     self, Act, Actor, Attempted, ConnectAttempt, ConnectOutcome, Deed, Endpoint, Outcome, Protocol,
 };
+use crate::model::destination::Destination;
 use crate::model::event::{
     Activity, AgentStatus, Connection, DatagramFlow, Event, EventKind, Folded, Gap, KeyAccess,
     NamedConnection, Repeat, Traffic, What, Why,
@@ -41,6 +44,7 @@ use crate::process::ProcessTable;
 use crate::process::inventory::HostNamespaces;
 use crate::session::{Tag, TagNews, Tags};
 use credential::Acquisitions;
+use destination::Ending;
 use expected::ExpectedReads;
 
 /// Attempts of the agent itself whose outcomes are still to come: its self-test makes a handful.
@@ -67,6 +71,7 @@ struct Known {
     attribution: Arc<Attribution>,
     why: Why,
     names: Names,
+    destination: Option<Arc<Destination>>,
 }
 
 /// What a record of process life is to tags.
@@ -99,6 +104,9 @@ pub struct Pipeline {
     catalogue: Arc<Catalogue>,
     known: KnownFiles,
     names: NameTable,
+    listeners: Listeners,
+    /// Records of listeners, and of the ring of connections, that were lost so far.
+    listeners_lost: (u64, u64),
     own: Option<u32>,
     own_attempts: HashSet<u64>,
     mistaken: Vec<InodeKey>,
@@ -160,6 +168,8 @@ impl Pipeline {
             catalogue,
             known,
             names: NameTable::new(resolvers),
+            listeners: Listeners::default(),
+            listeners_lost: (0, 0),
             own,
             own_attempts: HashSet::new(),
             mistaken: Vec::new(),
@@ -277,9 +287,16 @@ impl Pipeline {
             self.attributor.foresee(exec, act.time);
         }
         let life = Life::of(&act.deed);
+        let (time, exited) = match &act.deed {
+            Deed::Exit(exit) => (act.time, Some(exit.actor.process)),
+            _ => (act.time, None),
+        };
         let Some(act) = self.table.observe(act) else {
             self.ledger.add(Tally::Context, 1);
             self.tag(life);
+            if let Some(exited) = exited {
+                self.hand_listeners_on(exited, time);
+            }
             return;
         };
         let Act { time, hook, deed } = act;
@@ -335,6 +352,14 @@ impl Pipeline {
                 if let Some(name) = self.names.hello(&piece) {
                     self.hello(time, hook, piece.cookie, name, emit);
                 }
+            }
+            Deed::Listen(listen) => {
+                self.ledger.add(Tally::Context, 1);
+                self.listeners.begin(time, *listen, hook == HELD);
+            }
+            Deed::ListenEnd { cookie } => {
+                self.ledger.add(Tally::Context, 1);
+                self.listeners.end(time, cookie);
             }
             // The process table takes these.
             Deed::Fork(_) | Deed::Exec(_) | Deed::Exit(_) => self.ledger.add(Tally::Context, 1),
@@ -403,6 +428,8 @@ impl Pipeline {
             self.names.add_hello(&mut names, &name, asked_at, &actor, (network, remote.address));
         }
         let held = hook == HELD;
+        let ending = Ending { network, asked: remote, connected, local, outcome, ended_at };
+        let destination = self.destination(&ending, held);
         if outcome == Outcome::Established {
             let known = Known {
                 actor: actor.clone(),
@@ -413,6 +440,7 @@ impl Pipeline {
                 attribution: attribution.clone(),
                 why: why.clone(),
                 names: names.clone(),
+                destination: destination.clone(),
             };
             self.live.established(cookie, known);
         }
@@ -426,6 +454,7 @@ impl Pipeline {
             latency_ns: ended_at.filter(|_| !held).map(|ended_at| ended_at.since_ns(asked_at)),
             held,
             names,
+            destination,
         });
         self.ledger.add(Tally::Activity, 1);
         let activity = Activity { attribution, process, actor, hook, what, why };
@@ -485,16 +514,27 @@ impl Pipeline {
             bytes_received,
             errno,
         } = carried;
-        let (process, attribution, why, names) = match known {
-            Some(Known { process, attribution, why, names, .. }) => (process, attribution, why, names),
+        let (process, attribution, why, names, destination) = match known {
+            Some(Known { process, attribution, why, names, destination, .. }) => {
+                (process, attribution, why, names, destination)
+            }
             None => {
                 let (process, attribution, why) = self.who_and_why(asked_at, &actor);
-                (process, attribution, why, Names::default())
+                (process, attribution, why, Names::default(), None)
             }
         };
         let duration_ns = time.since_ns(established_at);
-        let what =
-            what(Traffic { cookie, protocol, remote, bytes_sent, bytes_received, duration_ns, errno, names });
+        let what = what(Traffic {
+            cookie,
+            protocol,
+            remote,
+            bytes_sent,
+            bytes_received,
+            duration_ns,
+            errno,
+            names,
+            destination,
+        });
         self.ledger.add(Tally::Activity, 1);
         let activity = Activity { attribution, process, actor, hook, what, why };
         emit(Event { time, kind: EventKind::Activity(Box::new(activity)) });
@@ -513,7 +553,7 @@ impl Pipeline {
             self.names.park(cookie, name);
             return;
         };
-        let Known { actor, protocol, remote, network, process, attribution, why, names } = known;
+        let Known { actor, protocol, remote, network, process, attribution, why, names, .. } = known;
         if !self.names.add_hello(names, &name, time, actor, (*network, remote.address)) {
             return;
         }
@@ -579,6 +619,7 @@ impl Pipeline {
         self.attributor.containers().sweep(now);
         self.attributor.units().sweep(now);
         self.attributor.pods().sweep(now);
+        self.listeners.sweep(now);
         for ended in self.join.expire(now) {
             self.connection(ended, emit);
         }
@@ -587,6 +628,7 @@ impl Pipeline {
         // The kernel counts the same losses with their causes: the holes are checked against them, not told again.
         let _ = self.tracker.settle(now);
         self.take_figures(counters);
+        self.doubt_listeners(now);
         self.tell_gaps(now, emit);
     }
 
@@ -679,6 +721,8 @@ impl Pipeline {
         figures.extend(units.map(|(name, value)| (name.to_owned(), value)));
         let programs = self.attributor.program_counters().by_name();
         figures.extend(programs.map(|(name, value)| (name.to_owned(), value)));
+        let listeners = self.listeners.counters().by_name();
+        figures.extend(listeners.map(|(name, value)| (name.to_owned(), value)));
         let pods = self.attributor.pod_figures().into_iter();
         figures.extend(pods.map(|(name, value)| (name.to_owned(), value)));
         let tags = self.tags.counters().by_name();

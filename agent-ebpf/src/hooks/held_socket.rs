@@ -7,6 +7,8 @@
 //! What was accepted is no connection of this host's: such a socket is a copy of its listener, and so has that one's
 //! limit of waiting connections (`sk_max_ack_backlog`), of which a socket that connects has none unless it had listened
 //! before. The ladder says what that mistakes.
+//!
+//! Listeners are told with each process that holds them.
 
 use agent_common::counters::{Counter, Family};
 use agent_common::records::{ConnectRecord, hook, kind, outcome};
@@ -15,6 +17,7 @@ use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_boot_ns,
 
 use super::connect::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, words_to_bytes};
 use super::descriptor::OpenFile;
+use super::listener;
 use super::outcome as ended;
 use crate::kstruct::{Sock, Task, Typed, sock_of};
 use crate::maps::{
@@ -25,6 +28,7 @@ use crate::{current, emit, kernel};
 const TCP_ESTABLISHED: u8 = 1;
 const TCP_SYN_SENT: u8 = 2;
 const TCP_CLOSE_WAIT: u8 = 8;
+const TCP_LISTEN: u8 = 10;
 const SOCK_STREAM: u16 = 1;
 
 /// A descriptor of a task; once more with neither at the end of the walk. What is asked for needs 5.12.
@@ -54,6 +58,9 @@ fn found(task: Task<Typed>, sock: Sock<Typed>) -> Option<()> {
         return None;
     }
     let (protocol, now) = (u32::from(sock.protocol()?), sock.state()?);
+    if (protocol, now) == (IPPROTO_TCP, TCP_LISTEN) {
+        return listener::held(sock, task);
+    }
     let state = match (protocol, now) {
         (IPPROTO_TCP, TCP_ESTABLISHED | TCP_CLOSE_WAIT) => SOCKET_TCP_ESTABLISHED,
         (IPPROTO_TCP, TCP_SYN_SENT) => SOCKET_TCP_PENDING,

@@ -7,6 +7,7 @@ mod descriptor;
 pub mod file;
 mod held_socket;
 mod key;
+mod listener;
 mod memory;
 mod names;
 mod number;

@@ -14,7 +14,7 @@ use aya_ebpf::macros::{btf_tracepoint, fexit};
 use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 
 use super::connect::{AF_INET, AF_INET6, IPPROTO_TCP, words_to_bytes};
-use super::traffic;
+use super::{listener, traffic};
 use crate::kstruct::{Access, Sock, Typed};
 use crate::maps::{SOCKET_IDLE, SOCKET_TCP_ESTABLISHED, SOCKET_TCP_PENDING, SocketState};
 use crate::{budget, current, emit, generation, kernel};
@@ -38,8 +38,11 @@ pub fn set_state(ctx: BtfTracePointContext) -> i32 {
         if new == TCP_ESTABLISHED || new == TCP_CLOSE {
             handshake_ended(Sock::from_raw(ctx.arg::<u64>(0)), new);
         }
-    } else if new == TCP_CLOSE && old != TCP_LISTEN {
-        traffic::closed(Sock::from_raw(ctx.arg::<u64>(0)));
+    } else if new == TCP_CLOSE {
+        let sock = Sock::from_raw(ctx.arg::<u64>(0));
+        if old == TCP_LISTEN { listener::ended(sock) } else { traffic::closed(sock) }
+    } else if new == TCP_LISTEN {
+        listener::began(Sock::from_raw(ctx.arg::<u64>(0)));
     }
     0
 }

@@ -28,6 +28,8 @@ impl<A: Access> Sock<A> {
         flags: sock_flags -> u64;
         /// How many connections may wait to be accepted: of a listener, and of what it accepted.
         waiting_limit: sock_max_ack_backlog -> u32;
+        /// Index of the interface that it is bound to; 0: to none.
+        bound_device: sock_bound_device -> u32;
     }
 
     /// Peer IPv6 address as four words in memory order.

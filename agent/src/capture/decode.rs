@@ -14,7 +14,8 @@ use agent_common::limits::{COMM_BYTES, MAX_RECORD_BYTES, PATH_BYTES, PAYLOAD_BYT
 use agent_common::nesting::{LEVEL_SHIFT, LEVELS};
 use agent_common::records::{
     self, AnswerRecord, ConnectRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header, HelloRecord,
-    OutcomeRecord, RawSocketRecord, TUN_FAMILY, TrafficRecord, acquired, file_flag, hook, kind, outcome,
+    ListenEndRecord, ListenRecord, OutcomeRecord, RawSocketRecord, TUN_FAMILY, TrafficRecord, acquired,
+    file_flag, hook, kind, outcome,
 };
 use agent_common::rings::Ring;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -24,8 +25,8 @@ use super::sequence::Series;
 use super::{change, memory, refused};
 use crate::model::act::{
     Access, Acquired, Act, Actor, Attempted, ConnectAttempt, ConnectOutcome, Deed, DnsAnswer, Endpoint, Exit,
-    FileOpen, Fork, HelloPiece, Namespaces, Outcome, Protocol, RawForm, RawSocket, Traffic, UnixConnect,
-    UnknownOutcome,
+    FileOpen, Fork, HelloPiece, Listen, Namespaces, Outcome, Protocol, RawForm, RawSocket, Traffic,
+    UnixConnect, UnknownOutcome,
 };
 use crate::model::bytes::RawBytes;
 use crate::model::process::{CredentialIds, FileRef, ProcessKey};
@@ -191,6 +192,7 @@ impl Meta {
             kind::DNS_ANSWER | kind::CLIENT_HELLO => Some(Family::Name),
             kind::MEMORY => Some(Family::Memory),
             kind::KEY => Some(Family::Key),
+            kind::LISTEN | kind::LISTEN_END => Some(Family::Listener),
             _ => None,
         }
     }
@@ -235,6 +237,8 @@ pub fn decode(bytes: &[u8]) -> Result<Act, DecodeError> {
         kind::CHANGE => change::change(record),
         kind::MEMORY => memory::memory(record),
         kind::KEY => super::key::key(record),
+        kind::LISTEN => listen(record),
+        kind::LISTEN_END => listen_end(record),
         unknown => Err(DecodeError::Kind(unknown)),
     }?;
     let (header, _) = fixed::<Header>("header", record)?;
@@ -537,6 +541,22 @@ fn unix_connect(bytes: &[u8]) -> Result<Deed, DecodeError> {
         is_abstract,
         held: way_of(record.how)? == Acquired::Held,
     }))
+}
+
+fn listen(bytes: &[u8]) -> Result<Deed, DecodeError> {
+    let (record, _) = fixed::<ListenRecord>("listener", bytes)?;
+    Ok(Deed::Listen(Box::new(Listen {
+        actor: actor(&record.actor),
+        cookie: record.cookie,
+        network: record.network_cookie,
+        bound: endpoint("listener", record.family, record.address_be, record.port)?,
+        device: record.bound_device,
+    })))
+}
+
+fn listen_end(bytes: &[u8]) -> Result<Deed, DecodeError> {
+    let (record, _) = fixed::<ListenEndRecord>("listener's end", bytes)?;
+    Ok(Deed::ListenEnd { cookie: record.cookie })
 }
 
 fn dns_answer(bytes: &[u8]) -> Result<Deed, DecodeError> {

@@ -44,7 +44,24 @@ fn one_of_each() -> Vec<Vec<u8>> {
         stream.file_open(&who, "/etc/shadow", 8 << 20, 42),
         stream.memory(&who, &made_actor(200, 55), records::memory::VM_READ, 0),
         stream.key(&who, 7, (b"user", b"ticket"), 0),
+        stream.listen(&who, 11, peer("[::]:80"), false),
+        stream.listen_end(11),
     ]
+}
+
+#[test]
+fn a_listener_is_told_with_where_it_is_bound() {
+    let who = made_actor(100, 50);
+    let mut stream = Stream::new(1_000);
+    for (bound, address) in [("127.0.0.1:80", "127.0.0.1"), ("[::]:80", "::"), ("0.0.0.0:80", "0.0.0.0")] {
+        let act = decode(&stream.listen(&who, 11, peer(bound), true)).unwrap();
+        assert_eq!(act.hook, HELD);
+        let Deed::Listen(listen) = act.deed else { panic!("{act:?}") };
+        assert_eq!((listen.actor, listen.cookie, listen.bound.port), (actor(&who), 11, 80));
+        assert_eq!(listen.bound.address, address.parse::<IpAddr>().unwrap());
+    }
+    let act = decode(&stream.listen_end(11)).unwrap();
+    assert!(matches!(act.deed, Deed::ListenEnd { cookie: 11 }));
 }
 
 #[test]

@@ -263,6 +263,11 @@ impl Ledger {
     }
 
     /// What the kernel lost of a family. Each act takes its number before anything can fail, so each is a hole.
+    /// Acts of a family that the kernel side has lost.
+    pub fn lost_in_kernel(&self, family: Family) -> u64 {
+        self.dropped(family)
+    }
+
     fn dropped(&self, family: Family) -> u64 {
         let lost = Counter::ALL.into_iter().filter(|counter| counter.is_drop());
         lost.map(|counter| self.kernel_counter(family, counter)).sum()

@@ -97,6 +97,8 @@ pub struct SequenceTracker {
     start: Start,
     series: BTreeMap<Series, Numbers>,
     lost: u64,
+    /// Of these, in each ring, those that were recovered included.
+    lost_in: [u64; Ring::ALL.len()],
     told: u64,
     recovered: u64,
     duplicates: u64,
@@ -106,7 +108,16 @@ pub struct SequenceTracker {
 impl SequenceTracker {
     /// A tracker for a new stream.
     pub const fn new(start: Start) -> Self {
-        Self { start, series: BTreeMap::new(), lost: 0, told: 0, recovered: 0, duplicates: 0, restarts: 0 }
+        Self {
+            start,
+            series: BTreeMap::new(),
+            lost: 0,
+            lost_in: [0; Ring::ALL.len()],
+            told: 0,
+            recovered: 0,
+            duplicates: 0,
+            restarts: 0,
+        }
     }
 
     /// Takes note of a record.
@@ -118,6 +129,7 @@ impl SequenceTracker {
                 vacant.insert(Numbers { next, ..Numbers::default() })
             }
         };
+        let mut lost = 0;
         let seen = if sequence >= state.next {
             Seen::New
         } else if fill(&mut state.open, sequence) {
@@ -129,7 +141,7 @@ impl SequenceTracker {
             Seen::Recovered
         } else if time > state.latest {
             // A duplicate is as old as the record it repeats; only a new numbering is younger than all before.
-            self.lost = self.lost.saturating_add(state.settle(|_| true));
+            lost = state.settle(|_| true);
             state.lost.clear();
             state.next = 0;
             self.restarts += 1;
@@ -143,19 +155,17 @@ impl SequenceTracker {
                 state.open.insert(state.next, Hole { end: sequence, seen_at: time });
             }
             state.next = sequence.saturating_add(1);
-            self.lost = self.lost.saturating_add(state.leave_window());
+            lost += state.leave_window();
         }
         state.latest = state.latest.max(time);
+        self.lose(series.ring, lost);
         seen
     }
 
     /// Calls holes that are old enough at `now` lost, and reports what was lost since the last report: nothing, or one
     /// gap. Where a record was recovered meanwhile, the report is that much smaller.
     pub fn settle(&mut self, now: BootTime) -> Option<Gap> {
-        for state in self.series.values_mut() {
-            let settled = state.settle(|hole| now.since_ns(hole.seen_at) > SETTLE_NS);
-            self.lost = self.lost.saturating_add(settled);
-        }
+        self.settle_all(|hole| now.since_ns(hole.seen_at) > SETTLE_NS);
         self.report()
     }
 
@@ -168,13 +178,32 @@ impl SequenceTracker {
                 continue;
             }
             let state = self.series.entry(series).or_default();
-            self.lost = self.lost.saturating_add(next.saturating_sub(state.next));
+            let lost = next.saturating_sub(state.next);
             state.next = state.next.max(next);
+            self.lose(series.ring, lost);
         }
-        for state in self.series.values_mut() {
-            self.lost = self.lost.saturating_add(state.settle(|_| true));
-        }
+        self.settle_all(|_| true);
         self.report()
+    }
+
+    fn settle_all(&mut self, is_lost: impl Fn(&Hole) -> bool) {
+        let settled: Vec<_> =
+            self.series.iter_mut().map(|(series, state)| (series.ring, state.settle(&is_lost))).collect();
+        for (ring, lost) in settled {
+            self.lose(ring, lost);
+        }
+    }
+
+    fn lose(&mut self, ring: Ring, lost: u64) {
+        self.lost = self.lost.saturating_add(lost);
+        if let Some(in_ring) = self.lost_in.get_mut(ring as usize) {
+            *in_ring = in_ring.saturating_add(lost);
+        }
+    }
+
+    /// Records of a ring that were lost so far, those that came after all included.
+    pub fn lost_in(&self, ring: Ring) -> u64 {
+        self.lost_in.get(ring as usize).copied().unwrap_or(0)
     }
 
     fn report(&mut self) -> Option<Gap> {

@@ -6,8 +6,8 @@ use agent_common::keys::InodeKey;
 use agent_common::limits::{COMM_BYTES, KEY_TYPE_BYTES};
 use agent_common::records::{
     Actor, AnswerRecord, ConnectRecord, ExecRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header,
-    HelloRecord, KeyRecord, MemoryRecord, OutcomeRecord, RawSocketRecord, StdioIdentity, TrafficRecord,
-    acquired, exec_flag, file_flag, hook, kind, outcome,
+    HelloRecord, KeyRecord, ListenEndRecord, ListenRecord, MemoryRecord, OutcomeRecord, RawSocketRecord,
+    StdioIdentity, TrafficRecord, acquired, exec_flag, file_flag, hook, kind, outcome,
 };
 use agent_common::rings::Ring;
 use zerocopy::{FromZeros, IntoBytes};
@@ -322,6 +322,30 @@ impl Stream {
         let hook = hook::FEXIT_PTRACE_MAY_ACCESS;
         let header = self.header(kind::MEMORY, hook, size_of::<MemoryRecord>());
         MemoryRecord { header, actor: *actor, target: *target, way, errno }.as_bytes().to_vec()
+    }
+
+    /// `actor` listens, or (`held`) has done so since before the start.
+    pub fn listen(&mut self, actor: &Actor, cookie: u64, bound: SocketAddr, held: bool) -> Vec<u8> {
+        let hook = if held { hook::FILE_ITERATOR } else { hook::INET_SOCK_SET_STATE };
+        let header = self.header(kind::LISTEN, hook, size_of::<ListenRecord>());
+        let (family, address_be) = address(bound.ip());
+        let record = ListenRecord {
+            header,
+            actor: *actor,
+            cookie,
+            network_cookie: NETWORK_COOKIE,
+            address_be,
+            bound_device: 0,
+            port: bound.port(),
+            family,
+        };
+        record.as_bytes().to_vec()
+    }
+
+    /// A listener was closed.
+    pub fn listen_end(&mut self, cookie: u64) -> Vec<u8> {
+        let header = self.header(kind::LISTEN_END, hook::INET_SOCK_SET_STATE, size_of::<ListenEndRecord>());
+        ListenEndRecord { header, cookie }.as_bytes().to_vec()
     }
 
     /// `actor` reads the key of a type and description.

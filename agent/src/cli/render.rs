@@ -20,8 +20,8 @@ use crate::model::time::WallTime;
 use crate::ship::wire::bytes::WireBytes;
 use crate::ship::wire::rows::{Attribution, Ids};
 use crate::ship::wire::v1::{
-    Attempt, Connection, Credential, Endpoint, Gap, Key, Memory, Named, Names, RawSocket, Reach, Read,
-    Repeat, Status, Traffic,
+    Attempt, Connection, Credential, Destination, Endpoint, Gap, Key, Memory, Named, Names, RawSocket, Reach,
+    Read, Repeat, Status, Traffic,
 };
 use crate::ship::wire::{ActivityView, Body, Deed, View, names};
 
@@ -222,6 +222,7 @@ fn connection(connection: &Connection) -> Told<'_> {
         vec![span(colour, format!(" {short}"))],
     ];
     with_name(&mut results, &connection.names);
+    with_destination(&mut results, connection.destination.as_deref());
     let colour = if connection.outcome == "failed" { style::BAD } else { style::PLAIN };
     Told { verb: &connection.protocol, target: span(colour, target), keep: Keep::Ends, results }
 }
@@ -244,6 +245,7 @@ fn traffic<'a>(traffic: &'a Traffic, state: &'static str) -> Told<'a> {
         vec![span(style::DIM, format!(" {state}"))],
     ];
     with_name(&mut results, &traffic.names);
+    with_destination(&mut results, traffic.destination.as_deref());
     let target = span(style::PLAIN, address(&traffic.remote));
     Told { verb: &traffic.protocol, target, keep: Keep::Ends, results }
 }
@@ -273,6 +275,15 @@ fn with_name(results: &mut Vec<Vec<Span>>, names: &Names) {
     if let Some(name) = name(names) {
         let named = results.iter().map(|result| [std::slice::from_ref(&name), result].concat());
         *results = named.chain(results.iter().cloned()).collect();
+    }
+}
+
+/// Puts what it leads to before all that, where there is room: ` → svc/postgresql`.
+fn with_destination(results: &mut Vec<Vec<Span>>, destination: Option<&Destination>) {
+    if let Some(identity) = destination.and_then(|destination| destination.identity.as_deref()) {
+        let shown = span(style::BOLD, format!(" → {}", escaped(identity.as_bytes())));
+        let told = results.iter().map(|result| [std::slice::from_ref(&shown), result].concat());
+        *results = told.chain(results.iter().cloned()).collect();
     }
 }
 

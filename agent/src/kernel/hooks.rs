@@ -161,12 +161,20 @@ pub const LADDER: &[Capability] = &[
     // Before those that see connections from their beginning on: the self-test makes one that they do not know.
     Capability {
         name: "connection_held",
-        sees: "TCP connections that are open when the agent starts, and UDP sockets that are connected then",
+        sees: "TCP connections that are open when the agent starts, UDP sockets that are connected and sockets that \
+               listen then",
         essential: false,
         servings: &[Serving {
             rungs: EVERY,
             programs: &[Program { name: "held_socket", attach: Attach::FileIterator }],
-            offsets: &[Offsets::Connection, Offsets::Outcome, Offsets::Traffic, Offsets::HeldSocket],
+            offsets: &[
+                Offsets::Connection,
+                Offsets::Outcome,
+                Offsets::Traffic,
+                Offsets::HeldSocket,
+                Offsets::Names,
+                Offsets::Listener,
+            ],
             gaps: &[
                 "MPTCP connections that were made before the start are not seen",
                 "of a connection made before the start, who has it is taken for who made it",
@@ -286,6 +294,22 @@ pub const LADDER: &[Capability] = &[
             programs: &[tracepoint("set_state", "inet_sock_set_state")],
             offsets: &[Offsets::Outcome, Offsets::Traffic],
             gaps: &["of an MPTCP connection, what other subflows than the first carry"],
+        }],
+    },
+    Capability {
+        name: "listener",
+        sees: "who listens for TCP connections on this host, from the start on: the process at the other end",
+        essential: false,
+        servings: &[Serving {
+            rungs: EVERY,
+            programs: &[tracepoint("set_state", "inet_sock_set_state")],
+            offsets: &[Offsets::Connection, Offsets::Outcome, Offsets::Names, Offsets::Listener],
+            gaps: &[
+                "of a listener that is handed on (by a descriptor sent, or a program started with it), to whom is not \
+                 seen",
+                "who listens on a socket that was never bound is not seen, nor the kernel's own listeners of before the \
+                 start",
+            ],
         }],
     },
     Capability {
@@ -588,6 +612,7 @@ const LOST_ON_5_10: &[(&str, &[&str])] = &[
         "connection_held",
         &["connections and connected UDP sockets of before the start are not seen on kernels before 5.17"],
     ),
+    ("listener", &["who listens on this host is not seen on kernels before 5.17"]),
     ("connect_outcome", FORGOTTEN),
     ("connection_end", FORGOTTEN),
     ("connection_update", FORGOTTEN),
@@ -612,7 +637,7 @@ const FORGOTTEN: &[&str] =
 
 /// Whether nothing serves a capability on such a kernel, whatever the rung.
 pub fn is_unserved_on_5_10(capability: &str) -> bool {
-    capability == "connection_held"
+    matches!(capability, "connection_held" | "listener")
 }
 
 /// What a capability loses besides on such a kernel, one sentence each.
@@ -648,7 +673,7 @@ mod tests {
         }
         let unserved: Vec<_> = LADDER.iter().filter(|one| is_unserved_on_5_10(one.name)).collect();
         assert!(unserved.iter().all(|one| !one.essential && !lost_on_5_10(one.name).is_empty()));
-        assert_eq!(unserved.len(), 1);
+        assert_eq!(unserved.len(), 2);
         assert_eq!(lost_on_5_10("process_life"), &[] as &[&str]);
         let sockets = agent_common::limits::SOCKETS_5_10;
         assert!(FORGOTTEN[0].contains(&format!("{},{:03}", sockets / 1000, sockets % 1000)));

@@ -11,7 +11,7 @@ use aya::maps::Map;
 use aya::programs::Iter;
 
 /// What is walked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Over {
     /// The sockets that are remembered.
     Sockets,
@@ -69,6 +69,7 @@ struct IterCreate {
 /// An iterator that can be run again and again. Dropped, it is gone.
 #[derive(Debug)]
 pub(super) struct Walker {
+    over: Over,
     link: OwnedFd,
 }
 
@@ -99,7 +100,12 @@ impl Walker {
             iterator_length: map.as_ref().map_or(0, |map| size_of_val(map) as u32),
             reserved: 0,
         };
-        Ok(Self { link: call(BPF_LINK_CREATE, &attr)? })
+        Ok(Self { over, link: call(BPF_LINK_CREATE, &attr)? })
+    }
+
+    /// What it walks over.
+    pub(super) const fn over(&self) -> Over {
+        self.over
     }
 
     /// One walk; what it tells is in the ring afterwards.

@@ -44,6 +44,8 @@ pub enum Capability {
     MemoryAtExit,
     /// Keys of the kernel's keyrings.
     Key,
+    /// Sockets that listen.
+    Listener,
 }
 
 /// What a field must be for its reader to be right.
@@ -101,8 +103,8 @@ pub struct Field {
 }
 
 use Capability::{
-    Connection, Exec, FileOpen, FileOpenAtExit, HeldSocket, Key, Memory, MemoryAtExit, NameLookup, Names,
-    Outcome, Process, Rename, SocketAtExit, Traffic, UnixPeer,
+    Connection, Exec, FileOpen, FileOpenAtExit, HeldSocket, Key, Listener, Memory, MemoryAtExit, NameLookup,
+    Names, Outcome, Process, Rename, SocketAtExit, Traffic, UnixPeer,
 };
 use Expected::{AnyPointer, Array, Integer, Integers, Pointer, PointerToPointers, Pointers, Structure, Text};
 
@@ -121,6 +123,7 @@ const SOCKET_AT_EXIT: &[Capability] = &[SocketAtExit, NameLookup];
 const NAME_LOOKUP: &[Capability] = &[NameLookup];
 const NAMES: &[Capability] = &[Names];
 const HELD_SOCKET: &[Capability] = &[HeldSocket];
+const LISTENER: &[Capability] = &[Listener];
 const RENAME: &[Capability] = &[Rename];
 const MEMORY: &[Capability] = &[Memory, MemoryAtExit];
 const MEMORY_AT_EXIT: &[Capability] = &[MemoryAtExit];
@@ -283,6 +286,7 @@ pub const TABLE: &[Field] = table! {
     set_link_of_set VALUE Offset: "cgrp_cset_link.cgrp_link" Structure("list_head", 16);
     cgroup_hierarchy VALUE Offset: "cgroup.root" Pointer("cgroup_root");
     hierarchy_number VALUE Offset: "cgroup_root.hierarchy_id" Integer(4);
+    sock_bound_device LISTENER Offset: "sock.__sk_common.skc_bound_dev_if" Integer(4);
 };
 
 impl Expected {

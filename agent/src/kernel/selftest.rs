@@ -23,8 +23,8 @@ use agent_common::keys::{RuleName, rule_name};
 use agent_common::limits::RULE_NAME_BYTES;
 use agent_common::records::{
     Actor, AnswerRecord, ChangeRecord, ConnectRecord, ExecRecord, ExitRecord, FileRecord, ForkRecord, Header,
-    HelloRecord, KeyRecord, MemoryRecord, OutcomeRecord, RawSocketRecord, RefusedRecord, TrafficRecord,
-    change, kind, memory, outcome,
+    HelloRecord, KeyRecord, ListenEndRecord, ListenRecord, MemoryRecord, OutcomeRecord, RawSocketRecord,
+    RefusedRecord, TrafficRecord, change, kind, memory, outcome,
 };
 use zerocopy::FromBytes;
 
@@ -265,6 +265,25 @@ pub(super) fn connect_outcome(own: &Own, records: &mut Records<'_>) -> Result<()
         ));
     }
     Ok(())
+}
+
+/// Listens, and ends that: both must be told.
+pub(super) fn listener(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed("listen on loopback"))?;
+    let port = listener.local_addr().map_err(failed("listen on loopback"))?.port();
+    let told = records
+        .find::<ListenRecord>(kind::LISTEN, |told| own.is(&told.actor) && told.port == port)
+        .ok_or_else(|| no_record("a listener"))?;
+    own.check(&told.actor)?;
+    let said = (i32::from(told.family), told.address_be.first_chunk(), told.bound_device);
+    if said != (libc::AF_INET, Some(&Ipv4Addr::LOCALHOST.octets()), 0) {
+        return Err(format!("a listener of 127.0.0.1 was reported as {said:?}"));
+    }
+    drop(listener);
+    records
+        .find::<ListenEndRecord>(kind::LISTEN_END, |ended| ended.cookie == told.cookie)
+        .map(|_| ())
+        .ok_or_else(|| no_record("the end of a listener"))
 }
 
 const SAID: &[u8] = b"telltale";

@@ -233,6 +233,7 @@ impl Sensor {
                     "process_life" => selftest::process_life(&own, &mut records),
                     "connect" => selftest::connect(&own, &mut records),
                     "connect_outcome" => selftest::connect_outcome(&own, &mut records),
+                    "listener" => selftest::listener(&own, &mut records),
                     "connect_refused_early" => selftest::connect_refused_early(&own, &mut records),
                     "datagram" => selftest::datagram(&own, &mut records),
                     "credential_open" => selftest::credential_open(&own, &mut records),
@@ -557,8 +558,10 @@ impl Sensor {
     /// # Errors
     /// As the kernel gives them; the first. Where it has no such walks, there are none, and no error.
     pub fn tell_held(&mut self) -> io::Result<()> {
-        let is_told = self.was_held_told;
-        let walks: Vec<_> = self.held.drain(..).filter(|_| !is_told).map(|walker| walker.walk()).collect();
+        // Who listens is known to no agent but the one that has read it. Connections that were told are passed over.
+        let is_told = |walker: &Walker| self.was_held_told && walker.over() != Over::Connections;
+        let walks: Vec<_> = self.held.iter().filter(|walker| !is_told(walker)).map(Walker::walk).collect();
+        self.held.clear();
         self.unload(|program| matches!(program.attach, Attach::FileIterator));
         walks.into_iter().collect()
     }

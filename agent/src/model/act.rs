@@ -55,6 +55,13 @@ pub enum Deed {
     Memory(Box<MemoryUse>),
     /// A key of the kernel's keyrings was read, or that was refused.
     Key(Box<KeyUse>),
+    /// A process listens for TCP connections, or held a listener at the start.
+    Listen(Box<Listen>),
+    /// A listener was closed.
+    ListenEnd {
+        /// Its cookie.
+        cookie: u64,
+    },
 }
 
 /// Who acted, as it was at the moment of the act.
@@ -163,6 +170,22 @@ pub struct ConnectAttempt {
     pub remote: Endpoint,
     /// Cookie of the network namespace of the socket: never used again, as inode numbers are.
     pub network: u64,
+}
+
+/// A process listens for TCP connections.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// Who.
+    pub actor: Actor,
+    /// The socket's cookie.
+    pub cookie: u64,
+    /// Cookie of its network namespace.
+    pub network: u64,
+    /// Address and port that it is bound to; the address of all zeros is every address, that of IPv6 of IPv4 too, unless the
+    /// socket is for IPv6 alone.
+    pub bound: Endpoint,
+    /// Index of the interface that it is bound to; 0: to none.
+    pub device: u32,
 }
 
 /// How a TCP attempt ended.

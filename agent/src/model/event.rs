@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::act::{Access, Actor, Endpoint, KeyName, MemoryPair, MemoryWay, Outcome, Protocol, RawForm};
 use super::bytes::RawBytes;
+use super::destination::Destination;
 use super::identity::Attribution;
 use super::kube::TokenOf;
 use super::name::Names;
@@ -114,6 +115,8 @@ pub struct Connection {
     pub held: bool,
     /// What is said of the name of `asked`.
     pub names: Names,
+    /// What it leads to, where that is known.
+    pub destination: Option<Arc<Destination>>,
 }
 
 /// The ClientHello of a connection asks for another name than was told with it.
@@ -148,6 +151,8 @@ pub struct Traffic {
     pub errno: Option<u32>,
     /// What is said of the name of `remote`.
     pub names: Names,
+    /// What it leads to, as was told with the connection.
+    pub destination: Option<Arc<Destination>>,
 }
 
 /// The first datagram of a socket to a peer.

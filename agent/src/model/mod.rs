@@ -6,6 +6,7 @@ pub mod act;
 pub mod bytes;
 pub mod canonical;
 pub mod container;
+pub mod destination;
 pub mod event;
 pub mod identity;
 pub mod image;

@@ -242,6 +242,29 @@ impl ProcessTable {
         self.renew_children(process.key);
     }
 
+    /// A process that ran at a time, as it was then; `None` where it had ended, or is not known.
+    pub fn running_at(&self, key: ProcessKey, time: BootTime) -> Option<Arc<Process>> {
+        let entry = self.entries.get(key).filter(|entry| entry.ended.is_none_or(|ended| ended >= time))?;
+        Some(entry.versions.at(time).clone())
+    }
+
+    /// Whether a process has made others that are known.
+    pub fn has_made_others(&self, key: ProcessKey) -> bool {
+        self.entries.get(key).is_some_and(Entry::has_children)
+    }
+
+    /// What a process has made since a time, and that runs the same program as it still.
+    pub fn forked_by(&self, maker: ProcessKey, since: BootTime) -> Vec<Arc<Process>> {
+        let Some(entry) = self.entries.get(maker) else { return Vec::new() };
+        let (maker, image) = (entry.key(), &entry.versions.current().image);
+        let made = |process: &&Arc<Process>| {
+            process.parent.is_some_and(|parent| self.entries.exact(parent) == maker)
+                && Arc::ptr_eq(&process.image, image)
+                && process.since > since
+        };
+        self.entries.running().map(|entry| entry.versions.current()).filter(made).cloned().collect()
+    }
+
     /// All processes that are known to run, as they are now.
     pub fn snapshot(&self) -> Vec<Arc<Process>> {
         self.entries.running().map(|entry| entry.versions.current().clone()).collect()

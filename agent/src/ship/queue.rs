@@ -20,8 +20,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::counters::Counters;
-use super::wire::{Origin, both_paths, key_bytes, repeat_bytes, token_bytes};
-use crate::model::event::{Event, EventKind, Gap, What};
+use super::wire::{Origin, both_paths, destination_bytes, key_bytes, repeat_bytes, token_bytes};
+use crate::model::event::{Connection, Event, EventKind, Gap, Traffic, What};
 use crate::model::time::BootTime;
 
 /// How much the queue holds.
@@ -353,6 +353,13 @@ pub fn weight(event: &Event) -> usize {
             let arguments = image.argv.iter().map(|argument| argument.as_bytes().len() + 32).sum::<usize>();
             let other = match &activity.what {
                 What::MemoryAccess(access) => size_of_val(&*access.target.process),
+                What::Connection(Connection { destination, .. })
+                | What::ConnectionUpdate(Traffic { destination, .. })
+                | What::ConnectionEnd(Traffic { destination, .. }) => {
+                    let process = destination.as_ref().and_then(|destination| destination.process.as_ref());
+                    destination_bytes(destination.as_deref())
+                        + process.map_or(0, |process| size_of_val(&**process))
+                }
                 _ => 0,
             };
             fixed

@@ -18,6 +18,7 @@ mod names;
 mod network;
 mod obtain;
 mod open;
+mod peer;
 mod race;
 mod reach;
 mod reuse;
@@ -61,6 +62,8 @@ pub(crate) enum Act {
     Daemon(daemon::DaemonArgs),
     /// Connect with TCP, and send and receive so much.
     Talk(talk::TalkArgs),
+    /// Connect with TCP to other processes of this program.
+    Peer(peer::PeerArgs),
     /// Make a socket and leave it at that.
     Make(make::MakeArgs),
     /// Reach a unix socket.
@@ -100,6 +103,7 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Alter(args) => alter::perform(args),
         Act::Daemon(args) => daemon::perform(args),
         Act::Talk(args) => talk::perform(args),
+        Act::Peer(args) => peer::perform(args),
         Act::Make(args) => make::perform(args),
         Act::Local(args) => local::perform(args),
         Act::Names(args) => names::perform(args),

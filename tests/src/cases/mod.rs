@@ -18,6 +18,7 @@ mod lineage;
 mod logins;
 mod memory;
 mod names;
+mod peers;
 mod pid_reuse;
 mod programs;
 mod races;
@@ -61,6 +62,7 @@ pub(crate) fn all() -> Vec<Case> {
     let mut all = Vec::new();
     all.extend(connections::cases());
     all.extend(traffic::cases());
+    all.extend(peers::cases());
     all.extend(datagrams::cases());
     all.extend(names::cases());
     all.extend(raw_sockets::cases());

@@ -208,6 +208,7 @@ fn doctor(setting: &Setting) -> Outcome {
         "datagram",
         "dns_answer",
         "key_access",
+        "listener",
         "memory_access",
         "process_life",
         "raw_socket",

@@ -5,7 +5,8 @@ use super::session::Told;
 use crate::outcome::{Outcome, ensure, failed};
 
 /// Hook families.
-pub(crate) const FAMILIES: [&str; 7] = ["process", "connection", "datagram", "file", "name", "memory", "key"];
+pub(crate) const FAMILIES: [&str; 8] =
+    ["process", "connection", "datagram", "file", "name", "memory", "key", "listener"];
 /// Causes of loss in the kernel.
 pub(crate) const DROPS: [&str; 4] =
     ["dropped_ring_full", "dropped_simulated", "dropped_read", "dropped_scratch"];

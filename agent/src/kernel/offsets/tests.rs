@@ -154,6 +154,7 @@ const TRUTH: &[(&str, [u32; 6])] = &[
     ("set_link_of_set", [32, 32, 32, 32, 32, 32]),
     ("cgroup_hierarchy", [480, 656, 720, 696, 808, 656]),
     ("hierarchy_number", [12, 12, 12, 12, 12, 12]),
+    ("sock_bound_device", [20, 20, 20, 20, 20, 20]),
 ];
 
 fn resolve_bytes(bytes: &[u8]) -> Resolved {

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 
-use agent_common::records::{ConnectRecord, FileRecord, acquired, kind};
+use agent_common::records::{ConnectRecord, FileRecord, ListenRecord, acquired, kind};
 use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
@@ -101,6 +101,9 @@ pub(in super::super) fn connection_held(
         .find::<ConnectRecord>(kind::CONNECT, |told| own.is(&told.actor) && told.port == address.port())
         .ok_or_else(|| no_record("a connection that is open"))?;
     own.check(&told.actor)?;
+    records
+        .find::<ListenRecord>(kind::LISTEN, |told| own.is(&told.actor) && told.port == address.port())
+        .ok_or_else(|| no_record("a listener that is there"))?;
     let accepted = |told: &ConnectRecord| own.is(&told.actor) && told.port == local.port();
     if records.holds::<ConnectRecord>(kind::CONNECT, accepted) {
         return Err("a connection that was accepted was reported as made".to_owned());

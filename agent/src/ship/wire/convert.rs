@@ -49,6 +49,17 @@ impl From<&name::Names> for v1::Names {
     }
 }
 
+impl From<&identity::Evidence> for Evidence {
+    fn from(evidence: &identity::Evidence) -> Self {
+        let identity::Evidence { kind, detail, confidence } = evidence;
+        Self {
+            kind: Text::Borrowed(kind),
+            detail: Text::Owned(detail.clone()),
+            confidence: names::confidence(*confidence).into(),
+        }
+    }
+}
+
 impl From<&identity::Attribution> for Attribution {
     fn from(attribution: &identity::Attribution) -> Self {
         let identity::Attribution {
@@ -67,11 +78,7 @@ impl From<&identity::Attribution> for Attribution {
         } = attribution;
         let unit_facts = unit.as_ref().and_then(|unit| unit.facts.as_deref());
         let owned = |identity: &identity::Identity| Text::Owned(identity.to_string());
-        let evidence = evidence.iter().take(MAX_EVIDENCE).map(|evidence| Evidence {
-            kind: Text::Borrowed(evidence.kind),
-            detail: Text::Owned(evidence.detail.clone()),
-            confidence: names::confidence(evidence.confidence).into(),
-        });
+        let evidence = evidence.iter().take(MAX_EVIDENCE).map(Evidence::from);
         // What the environment of a program that was found running says is evidence, and no more.
         let seen = login.as_deref().filter(|login| !login.found_running);
         Self {

@@ -136,8 +136,15 @@ fn check_activity(batch: &Batch, event: usize, activity: &Activity) -> Result<()
         let Party(who, process) = memory.target;
         [("attributions", who, batch.attributions.len()), ("processes", process, batch.processes.len())]
     });
+    let destinations = [
+        activity.connection.as_ref().and_then(|connection| connection.destination.as_ref()),
+        activity.update.as_ref().and_then(|traffic| traffic.destination.as_ref()),
+        activity.end.as_ref().and_then(|traffic| traffic.destination.as_ref()),
+    ];
+    let listening = destinations.into_iter().flatten().filter_map(|destination| destination.process);
+    let listening = listening.map(|row| ("processes", row, batch.processes.len()));
     let ancestors = activity.lineage.iter().map(|row| ("processes", *row, batch.processes.len()));
-    for (table, row, rows) in named.into_iter().chain(other).chain(ancestors) {
+    for (table, row, rows) in named.into_iter().chain(other).chain(listening).chain(ancestors) {
         if row as usize >= rows {
             return Err(WireError::NoRow { event, table, row });
         }

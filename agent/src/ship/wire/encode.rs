@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use crate::model::act::{Endpoint, MemoryPair, Outcome, RawForm};
 use crate::model::bytes::RawBytes;
+use crate::model::destination::Destination;
 use crate::model::event::{self, Activity, Event, EventKind, Folded, Party, What};
-use crate::model::identity::Attribution;
+use crate::model::identity::{Attribution, Evidence};
 use crate::model::kube::TokenOf;
 use crate::model::process::{Process, ProcessKey};
 use crate::model::time::ClockPair;
@@ -15,7 +16,7 @@ use crate::model::time::ClockPair;
 use super::bytes::WireAddress;
 use super::rows::{self, Cgroup, Ids, Namespaces};
 use super::v1::{self, Batch};
-use super::{MAX_COUNTERS, MAX_EVENTS, MAX_LINEAGE, MAX_ROWS, Text, VERSION, names};
+use super::{MAX_COUNTERS, MAX_EVENTS, MAX_EVIDENCE, MAX_LINEAGE, MAX_ROWS, Text, VERSION, names};
 
 /// Who speaks: the first three parts of every event's id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -185,7 +186,10 @@ impl BatchBuilder {
             self.estimated_bytes += names.claims.iter().map(|claim| claim.name.len() + 32).sum::<usize>();
         }
         match what {
-            What::Connection(connection) => row.connection = Some(connection_row(connection)),
+            What::Connection(connection) => {
+                let destination = self.destination(connection.destination.as_deref());
+                row.connection = Some(connection_row(connection, destination));
+            }
             What::DatagramFlow(flow) => {
                 row.datagram = Some(v1::Datagram {
                     cookie: flow.cookie,
@@ -199,8 +203,14 @@ impl BatchBuilder {
                 self.estimated_bytes += token_bytes(access.token.as_ref());
                 row.credential = Some(credential_row(access));
             }
-            What::ConnectionUpdate(traffic) => row.update = Some(traffic_row(traffic)),
-            What::ConnectionEnd(traffic) => row.end = Some(traffic_row(traffic)),
+            What::ConnectionUpdate(traffic) => {
+                let destination = self.destination(traffic.destination.as_deref());
+                row.update = Some(traffic_row(traffic, destination));
+            }
+            What::ConnectionEnd(traffic) => {
+                let destination = self.destination(traffic.destination.as_deref());
+                row.end = Some(traffic_row(traffic, destination));
+            }
             What::RawSocket(form) => row.raw = Some(raw_row(*form)),
             What::CredentialAttempt(attempt) => {
                 self.estimated_bytes += both_paths(&attempt.path, attempt.other_path.as_ref());
@@ -228,6 +238,19 @@ impl BatchBuilder {
             }
         }
         row
+    }
+
+    fn destination(&mut self, destination: Option<&Destination>) -> Option<Box<v1::Destination>> {
+        let destination = destination?;
+        self.estimated_bytes += destination_bytes(Some(destination));
+        let Destination { identity, evidence, confidence, process } = destination;
+        Some(Box::new(v1::Destination {
+            identity: identity.as_ref().map(|identity| Text::Owned(identity.to_string())),
+            kind: identity.as_ref().map(|identity| names::destination_kind(identity).into()),
+            confidence: identity.as_ref().map(|_| names::confidence(*confidence).into()),
+            evidence: evidence.iter().take(MAX_EVIDENCE).map(Into::into).collect(),
+            process: process.as_ref().map(|process| self.process(process)),
+        }))
     }
 
     fn party(&mut self, party: &Party) -> v1::Party {
@@ -279,7 +302,10 @@ pub fn to_bytes(batch: &Batch) -> Result<Vec<u8>, rmp_serde::encode::Error> {
     rmp_serde::to_vec_named(batch)
 }
 
-fn connection_row(connection: &event::Connection) -> v1::Connection {
+fn connection_row(
+    connection: &event::Connection,
+    destination: Option<Box<v1::Destination>>,
+) -> v1::Connection {
     let event::Connection {
         cookie,
         protocol,
@@ -290,6 +316,7 @@ fn connection_row(connection: &event::Connection) -> v1::Connection {
         latency_ns,
         held,
         names: said,
+        destination: _,
     } = connection;
     let (name, errno, reason) = names::outcome(*outcome);
     let as_asked = *connected == Some(*asked);
@@ -312,10 +339,11 @@ fn connection_row(connection: &event::Connection) -> v1::Connection {
         latency_ns: *latency_ns,
         held: *held,
         names: said.into(),
+        destination,
     }
 }
 
-fn traffic_row(traffic: &event::Traffic) -> v1::Traffic {
+fn traffic_row(traffic: &event::Traffic, destination: Option<Box<v1::Destination>>) -> v1::Traffic {
     let event::Traffic {
         cookie,
         protocol,
@@ -325,6 +353,7 @@ fn traffic_row(traffic: &event::Traffic) -> v1::Traffic {
         duration_ns,
         errno,
         names: said,
+        destination: _,
     } = traffic;
     v1::Traffic {
         cookie: *cookie,
@@ -335,6 +364,7 @@ fn traffic_row(traffic: &event::Traffic) -> v1::Traffic {
         duration_ns: *duration_ns,
         errno: *errno,
         names: said.into(),
+        destination,
     }
 }
 
@@ -388,6 +418,13 @@ fn token_row(token: &TokenOf) -> v1::TokenOf {
         pod: pod.as_ref().map(owned),
         service_account: service_account.as_ref().map(owned),
     }
+}
+
+/// Bytes of what a connection leads to, without its process.
+pub(crate) fn destination_bytes(destination: Option<&Destination>) -> usize {
+    let evidence = |evidence: &Evidence| 40 + evidence.kind.len() + evidence.detail.len();
+    // An identity's string nests, and is mostly short.
+    destination.map_or(0, |destination| 160 + destination.evidence.iter().map(evidence).sum::<usize>())
 }
 
 /// Bytes of whose token it is.

@@ -10,6 +10,7 @@ use crate::model::act::{
 };
 use crate::model::bytes::RawBytes;
 use crate::model::container::{EngineFacts, InContainer, Pod};
+use crate::model::destination::{Destination, DestinationIdentity, MetadataService};
 use crate::model::event::{
     Activity, AgentStatus, Connection, CredentialAccess, CredentialAttempt, DatagramFlow, Event, EventKind,
     ExpectedRead, Folded, Gap, KeyAccess, MemoryAccess, NamedConnection, Party, Relation, Repeat, Traffic,
@@ -350,6 +351,7 @@ pub(crate) fn connection(outcome: Outcome) -> Connection {
         latency_ns: Some(410_250),
         held: false,
         names: Names::default(),
+        destination: None,
     }
 }
 
@@ -363,6 +365,31 @@ pub(crate) fn traffic(bytes_sent: u64, bytes_received: u64, duration_ns: u64) ->
         duration_ns,
         errno: None,
         names: Names::default(),
+        destination: None,
+    }
+}
+
+/// A database that listens on this host.
+pub(crate) fn listening() -> Destination {
+    let mut database = process(901, "/usr/lib/postgresql/15/bin/postgres", &["postgres"]);
+    database.ids = CredentialIds { login_uid: None, session_id: None, ..ids(106) };
+    let detail = "pid 901 /usr/lib/postgresql/15/bin/postgres".to_owned();
+    Destination {
+        identity: Some(DestinationIdentity::Local(Identity::SystemUnit { unit: b"postgresql"[..].into() })),
+        evidence: vec![Evidence { kind: "listener", detail, confidence: Confidence::Observed }],
+        confidence: Confidence::Observed,
+        process: Some(Arc::new(database)),
+    }
+}
+
+/// A metadata service of a cloud.
+pub(crate) fn metadata() -> Destination {
+    let detail = "169.254.169.254:80".to_owned();
+    Destination {
+        identity: Some(DestinationIdentity::Metadata(MetadataService::Instance)),
+        evidence: vec![Evidence { kind: "metadata_address", detail, confidence: Confidence::Observed }],
+        confidence: Confidence::Observed,
+        process: None,
     }
 }
 
@@ -427,6 +454,22 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
     unknown.asked.mapped = true;
     let mut unknown = activity(curl(), "cgroup/connect6", What::Connection(unknown));
     unknown.why.lineage_truncated = true;
+
+    let within = Connection {
+        asked: endpoint("127.0.0.1", 5432),
+        connected: Some(endpoint("127.0.0.1", 5432)),
+        local: Some(endpoint("127.0.0.1", 40_964)),
+        destination: Some(Arc::new(listening())),
+        ..connection(Outcome::Established)
+    };
+    let within = activity(curl(), "cgroup/connect4", What::Connection(within));
+    let instance = Connection {
+        asked: endpoint("169.254.169.254", 80),
+        connected: Some(endpoint("169.254.169.254", 80)),
+        destination: Some(Arc::new(metadata())),
+        ..connection(Outcome::Established)
+    };
+    let instance = activity(curl(), "cgroup/connect4", What::Connection(instance));
 
     let remote = endpoint("192.0.2.53", 53);
     let flow = DatagramFlow { cookie: 8194, protocol: Protocol::Udp, remote, names: Names::default() };
@@ -626,5 +669,7 @@ pub(crate) fn all() -> Vec<(&'static str, Event)> {
         ("credential_access_expected", event(at(92_000_000_000), own_key)),
         ("credential_access_container", event(at(93_000_000_000), of_pod)),
         ("repeat_read", plain(94_000_000_000, EventKind::Repeat(made_for))),
+        ("connection_within", event(at(95_000_000_000), within)),
+        ("connection_metadata", event(at(96_000_000_000), instance)),
     ]
 }

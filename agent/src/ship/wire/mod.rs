@@ -54,7 +54,7 @@ mod size;
 
 pub use decode::{WireError, decode};
 pub use encode::{BatchBuilder, Origin, to_bytes};
-pub(crate) use encode::{both_paths, key_bytes, repeat_bytes, token_bytes};
+pub(crate) use encode::{both_paths, destination_bytes, key_bytes, repeat_bytes, token_bytes};
 pub use json::write_json_line;
 pub use view::{ActivityView, Body, Deed, View};
 

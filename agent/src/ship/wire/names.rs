@@ -1,6 +1,7 @@
 //! Stable names of the model's values: the same on the wire and in JSON.
 
 use crate::model::act::{Access, MemoryWay, Outcome, Protocol, UnknownOutcome};
+use crate::model::destination::DestinationIdentity;
 use crate::model::event::Relation;
 use crate::model::identity::{Confidence, Identity, OwnerSource};
 use crate::model::name::Source;
@@ -40,6 +41,14 @@ pub(crate) const fn identity_kind(identity: &Identity) -> &'static str {
         Identity::CronJob { .. } => "cron_job",
         Identity::AtJob { .. } => "at_job",
         Identity::CiJob { .. } => "ci_job",
+    }
+}
+
+/// How a kind of destination is written: one of [`KINDS`], or that of what is none of this host's.
+pub(super) const fn destination_kind(identity: &DestinationIdentity) -> &'static str {
+    match identity {
+        DestinationIdentity::Local(identity) => identity_kind(identity),
+        DestinationIdentity::Metadata(_) => "metadata_service",
     }
 }
 

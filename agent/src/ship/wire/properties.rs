@@ -59,6 +59,7 @@ fn what() -> impl Strategy<Value = What> {
                 latency_ns,
                 held,
                 names: examples::names(),
+                destination: held.then(|| Arc::new(examples::listening())),
             })
         },
     );
@@ -86,7 +87,9 @@ fn what() -> impl Strategy<Value = What> {
     });
     let figures = (any::<[u64; 4]>(), endpoint(), any::<Option<u32>>(), any::<bool>());
     let traffic = figures.prop_map(|([cookie, sent, received, lasted], remote, errno, ended)| {
-        let traffic = Traffic { cookie, remote, errno, ..examples::traffic(sent, received, lasted) };
+        let destination = ended.then(|| Arc::new(examples::metadata()));
+        let traffic =
+            Traffic { cookie, remote, errno, destination, ..examples::traffic(sent, received, lasted) };
         if ended { What::ConnectionEnd(traffic) } else { What::ConnectionUpdate(traffic) }
     });
     prop_oneof![connection, credential, attempt, traffic]

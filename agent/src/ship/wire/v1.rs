@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bytes::{WireAddress, WireBytes, bounded};
-use super::rows::{Attribution, Cgroup, File, Ids, Namespaces, Process};
+use super::rows::{Attribution, Cgroup, Evidence, File, Ids, Namespaces, Process};
 use super::{MAX_COUNTERS, MAX_EVENTS, MAX_EVIDENCE, MAX_LINEAGE, MAX_ROWS, Text};
 
 /// A batch.
@@ -223,6 +223,33 @@ pub struct Connection {
     /// What is said of its name.
     #[serde(default, skip_serializing_if = "super::is_default")]
     pub names: Names,
+    /// What it leads to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Box<Destination>>,
+}
+
+/// What a connection leads to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Destination {
+    /// One stable name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Text>,
+    /// Its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Text>,
+    /// Confidence in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<Text>,
+    /// What is known.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::<_, _, MAX_EVIDENCE>"
+    )]
+    pub evidence: Vec<Evidence>,
+    /// Index into `processes`: the process that listens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<u32>,
 }
 
 /// What a connection has carried.
@@ -246,6 +273,9 @@ pub struct Traffic {
     /// What is said of its name.
     #[serde(default, skip_serializing_if = "super::is_default")]
     pub names: Names,
+    /// What it leads to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Box<Destination>>,
 }
 
 /// A socket whose destinations no hook sees; a TUN or TAP interface has a family alone.

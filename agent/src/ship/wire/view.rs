@@ -3,8 +3,8 @@
 use super::bytes::WireBytes;
 use super::rows::{Attribution, Cgroup, Ids, Namespaces, Process};
 use super::v1::{
-    Activity, Attempt, Batch, Connection, Credential, Datagram, Event, Gap, Key, Memory, Named, Names, Party,
-    RawSocket, Repeat, Status, Traffic,
+    Activity, Attempt, Batch, Connection, Credential, Datagram, Destination, Event, Gap, Key, Memory, Named,
+    Names, Party, RawSocket, Repeat, Status, Traffic,
 };
 use crate::model::time::{BootTime, ClockPair, WallTime};
 
@@ -203,6 +203,13 @@ impl<'a> ActivityView<'a> {
     pub fn party(&self, party: Party) -> Option<(&'a Attribution, &'a Process)> {
         let Party(who, process) = party;
         Some((self.batch.attributions.get(who as usize)?, self.batch.processes.get(process as usize)?))
+    }
+}
+
+impl<'a> ActivityView<'a> {
+    /// The process that a destination is; `None` where it is none that is known.
+    pub fn listening(&self, destination: &Destination) -> Option<&'a Process> {
+        self.batch.processes.get(destination.process? as usize)
     }
 }
 

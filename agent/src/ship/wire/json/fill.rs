@@ -2,8 +2,8 @@
 
 use super::schema::{
     Activity, Ancestor, Attempt, Body, Claim, Connection, Container, Counter, Credential, Datagram, Deed,
-    Evidence, FileFacts, Gap, Impairment, Key, Line, Marker, Memory, Moment, Named, Names, Process,
-    RawSocket, Reach, Read, Remote, Repeat, Serving, Status, Target, Traffic,
+    Destination, Evidence, FileFacts, Gap, Impairment, Key, Line, Marker, Memory, Moment, Named, Names,
+    Process, RawSocket, Reach, Read, Remote, Repeat, Serving, Status, Target, Traffic,
 };
 use super::text::{always, rfc3339, text, texts};
 use crate::model::process::is_memfd;
@@ -61,16 +61,11 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
             file,
             agent_version,
         } = view.attribution;
-        let evidence = evidence.iter().map(|evidence| Evidence {
-            kind: &evidence.kind,
-            detail: &evidence.detail,
-            confidence: &evidence.confidence,
-        });
         Self {
             identity,
             identity_kind: kind,
             confidence,
-            evidence: evidence.collect(),
+            evidence: evidence.iter().map(fact).collect(),
             human: human.as_deref(),
             blended: blended.iter().map(AsRef::as_ref).collect(),
             role: role.as_deref(),
@@ -89,10 +84,10 @@ impl<'a> From<&ActivityView<'a>> for Activity<'a> {
             process: process(view.process, view.activity.tid),
             moment: moment(view),
             deed: match view.deed {
-                view::Deed::Connection(row) => Deed::Connection(connection(row)),
+                view::Deed::Connection(row) => Deed::Connection(connection(view, row)),
                 view::Deed::Datagram(row) => Deed::Datagram(datagram(row)),
                 view::Deed::Credential(row) => Deed::Credential(credential(row)),
-                view::Deed::Update(row) | view::Deed::End(row) => Deed::Traffic(traffic(row)),
+                view::Deed::Update(row) | view::Deed::End(row) => Deed::Traffic(traffic(view, row)),
                 view::Deed::Raw(row) => Deed::Raw(raw_socket(row)),
                 view::Deed::Attempt(row) => Deed::Attempt(attempt(row)),
                 view::Deed::Named(row) => Deed::Named(named(row)),
@@ -252,12 +247,34 @@ fn named(row: &v1::Named) -> Named<'_> {
     Named { protocol, remote: remote(peer), names: said(names), cookie: *cookie }
 }
 
-fn connection(row: &v1::Connection) -> Connection<'_> {
+fn fact(row: &rows::Evidence) -> Evidence<'_> {
+    let rows::Evidence { kind, detail, confidence } = row;
+    Evidence { kind, detail, confidence }
+}
+
+fn destination<'a>(view: &ActivityView<'a>, row: Option<&'a v1::Destination>) -> Destination<'a> {
+    let Some(row) = row else { return Destination::default() };
+    let process = view.listening(row);
+    let (destination_exe, destination_exe_b64) = process.map_or((None, None), |process| text(&process.exe));
+    Destination {
+        destination_identity: row.identity.as_deref(),
+        destination_kind: row.kind.as_deref(),
+        destination_confidence: row.confidence.as_deref(),
+        destination_evidence: row.evidence.iter().map(fact).collect(),
+        destination_pid: process.map(|process| process.pid),
+        destination_start_ns: process.map(|process| process.start_ns),
+        destination_exe,
+        destination_exe_b64,
+    }
+}
+
+fn connection<'a>(view: &ActivityView<'a>, row: &'a v1::Connection) -> Connection<'a> {
     let connected = row.connected();
     Connection {
         protocol: &row.protocol,
         remote: remote(&row.asked),
         names: said(&row.names),
+        destination: destination(view, row.destination.as_deref()),
         connected_address: connected.map(|endpoint| endpoint.0.0),
         connected_port: connected.map(|endpoint| endpoint.1),
         local_address: row.local.map(|endpoint| endpoint.0.0),
@@ -273,11 +290,12 @@ fn connection(row: &v1::Connection) -> Connection<'_> {
     }
 }
 
-fn traffic(row: &v1::Traffic) -> Traffic<'_> {
+fn traffic<'a>(view: &ActivityView<'a>, row: &'a v1::Traffic) -> Traffic<'a> {
     Traffic {
         protocol: &row.protocol,
         remote: remote(&row.remote),
         names: said(&row.names),
+        destination: destination(view, row.destination.as_deref()),
         bytes_sent: row.sent,
         bytes_received: row.received,
         duration_ns: row.duration_ns,

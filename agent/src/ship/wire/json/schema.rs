@@ -273,6 +273,26 @@ pub(super) struct Claim<'a> {
     pub(super) server: Option<IpAddr>,
 }
 
+#[derive(Default, Serialize)]
+pub(super) struct Destination<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) destination_identity: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) destination_kind: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) destination_confidence: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) destination_evidence: Vec<Evidence<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) destination_pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) destination_start_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) destination_exe: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) destination_exe_b64: Option<String>,
+}
+
 #[derive(Serialize)]
 pub(super) struct Named<'a> {
     pub(super) protocol: &'a str,
@@ -290,6 +310,8 @@ pub(super) struct Connection<'a> {
     pub(super) remote: Remote,
     #[serde(flatten)]
     pub(super) names: Names<'a>,
+    #[serde(flatten)]
+    pub(super) destination: Destination<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) connected_address: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -321,6 +343,8 @@ pub(super) struct Traffic<'a> {
     pub(super) remote: Remote,
     #[serde(flatten)]
     pub(super) names: Names<'a>,
+    #[serde(flatten)]
+    pub(super) destination: Destination<'a>,
     pub(super) bytes_sent: u64,
     pub(super) bytes_received: u64,
     pub(super) duration_ns: u64,
