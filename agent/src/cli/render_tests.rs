@@ -53,6 +53,8 @@ fn at_60_columns() {
 03:05:37 human/alice  ssh[4325]    read  …ce/.ssh/id_ed25519
 03:05:38 k8s/pr…rator opera…[4326] read  …rviceaccount/token
 03:05:39 read /home/alice/.ssh/id_ed25519 again, 4 times (s…
+03:05:40 human/alice  curl[4321]   tcp   127.0.0.1:5432 ok
+03:05:41 human/alice  curl[4321]   tcp   169.254.….254:80 ok
 ",
     );
 }
@@ -87,6 +89,8 @@ fn at_100_columns() {
 03:05:37 human/alice      ssh[4325] alice   read  /home/alice/.ssh/id_ed25519 … › claude › bash
 03:05:38 k8s/prod…perator operator[4326]    read  …es.io/serviceaccount/token containerd-…im-runc-v2
 03:05:39 read /home/alice/.ssh/id_ed25519 again, 4 times (ssh of human/alice, expected)
+03:05:40 human/alice      curl[4321] alice  tcp   127.0.0.1:5432 established  … › claude › bash
+03:05:41 human/alice      curl[4321] alice  tcp   169.254.169.254:80 ok       … › claude › bash
 ",
     );
 }
@@ -121,6 +125,8 @@ fn at_200_columns() {
 03:05:37.000  human/alice                     ssh[4325] alice               read  /home/alice/.ssh/id_ed25519 ssh-private-key (expected)  sshd › bash › claude › bash
 03:05:38.000  k8s/production/…rator/operator  operator[4326] uid:65532      read  /var/run/secrets/kubernetes.io/serviceaccount/token     containerd-shim-runc-v2
 03:05:39.000  read /home/alice/.ssh/id_ed25519 again, 4 times (ssh of human/alice, expected)
+03:05:40.000  human/alice                     curl[4321] alice              tcp   127.0.0.1:5432 → svc/postgresql established 0.4 ms      sshd › bash › claude › bash
+03:05:41.000  human/alice                     curl[4321] alice              tcp   169.254.169.254:80 → metadata/instance established      sshd › bash › claude › bash
 ",
     );
 }
@@ -155,6 +161,8 @@ fn without_a_terminal() {
 03:05:37.000  human/alice               ssh[4325] alice         read  /home/alice/.ssh/id_ed25519 ssh-private-key (expected)  sshd › bash › claude › bash
 03:05:38.000  k8s/production/shop/deployment/operator/operator  operator[4326] uid:65532  read  /var/run/secrets/kubernetes.io/serviceaccount/token kubernetes-service-account  containerd-shim-runc-v2
 03:05:39.000  read /home/alice/.ssh/id_ed25519 again, 4 times (ssh of human/alice, expected)
+03:05:40.000  human/alice               curl[4321] alice        tcp   127.0.0.1:5432 → svc/postgresql established 0.4 ms  sshd › bash › claude › bash
+03:05:41.000  human/alice               curl[4321] alice        tcp   169.254.169.254:80 → metadata/instance established 0.4 ms  sshd › bash › claude › bash
 ",
     );
 }

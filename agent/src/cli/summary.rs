@@ -253,9 +253,9 @@ mod tests {
         (1..=1000).for_each(|millis| summary.encoded_after(millis * 10_000));
         summary.loss("queue", "queue_full", 1234);
         let shown = summary.render(Duration::from_millis(12_300), Some(80), false);
-        let expected = "2,025 events in 12.3 s
+        let expected = "2,027 events in 12.3 s
   agent_status                  1
-  connection                2,003
+  connection                2,005
   connection_end                1
   connection_name               1
   connection_update             1
@@ -272,7 +272,7 @@ mod tests {
   queue: queue_full                     1,234
 busiest identities
   svc/nginx                                               2,000
-  human/alice                                                18
+  human/alice                                                20
   agent/claude-code@human/alice                               1
   k8s/production/shop/deployment/operator/operator            1
 kernel to encoded: p50 5.0 ms, p99 10.0 ms
