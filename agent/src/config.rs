@@ -60,6 +60,8 @@ pub struct Kubernetes {
     pub cluster: Option<String>,
     /// Labels and annotations of a pod, beside `telltale.dev/owner`, that name who owns it.
     pub owner_labels: Vec<String>,
+    /// Whether the same labels and annotations of a pod's namespace count, where the pod has none.
+    pub namespace_owners: bool,
 }
 
 /// Where the state is, unless configured.

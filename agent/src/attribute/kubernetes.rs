@@ -74,6 +74,24 @@ impl Resolver for Kubernetes {
     }
 }
 
+/// Service accounts of pods.
+#[derive(Debug)]
+pub(super) struct ServiceAccount;
+
+impl Resolver for ServiceAccount {
+    /// What stands for it is evidence of the pod ([`Kubernetes`]).
+    fn resolve(&self, subject: &Subject<'_>) -> Finding {
+        let identity = pod_of(subject.place, subject.containers, subject.pods).and_then(|pod| {
+            Some(Identity::ServiceAccount {
+                cluster: pod.cluster.as_bytes().into(),
+                namespace: pod.namespace.as_bytes().into(),
+                account: pod.service_account.as_ref()?.as_bytes().into(),
+            })
+        });
+        Finding { identity: identity.map(|identity| (identity, Standing::Blended)), evidence: Vec::new() }
+    }
+}
+
 /// What the cluster tells of the pod of a place, where engine and cgroup agree with it.
 pub(super) fn pod_of(place: &Place, containers: &Containers, pods: &Pods) -> Option<Arc<PodFacts>> {
     match look(place, containers, pods) {

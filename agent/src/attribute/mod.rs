@@ -116,6 +116,7 @@ pub trait Resolver: Send + Sync {
 /// | timer, system unit | its cgroup is one of the system's service manager, and its name is stable | |
 /// | user unit | never: a user names these cgroups | always |
 /// | human | a login uid is set, and the cgroup is a session's or no unit's | whenever a login uid is set |
+/// | service account | never: a workload is more, and has one | of a pod that the cluster tells of |
 /// | SPIFFE ID | never: an operator's export of entries says so | where its entry is met |
 /// | executable | where nothing above is | always |
 ///
@@ -134,6 +135,7 @@ pub fn precedence() -> Vec<Arc<dyn Resolver>> {
         Arc::new(unit::UserUnit),
         Arc::new(human::Human),
         Arc::new(login::LoginEvidence),
+        Arc::new(kubernetes::ServiceAccount),
         Arc::new(spiffe::Spiffe),
         Arc::new(executable::Executable),
     ]

@@ -607,6 +607,8 @@ fn a_pod_is_its_workload_where_cgroup_engine_and_cluster_agree() {
     attributor.learn_cluster(ClusterNews::State(ClusterState::Answers));
     attributor.learn_container(engine_says(UID, "web-1"));
     let attribution = who.attribute(&mut attributor);
+    let accounts: Vec<_> = attribution.blended.iter().filter(|other| other.kind() == "k8s-sa").collect();
+    assert_eq!(accounts.iter().map(ToString::to_string).collect::<Vec<_>>(), ["k8s-sa/production/shop/web"]);
     assert_eq!(attribution.identity.to_string(), "k8s/production/shop/deployment/web/main");
     assert_eq!(
         (attribution.confidence, detail(&attribution, "cluster_silent")),
@@ -651,6 +653,7 @@ fn a_cluster_that_differs_from_cgroup_or_engine_is_not_believed() {
         let attribution = who.attribute(&mut attributor);
         assert!(attribution.identity.to_string().starts_with("container/"), "{}", attribution.identity);
         assert!(detail(&attribution, "pod_differs").is_some());
+        assert!(!attribution.blended.iter().any(|other| other.kind() == "k8s-sa"));
         assert_eq!(attribution.container.as_ref().unwrap().kube, None);
     }
 }

@@ -10,6 +10,7 @@
 
 mod check;
 mod client;
+mod namespaces;
 mod objects;
 mod owners;
 mod settings;

@@ -169,6 +169,17 @@ impl Metadata {
         self.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
     }
 
+    /// Who owns it, by the first of these annotations or labels that it has.
+    pub(super) fn owner(&self, names: &[String]) -> Option<Arc<str>> {
+        let Self { labels, annotations, .. } = self;
+        let of = |map: &Option<Map>, name: &String| map.as_ref()?.get(name).cloned();
+        let said = |name| {
+            let word = of(annotations, name).or_else(|| of(labels, name))?;
+            owner(&word).map(Arc::from)
+        };
+        names.iter().find_map(said)
+    }
+
     pub(super) fn template_hash(&self) -> Option<&str> {
         self.labels.as_ref()?.get(TEMPLATE_HASH).map(String::as_str)
     }
@@ -224,23 +235,18 @@ impl Pod {
 
     /// What is kept of it; without its workload, which takes further questions. `None`: nothing that is a pod.
     pub(super) fn facts(&self, owner_labels: &[String]) -> Option<PodFacts> {
-        let Metadata { name, namespace, uid, labels, annotations, .. } = &self.metadata;
+        let Metadata { name, namespace, uid, labels, .. } = &self.metadata;
         if !is_uid(uid) {
             return None;
         }
-        let (labels, annotations) = (labels.as_ref(), annotations.as_ref());
-        let said = |name: &String| {
-            let word = annotations.and_then(|all| all.get(name)).or_else(|| labels?.get(name))?;
-            owner(word).map(Arc::from)
-        };
         Some(PodFacts {
             uid: self.static_uid().unwrap_or(uid).into(),
             namespace: named(namespace)?,
             name: named(name)?,
             service_account: self.spec.service_account_name.as_deref().and_then(named),
             containers: self.status.containers().take(CONTAINERS).collect(),
-            labels: labels.into_iter().flatten().filter_map(kept_label).take(LABELS).collect(),
-            owner: owner_labels.iter().find_map(said),
+            labels: labels.iter().flatten().filter_map(kept_label).take(LABELS).collect(),
+            owner: self.metadata.owner(owner_labels),
             ..PodFacts::default()
         })
     }

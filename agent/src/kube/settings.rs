@@ -46,6 +46,8 @@ pub struct Settings {
     pub node: String,
     /// Labels, and annotations, that name a pod's owner; the first that is there counts.
     pub owner_labels: Vec<String>,
+    /// Whether those of its namespace count, where a pod has none.
+    pub namespace_owners: bool,
 }
 
 /// What is configured of a cluster cannot be used.
@@ -91,7 +93,8 @@ impl Settings {
         configured: &Kubernetes,
         in_pod: impl FnOnce() -> Option<String>,
     ) -> Result<Option<Self>, SettingsError> {
-        let Kubernetes { server, kubelet, token_file, ca_file, cluster, owner_labels } = configured;
+        let Kubernetes { server, kubelet, token_file, ca_file, cluster, owner_labels, namespace_owners } =
+            configured;
         let is_cluster = |name: &&String| {
             !(1..=CLUSTER_BYTES).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_graphic())
         };
@@ -120,7 +123,8 @@ impl Settings {
             return Ok(None);
         }
         let owner_labels = std::iter::once(OWNER.to_owned()).chain(owner_labels.iter().cloned()).collect();
-        Ok(Some(Self { server, kubelet, cluster: cluster.clone(), node: String::new(), owner_labels }))
+        let (cluster, namespace_owners) = (cluster.clone(), *namespace_owners);
+        Ok(Some(Self { server, kubelet, cluster, node: String::new(), owner_labels, namespace_owners }))
     }
 }
 

@@ -106,6 +106,7 @@ impl Server {
             cluster: Some("c".to_owned()),
             node: NODE.to_owned(),
             owner_labels: vec!["telltale.dev/owner".to_owned()],
+            namespace_owners: false,
         }
     }
 }

@@ -484,3 +484,35 @@ async fn what_a_cluster_refuses_is_told_by_resource_with_what_opens_it() {
     let pods = by_name(&check(&gone).await, "pods");
     assert!(!pods.is_served && pods.detail.contains("no answer"), "{pods:?}");
 }
+
+#[tokio::test]
+async fn a_namespaces_owner_counts_where_a_pod_says_nothing_and_it_is_configured() {
+    for (is_asked, status, owner) in [(true, 200, Some("team: shop")), (true, 403, None), (false, 200, None)]
+    {
+        let server = Server::start(move |asked| match asked.path.as_str() {
+            "/api/v1/pods" if asked.is_watch() => Reply::Lines(vec![]),
+            "/api/v1/pods" => {
+                let silent = |number| {
+                    let mut pod = pod(number);
+                    pod["metadata"]["annotations"] = json!({});
+                    pod
+                };
+                list([pod(1), silent(2), silent(3)])
+            }
+            "/api/v1/namespaces/shop" if status == 200 => Reply::json(json!({"metadata": {
+                "name": "shop", "uid": "n-1", "labels": {"telltale.dev/owner": "other"},
+                "annotations": {"telltale.dev/owner": "team: shop"},
+            }})),
+            "/api/v1/namespaces/shop" => Reply::refused(status),
+            "/apis/apps/v1/namespaces/shop/replicasets/web-5d9" => replica_set(),
+            _ => Reply::refused(404),
+        })
+        .await;
+        let settings = Settings { namespace_owners: is_asked, ..server.settings() };
+        let pods = Heard::of(settings).answers().await;
+        let owners: Vec<_> = pods.iter().map(|pod| pod.owner.as_deref()).collect();
+        assert_eq!(owners, [Some("team: web"), owner, owner], "{is_asked} {status}");
+        let asked = server.asked().iter().filter(|it| it.path.starts_with("/api/v1/namespaces")).count();
+        assert_eq!(asked, usize::from(is_asked), "once for all its pods");
+    }
+}

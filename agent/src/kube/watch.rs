@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::client::{Client, Failure, JSON, METADATA};
+use super::namespaces::Namespaces;
 use super::objects::{Change, Object, Pod, PodList, is_name, parse};
 use super::owners::{Chain, Owners};
 use super::settings::Settings;
@@ -106,6 +107,7 @@ struct Asker<'a> {
     source: Arc<str>,
     cluster: Option<Arc<str>>,
     owners: Owners,
+    namespaces: Namespaces,
     /// What was told, by key.
     told: HashMap<Arc<str>, Arc<PodFacts>>,
     /// Pods whose owners are to be asked for again.
@@ -135,6 +137,7 @@ impl<'a> Asker<'a> {
             source: source.trim_end_matches('/').into(),
             cluster: None,
             owners: Owners::new(pace.owners / 2),
+            namespaces: Namespaces::new(pace.owners / 2),
             told: HashMap::new(),
             open: HashMap::new(),
             counters: ClusterCounters::default(),
@@ -321,7 +324,7 @@ impl<'a> Asker<'a> {
         if pod.node() != Some(self.settings.node.as_str()) || pod.is_over() {
             return Ok(None);
         }
-        let Some(facts) = pod.facts(&self.settings.owner_labels) else {
+        let Some(mut facts) = pod.facts(&self.settings.owner_labels) else {
             self.counters.refused += 1;
             return Ok(None);
         };
@@ -329,6 +332,10 @@ impl<'a> Asker<'a> {
         if self.told.len() >= PODS && !self.told.contains_key(&key) {
             self.counters.refused += 1;
             return Ok(None);
+        }
+        if facts.owner.is_none() && self.settings.namespace_owners {
+            let names = &self.settings.owner_labels;
+            facts.owner = self.namespaces.owner_of(&facts.namespace, names, self.server.as_mut()).await;
         }
         let chain = self.owners.of(&pod, self.server.as_mut()).await;
         let is_open = chain.is_open;

@@ -117,6 +117,7 @@ fn session(activity: &Activity) -> Option<Session> {
         | Identity::AtJob { .. }
         | Identity::CiJob { .. }
         | Identity::Spiffe { .. }
+        | Identity::ServiceAccount { .. }
         | Identity::Executable { .. }
         | Identity::NamespacedExecutable { .. } => None,
     }

@@ -12,6 +12,7 @@
 //!            | "spiffe/" trust-domain path                          a SPIFFE ID without its `//`
 //!            | "k8s/" segment "/" segment "/" segment "/" segment "/" segment
 //!                                          cluster, namespace, kind of workload, workload, container
+//!            | "k8s-sa/" segment "/" segment "/" segment              cluster, namespace, service account
 //!            | "exe" path "@uid:" number
 //!            | "exe-ns/" segment
 //!            | "timer/" segment
@@ -59,7 +60,7 @@ pub enum ParseIdentityError {
     /// The part before the first `/` names no kind.
     #[error(
         "`{0}` is not a kind of identity: write human/…, svc/…, user-svc/…, agent/…, mcp/…, container/…, \
-         spiffe/…, k8s/…, exe/…, exe-ns/…, timer/…, cron/…, at/… or ci/… \
+         spiffe/…, k8s/…, k8s-sa/…, exe/…, exe-ns/…, timer/…, cron/…, at/… or ci/… \
          (`telltale who` lists those that were seen)"
     )]
     UnknownKind(String),
@@ -104,6 +105,10 @@ impl fmt::Display for Identity {
                 f.write_str("k8s")?;
                 let mut parts = [cluster, namespace, kind, workload, container].into_iter();
                 parts.try_for_each(|part| write!(f, "/{}", segment(part)))
+            }
+            Self::ServiceAccount { cluster, namespace, account } => {
+                f.write_str("k8s-sa")?;
+                [cluster, namespace, account].into_iter().try_for_each(|part| write!(f, "/{}", segment(part)))
             }
             Self::Executable { path, uid } => {
                 f.write_str("exe")?;
@@ -154,6 +159,7 @@ impl Identity {
             Self::Container { .. } | Self::Image { .. } | Self::Compose { .. } => "container",
             Self::Spiffe { .. } => "spiffe",
             Self::Kubernetes { .. } => "k8s",
+            Self::ServiceAccount { .. } => "k8s-sa",
             Self::Executable { .. } => "exe",
             Self::NamespacedExecutable { .. } => "exe-ns",
             Self::Timer { .. } => "timer",
@@ -218,6 +224,14 @@ fn parse_within(text: &str, agents: usize) -> Result<Identity, ParseIdentityErro
             container: container.clone(),
         }),
         ("k8s", _) => Err(ParseIdentityError::Shape { kind: "k8s", form: KUBERNETES_FORM }),
+        ("k8s-sa", [cluster, namespace, account]) => Ok(Identity::ServiceAccount {
+            cluster: cluster.clone(),
+            namespace: namespace.clone(),
+            account: account.clone(),
+        }),
+        ("k8s-sa", _) => {
+            Err(ParseIdentityError::Shape { kind: "k8s-sa", form: "k8s-sa/CLUSTER/NAMESPACE/ACCOUNT" })
+        }
         ("exe", _) => parse_executable(rest)
             .ok_or(ParseIdentityError::Shape { kind: "exe", form: "exe/PATH/OF/FILE@uid:NUMBER" }),
         ("exe-ns", [hash]) => std::str::from_utf8(hash)
@@ -326,6 +340,14 @@ mod tests {
         Identity::Executable { path: bytes(path), uid }
     }
 
+    fn account(cluster: &[u8], account: &[u8]) -> Identity {
+        Identity::ServiceAccount {
+            cluster: bytes(cluster),
+            namespace: bytes(b"shop"),
+            account: bytes(account),
+        }
+    }
+
     fn spiffe(id: &str) -> Identity {
         Identity::Spiffe { id: SpiffeId::without_scheme(id).unwrap() }
     }
@@ -351,7 +373,7 @@ mod tests {
             workload: bytes(name),
             container: bytes(b"nginx"),
         };
-        let table: [(Identity, &str); 38] = [
+        let table: [(Identity, &str); 40] = [
             (
                 ci(&[b"acme", b"web", b"Deploy it", b"build"], svc),
                 "ci/github/acme/web/Deploy%20it/build@svc/ci.runner",
@@ -409,6 +431,8 @@ mod tests {
                 "container/compose/shop/db%2F1",
             ),
             (Identity::Container { engine: bytes(b"compose"), id: bytes(b"x") }, "container/compose/x"),
+            (account(b"production", b"web"), "k8s-sa/production/shop/web"),
+            (account(b"eu/1", b""), "k8s-sa/eu%2F1/shop/"),
             (spiffe("example.org"), "spiffe/example.org"),
             (spiffe("example.org/ns/a/sa/b"), "spiffe/example.org/ns/a/sa/b"),
             (exe(b"/usr/local/bin/sync", 1000), "exe/usr/local/bin/sync@uid:1000"),
@@ -481,6 +505,8 @@ mod tests {
             "mcp/x",
             "mcp/x/of/human/alice",
             "mcp/x/of/agent/a@mcp/y/of/agent/a@uid:1",
+            "k8s-sa/a/b",
+            "k8s-sa/a/b/c/d",
             "timer/a/b",
             "cron/root",
             "at/a/b",
@@ -551,6 +577,7 @@ mod tests {
             (any_bytes(), any_bytes()).prop_map(|(user, job)| Identity::CronJob { user, job }),
             any_bytes().prop_map(|user| Identity::AtJob { user }),
             (any_bytes(), any::<u32>()).prop_map(|(path, uid)| Identity::Executable { path, uid }),
+            (any_bytes(), any_bytes()).prop_map(|(cluster, name)| account(&cluster, &name)),
             "[a-z0-9._-]{1,9}(/[a-zA-Z0-9_-]{1,9}){0,3}".prop_map(|id| spiffe(&id)),
             any::<String>().prop_map(|hash| Identity::NamespacedExecutable { hash: hash.into() }),
         ]
@@ -578,7 +605,7 @@ mod tests {
 
         #[test]
         fn any_text_is_an_identity_in_canonical_form_or_an_error(
-            text in prop_oneof![".*", "(human|svc|user-svc|container|spiffe|k8s|exe|exe-ns|agent|mcp|timer|cron|at|ci)[/a%@:.0-9F]{0,16}(/of/agent/a)?(@uid:[0-9]{1,3})?"]
+            text in prop_oneof![".*", "(human|svc|user-svc|container|spiffe|k8s|k8s-sa|exe|exe-ns|agent|mcp|timer|cron|at|ci)[/a%@:.0-9F]{0,16}(/of/agent/a)?(@uid:[0-9]{1,3})?"]
         ) {
             if let Ok(identity) = text.parse::<Identity>() {
                 prop_assert_eq!(identity.to_string(), text);

@@ -184,6 +184,15 @@ pub enum Identity {
         /// The container's name in the pod.
         container: Arc<[u8]>,
     },
+    /// `k8s-sa/production/shop/web`: the service account that a pod runs as. Blended in only.
+    ServiceAccount {
+        /// The cluster's name.
+        cluster: Arc<[u8]>,
+        /// Its namespace.
+        namespace: Arc<[u8]>,
+        /// Its name.
+        account: Arc<[u8]>,
+    },
     /// `exe/usr/local/bin/sync@uid:1000`; `exe@uid:1000` where the executable is not known.
     Executable {
         /// Path of the executable, from the host's root mount.

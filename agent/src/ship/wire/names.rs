@@ -35,6 +35,7 @@ pub(crate) const fn identity_kind(identity: &Identity) -> &'static str {
         Identity::Container { .. } | Identity::Image { .. } | Identity::Compose { .. } => "container",
         Identity::Spiffe { .. } => "spiffe",
         Identity::Kubernetes { .. } => "kubernetes",
+        Identity::ServiceAccount { .. } => "service_account",
         Identity::Executable { .. } => "executable",
         Identity::NamespacedExecutable { .. } => "namespaced_executable",
         Identity::Timer { .. } => "timer",
@@ -53,7 +54,7 @@ pub(super) const fn destination_kind(identity: &DestinationIdentity) -> &'static
 }
 
 /// All of them.
-pub(crate) const KINDS: [&str; 14] = [
+pub(crate) const KINDS: [&str; 15] = [
     "mcp_server",
     "ai_agent",
     "kubernetes",
@@ -65,6 +66,7 @@ pub(crate) const KINDS: [&str; 14] = [
     "system_unit",
     "user_unit",
     "human",
+    "service_account",
     "spiffe",
     "executable",
     "namespaced_executable",
