@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from proof import Agent, Reads, check, conclude  # noqa: E402
+from proof import Agent, Reads, check, conclude, limit  # noqa: E402
 
 TELLTALE, PACKAGES, SCRATCH = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
 HERE = pathlib.Path(__file__).parent
@@ -28,7 +28,7 @@ INSIDE = ["nsenter", f"--net=/run/netns/{SPACE}"]
 PORT = 8123
 MODEL = f"http://127.0.0.1:{PORT}"
 # An agent that waits for a model, or for a person, is given up.
-LIMIT_S = 120
+LIMIT_S = limit(120)
 
 def in_space(command, home, variables):
     environment = {"PATH": f"{PACKAGES}/bin:{os.environ['PATH']}", "HOME": str(home), "TERM": "dumb", **variables}

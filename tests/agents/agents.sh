@@ -7,7 +7,7 @@ source "$here/../../packaging/tests/machine.sh"
 
 ((EUID == 0)) || cannot "loading kernel programs needs root"
 need ip iproute2
-need npm npm
+need node nodejs
 need python3 python3
 
 # Versions are named, so that what was looked at is what is run. Of the packages' scripts one is run: Claude Code's links its
@@ -17,6 +17,7 @@ find_packages() {
     lock_cache
     packages=$cache/agents-$(digest "$here/packages.txt")
     if [[ ! -d $packages ]]; then
+        need npm npm
         say "fetching AI agents (npm)"
         made=$(mktemp -d "$cache/half-made-XXXXXX")
         # shellcheck disable=SC2046 # One package a word.
@@ -33,8 +34,12 @@ find_packages() {
 }
 
 mkdir -p "$cache"
-find_agent
 find_packages
+if [[ ${1-} == fetch ]]; then
+    say "$packages"
+    exit
+fi
+find_agent
 scratch=$(mktemp -d "$cache/run-XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 python3 "$here/agents.py" "$agent" "$packages" "$scratch"

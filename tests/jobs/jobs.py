@@ -15,7 +15,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from proof import Agent, check, conclude  # noqa: E402
+from proof import Agent, check, conclude, limit  # noqa: E402
 
 TELLTALE, SCRATCH, USER = sys.argv[1], pathlib.Path(sys.argv[2]), pwd.getpwnam(sys.argv[3])
 MARK = USER.pw_name
@@ -24,7 +24,7 @@ CREDENTIAL = HOME / ".aws/credentials"
 # Programs ask by the first of these whether systemd runs: it is not made here.
 UNITS = next(path for path in map(pathlib.Path, ["/run/systemd/system", "/etc/systemd/system"]) if path.is_dir())
 # cron looks once a minute.
-LIMIT_S = 90
+LIMIT_S = limit(90)
 # https://docs.github.com/en/actions/reference/workflows-and-actions/variables
 GITHUB = {"GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": "octocat/Hello-World", "GITHUB_WORKFLOW": "Deploy", "GITHUB_JOB": "greeting_job"}
 HELLO = "ci/github/octocat/Hello-World/Deploy/greeting_job"

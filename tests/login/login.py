@@ -6,6 +6,7 @@ usage: login.py TELLTALE SCRATCH USER    the agent, a directory that USER may en
 import json
 import os
 import pathlib
+import pty
 import pwd
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from proof import Agent, check, conclude  # noqa: E402
+from proof import Agent, check, conclude, limit  # noqa: E402
 
 TELLTALE, SCRATCH, USER = sys.argv[1], pathlib.Path(sys.argv[2]), pwd.getpwnam(sys.argv[3])
 SPACE = f"telltale-{os.getpid()}"
@@ -22,7 +23,7 @@ HOME = pathlib.Path(USER.pw_dir)
 CREDENTIAL = HOME / ".aws/credentials"
 CODEX = HOME / "lib/node_modules/@openai/codex/bin/codex.js"
 # Whoever waits for longer is given up.
-LIMIT_S = 60
+LIMIT_S = limit(60)
 FORGED = "192.0.2.66 6 192.0.2.1 22"
 
 def in_space(command, **options):
@@ -93,6 +94,8 @@ def lay_out(sets_login_uid):
         {own_client} '{read_as("private")}' >&2
         kill $(cat {HOME}/own.pid)
     """)
+    # Of a shell that a login on a terminal starts, and no other here.
+    (HOME / ".bash_profile").write_text(f"({read_as('console')})\nexit\n")
     for path in [HOME, *HOME.rglob("*")]:
         os.chown(path, USER.pw_uid, USER.pw_gid, follow_symlinks=False)
 
@@ -103,16 +106,20 @@ def may_set_login_uid():
     return tried.returncode == 0
 
 
-def console(command):
-    """A login on a terminal, without a password, as getty starts one."""
-    subprocess.run(["script", "-qec", f"login -f {USER.pw_name}", "/dev/null"], input=f"{command}\nexit\n", text=True,
-                   timeout=LIMIT_S, stdout=subprocess.DEVNULL, check=True)
+def console():
+    """A login on a terminal, without a password, as getty starts one: it leads the terminal's session. What its shell does is
+    in the user's profile: some of them hang up the terminal first, and what was typed before is gone."""
+    ours, terminal = pty.openpty()
+    command = ["setsid", "--ctty", "login", "-f", USER.pw_name]
+    subprocess.run(command, stdin=terminal, stdout=terminal, stderr=terminal, timeout=LIMIT_S, check=True)
+    os.close(ours)
+    os.close(terminal)
 
 
 def run_all(events, sets_login_uid):
     # Its PAM sets a login uid, and lets nobody in without.
     if sets_login_uid:
-        console(f"({read_as('console')})")
+        console()
     end_of(session(f"bash {HOME}/steps.sh"))
     terminal = end_of(session(f"tty; bash -c '{read_as('terminal')}'", "-tt")).split()[0]
     subprocess.run(["bash", "-c", f"export SSH_CONNECTION='{FORGED}'; {read_as('outside')}"], check=True,

@@ -14,8 +14,8 @@ need ssh openssh-client
 need sudo sudo
 need tmux tmux
 need login login
-need script bsdutils
-need node npm
+need setsid util-linux
+need node nodejs
 need ip iproute2
 need nsenter util-linux
 need useradd passwd

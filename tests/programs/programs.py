@@ -10,11 +10,11 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from proof import Agent, Reads, check, conclude  # noqa: E402
+from proof import Agent, Reads, check, conclude, limit  # noqa: E402
 
 TELLTALE, PACKAGES, SCRATCH = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]).resolve()
 CREDENTIAL = SCRATCH / "home/.aws/credentials"
-LIMIT_S = 60
+LIMIT_S = limit(60)
 # Reads the credential once a line of its input, in the process of whoever imports it.
 READER = f"""
 import sys
@@ -102,8 +102,9 @@ def console_script(reads):
     environment = SCRATCH / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     [wheel] = PACKAGES.glob("*.whl")
+    # Nothing of it is run: a Python that is too new for it will do.
     subprocess.run(["pip3", "--python", environment / "bin/python3", "install", "--quiet", "--no-deps", "--no-index",
-                    "--disable-pip-version-check", wheel], check=True)
+                    "--disable-pip-version-check", "--ignore-requires-python", wheel], check=True)
     # Before aider itself, whose dependencies are not there.
     [packages] = environment.glob("lib/python3*/site-packages")
     (packages / "sitecustomize.py").write_text(READER)

@@ -31,8 +31,12 @@ find_packages() {
 }
 
 mkdir -p "$cache"
-find_agent
 find_packages
+if [[ ${1-} == fetch ]]; then
+    say "$packages"
+    exit
+fi
+find_agent
 scratch=$(mktemp -d "$cache/run-XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 python3 "$here/programs.py" "$agent" "$packages" "$scratch"

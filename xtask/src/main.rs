@@ -3,6 +3,7 @@
 mod bench;
 mod build_ebpf;
 mod ebpf;
+mod real;
 mod run;
 mod setup;
 mod step;

@@ -167,12 +167,14 @@ fn side_by_side<T: Copy + Sync, R: Send>(items: Vec<T>, perform: impl Fn(T) -> R
 fn skipped(stage: Stage, args: &TestArgs) -> Option<Outcome> {
     let reason = match stage {
         Stage::Host | Stage::Docs | Stage::Proof(_) if args.quick => Reason::Asked("--quick"),
-        Stage::Vm { .. } | Stage::Instructions if args.quick => Reason::Asked("--quick"),
+        Stage::Vm { .. } | Stage::Guest { .. } | Stage::Instructions if args.quick => {
+            Reason::Asked("--quick")
+        }
         _ if stage.is_machine() && args.no_vm => Reason::Asked("--no-vm"),
         Stage::Proof(proof) if proof.needs_agent() && cfg!(not(target_arch = "x86_64")) => {
             Reason::OtherArchitecture
         }
-        Stage::Vm { .. } | Stage::Instructions if cfg!(not(target_arch = "x86_64")) => {
+        Stage::Vm { .. } | Stage::Guest { .. } | Stage::Instructions if cfg!(not(target_arch = "x86_64")) => {
             Reason::OtherArchitecture
         }
         _ => return None,

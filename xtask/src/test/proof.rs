@@ -5,30 +5,22 @@ use std::{fmt, process::Command};
 
 use super::{
     Counts, Outcome, Reason,
-    stages::{Ran, outcome},
+    stages::{Ran, in_machine, outcome},
 };
-use crate::{step, vm, workspace::Workspace};
-
-/// Exit status of a script that cannot run here; its last line says why.
-const CANNOT: i32 = 77;
+use crate::{
+    real::{CANNOT, Real},
+    step,
+    vm::{self, ProofSpec, Series},
+    workspace::Workspace,
+};
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
     /// The manifest is valid, and asks for no more than it must.
     Manifest,
-    /// Real AI agents, and a real MCP server.
-    Agents,
-    /// Real logins: OpenSSH, sudo, tmux.
-    Login,
-    /// Containers of real engines.
-    Containers,
-    /// Real programs: their contents, packages, and an agent of PyPI.
-    Programs,
-    /// Jobs of cron, anacron and atd, units, a runner's layout.
-    Jobs,
-    /// Pods of a real engine, with an API server that is the test's.
-    Kubernetes,
+    /// Real programs, on this machine's kernel.
+    Real(Real),
     /// The unit is refused in a container that has process ids of its own.
     Nspawn,
     /// The unit in a real systemd, in a virtual machine.
@@ -39,18 +31,10 @@ pub(super) enum Proof {
 
 impl Proof {
     /// All of them.
-    pub(super) const ALL: [Self; 10] = [
-        Self::Manifest,
-        Self::Agents,
-        Self::Containers,
-        Self::Kubernetes,
-        Self::Login,
-        Self::Programs,
-        Self::Jobs,
-        Self::Nspawn,
-        Self::Systemd,
-        Self::Pod,
-    ];
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let real = Real::ALL.into_iter().map(Self::Real);
+        std::iter::once(Self::Manifest).chain(real).chain([Self::Nspawn, Self::Systemd, Self::Pod])
+    }
 
     /// Whether it boots a virtual machine.
     pub(super) fn is_machine(self) -> bool {
@@ -64,27 +48,16 @@ impl Proof {
 
     /// Its script, from the root of the checkout.
     fn script(self) -> String {
-        let directory = match self {
-            Self::Agents => "tests/agents",
-            Self::Login => "tests/login",
-            Self::Manifest | Self::Nspawn | Self::Systemd | Self::Pod => "packaging/tests",
-            Self::Containers => "tests/containers",
-            Self::Programs => "tests/programs",
-            Self::Jobs => "tests/jobs",
-            Self::Kubernetes => "tests/kubernetes",
-        };
-        format!("{directory}/{}.sh", self.name())
+        match self {
+            Self::Real(real) => real.script(),
+            _ => format!("packaging/tests/{}.sh", self.name()),
+        }
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Manifest => "manifest",
-            Self::Agents => "agents",
-            Self::Login => "login",
-            Self::Containers => "containers",
-            Self::Programs => "programs",
-            Self::Jobs => "jobs",
-            Self::Kubernetes => "kubernetes",
+            Self::Real(real) => real.name(),
             Self::Nspawn => "nspawn",
             Self::Systemd => "systemd",
             Self::Pod => "pod",
@@ -109,24 +82,36 @@ impl Proof {
         let log = workspace.log(&format!("proof-{}", self.name()));
         let ended = step::attempt(&self.script(), &mut script, &log)?;
         let output = ended.output();
-        if ended.status.code() == Some(CANNOT) {
-            let why = output.lines().last().unwrap_or("the script does not say why");
-            return Ok(Outcome::Skipped(Reason::Unable(why.to_owned())));
-        }
-        Ok(outcome(&ended, Counts::of_kernel_tests(&output)))
+        Ok(cannot(ended.status.code(), &output)
+            .unwrap_or_else(|| outcome(&ended, Counts::of_kernel_tests(&output))))
     }
+}
+
+/// Where its script says that it cannot run: the reason, which no run passes over.
+fn cannot(status: Option<i32>, output: &str) -> Option<Outcome> {
+    let why = output.lines().last().unwrap_or("the script does not say why");
+    (status == Some(CANNOT)).then(|| Outcome::Skipped(Reason::Unable(why.to_owned())))
+}
+
+/// A proof with real programs in a virtual machine.
+pub(super) fn in_guest(real: Real, series: Series, bpf_lsm: bool) -> Outcome {
+    let agent = match vm::build_static() {
+        Ok(binaries) => binaries.agent,
+        Err(error) => return Outcome::Failed(Counts::ONE_FAILED, error.to_string()),
+    };
+    let exit = match vm::prove(&ProofSpec { bpf_lsm, echo: false, ..ProofSpec::new(real, series, agent) }) {
+        Ok(exit) => exit,
+        Err(error) => return Outcome::Failed(Counts::ONE_FAILED, error.to_string()),
+    };
+    let output = exit.output();
+    cannot(Some(exit.status.into()), &output).unwrap_or_else(|| in_machine(&exit, &output))
 }
 
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Manifest => "packaging: manifest",
-            Self::Agents => "real AI agents",
-            Self::Login => "real logins",
-            Self::Containers => "real container engines",
-            Self::Programs => "real programs",
-            Self::Jobs => "real cron, anacron and at, units, runners",
-            Self::Kubernetes => "real pods",
+            Self::Real(real) => return real.fmt(f),
             Self::Nspawn => "packaging: unit in a container",
             Self::Systemd => "packaging: unit in a systemd",
             Self::Pod => "packaging: pod on a node",
@@ -141,7 +126,7 @@ mod tests {
     #[test]
     fn each_proof_has_its_script() {
         let here = Workspace::find();
-        for proof in Proof::ALL {
+        for proof in Proof::all() {
             let script = here.root.join(proof.script());
             assert!(script.is_file(), "{}", script.display());
         }

@@ -1,15 +1,19 @@
 //! The stages, in the order in which they run: what is quick and fails often comes first.
 
-use std::{env, fmt, fs, path::Path, process::Command, time::Duration};
+use std::{env, fmt, path::Path, process::Command, time::Duration};
 
 use clap::ValueEnum;
 
-use super::{Counts, Extent, Outcome, Reason, TestArgs, docs, failures, proof::Proof};
+use super::{
+    Counts, Extent, Outcome, Reason, TestArgs, docs, failures,
+    proof::{self, Proof},
+};
 use crate::{
     bench::insn,
+    real::Real,
     setup::{self, deny},
     step::{self, Ended},
-    vm::{self, BootSpec, Series},
+    vm::{self, BootSpec, GuestExit, Series},
     workspace::Workspace,
 };
 
@@ -28,6 +32,10 @@ const BRIEF: [&str; 4] = ["rung/", "readme", "connect/", "credential/ext4/"];
 /// first, so that what is left for the last processor is short.
 const USUAL: [(Series, bool); 4] =
     [(Series::V6_12, true), (Series::V6_1, false), (Series::V6_12, false), (Series::V6_1, true)];
+
+/// The machines in which proofs with real programs run besides, where every test does: each release's default kernel, one with
+/// `bpf` among its security modules.
+const REAL: [(Series, bool); 2] = [(Series::V6_12, true), (Series::V6_1, false)];
 
 /// One thing that is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +65,15 @@ pub(super) enum Stage {
         /// With `bpf` among the security modules.
         bpf_lsm: bool,
     },
+    /// A proof with real programs in a virtual machine.
+    Guest {
+        /// Which.
+        real: Real,
+        /// With which kernel.
+        series: Series,
+        /// With `bpf` among the security modules.
+        bpf_lsm: bool,
+    },
     /// What the kernel programs add to paths, against the baseline.
     Instructions,
 }
@@ -74,7 +91,11 @@ impl Stage {
                 .collect(),
         };
         all.extend(machines.into_iter().map(|(series, bpf_lsm)| Self::Vm { series, bpf_lsm }));
-        all.extend(Proof::ALL.map(Self::Proof));
+        all.extend(Proof::all().map(Self::Proof));
+        if extent == Extent::All {
+            let guests = |real| REAL.map(|(series, bpf_lsm)| Self::Guest { real, series, bpf_lsm });
+            all.extend(Real::ALL.into_iter().flat_map(guests));
+        }
         all.push(Self::Instructions);
         all
     }
@@ -82,7 +103,7 @@ impl Stage {
     /// Whether others of its kind may run at the same time: an emulator keeps one processor busy.
     pub(super) fn is_machine(self) -> bool {
         match self {
-            Self::Vm { .. } | Self::Instructions => true,
+            Self::Vm { .. } | Self::Guest { .. } | Self::Instructions => true,
             Self::Proof(proof) => proof.is_machine(),
             _ => false,
         }
@@ -107,6 +128,7 @@ impl Stage {
             Self::Host => host(workspace, filters),
             Self::Vm { series, bpf_lsm } => in_vm(series, bpf_lsm, &machine_runs(series, bpf_lsm, args)),
             Self::Proof(proof) => proof.run(workspace),
+            Self::Guest { real, series, bpf_lsm } => Ok(proof::in_guest(real, series, bpf_lsm)),
             Self::Instructions => instructions(workspace),
         };
         outcome.unwrap_or_else(Outcome::from)
@@ -126,11 +148,14 @@ impl fmt::Display for Stage {
             Self::Host => f.write_str("this machine's kernel"),
             Self::Proof(proof) => proof.fmt(f),
             Self::Instructions => f.write_str("instruction counts"),
-            Self::Vm { series, bpf_lsm } => {
-                write!(f, "kernel {series} {}", if *bpf_lsm { "with bpf LSM" } else { "without bpf LSM" })
-            }
+            Self::Vm { series, bpf_lsm } => write!(f, "kernel {series} {}", lsm(*bpf_lsm)),
+            Self::Guest { real, series, bpf_lsm } => write!(f, "{series} {}: {real}", lsm(*bpf_lsm)),
         }
     }
+}
+
+fn lsm(bpf: bool) -> &'static str {
+    if bpf { "with bpf LSM" } else { "without bpf LSM" }
 }
 
 /// The outcome, or what became of the command behind it.
@@ -223,22 +248,18 @@ fn in_vm(series: Series, bpf_lsm: bool, arguments: &[String]) -> Ran {
         Ok(exit) => exit,
         Err(error) => return failed(error.to_string()),
     };
-    let output =
-        fs::read(&exit.output).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    eprintln!(
-        "  {series}: {} with {}: ready after {}",
-        exit.release,
-        exit.lsm,
-        step::seconds(exit.ready_after)
-    );
+    Ok(in_machine(&exit, &exit.output()))
+}
+
+/// What became of tests in a machine, by its end and their count.
+pub(super) fn in_machine(exit: &GuestExit, output: &str) -> Outcome {
+    eprintln!("  {} with {}: ready after {}", exit.release, exit.lsm, step::seconds(exit.ready_after));
     if exit.kernel_warned {
-        return failed(format!(
-            "the kernel gave a warning with a stack trace: see {}",
-            exit.console.display()
-        ));
+        let detail = format!("the kernel gave a warning with a stack trace: see {}", exit.console.display());
+        return Outcome::Failed(Counts::ONE_FAILED, detail);
     }
-    let counts = Counts::of_kernel_tests(&output);
-    Ok(judge(exit.status == 0, &format!("exit status {}", exit.status), counts, &output, &exit.output))
+    let counts = Counts::of_kernel_tests(output);
+    judge(exit.status == 0, &format!("exit status {}", exit.status), counts, output, &exit.log)
 }
 
 fn instructions(workspace: &Workspace) -> Ran {
@@ -313,6 +334,8 @@ fn path_with(dir: &Path) -> std::ffi::OsString {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn args(all: bool, filters: &[&str]) -> TestArgs {
@@ -334,6 +357,16 @@ mod tests {
         assert_eq!(machines(&args(false, &[])).len(), 4);
         assert!(USUAL.iter().all(|(series, bpf_lsm)| USUAL.contains(&(*series, !bpf_lsm))));
         assert_eq!(machines(&args(true, &[])).len(), Series::value_variants().len() * 2);
+    }
+
+    #[test]
+    fn each_proof_with_real_programs_runs_in_guests_where_all_is_asked_for() {
+        let guests = |extent| {
+            let is_guest = |stage: &Stage| matches!(stage, Stage::Guest { .. });
+            Stage::of(extent).iter().filter(|stage| is_guest(stage)).count()
+        };
+        assert_eq!((guests(Extent::Usual), guests(Extent::All)), (0, Real::ALL.len() * REAL.len()));
+        assert!(REAL.iter().any(|(_, bpf_lsm)| *bpf_lsm) && REAL.iter().any(|(_, bpf_lsm)| !bpf_lsm));
     }
 
     #[test]

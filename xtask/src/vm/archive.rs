@@ -61,6 +61,15 @@ fn address_of(archive: ArchiveKind, told: &str) -> Option<&str> {
         .map(|(_, address)| address)
 }
 
+/// The address of an archive, as this machine's apt has it.
+pub(super) fn mirror(archive: ArchiveKind) -> Result<String, VmError> {
+    let mut ask = APT_GET.command()?;
+    ask.args(["indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages"]);
+    let told = tools::output(&mut ask, "ask apt for its archives")?;
+    let address = address_of(archive, &String::from_utf8_lossy(&told)).map(str::to_owned);
+    address.ok_or(VmError::NoArchive { archive })
+}
+
 /// apt with a state of its own.
 pub(super) struct Archive {
     series: Series,
@@ -78,12 +87,8 @@ impl Archive {
             let dir = home.join(dir);
             fs::create_dir_all(&dir).map_err(VmError::io("create", dir))?;
         }
-        let mut ask = APT_GET.command()?;
-        ask.args(["indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages"]);
-        let told = tools::output(&mut ask, "ask apt for its archives")?;
-        let told = String::from_utf8_lossy(&told);
         let Suite { archive, name: suite } = series.suite();
-        let address = address_of(archive, &told).ok_or(VmError::NoArchive { archive })?;
+        let address = mirror(archive)?;
         let sources = home.join("sources.list");
         let line = format!("deb [arch=amd64 signed-by={KEYRING}] {address} {suite} main\n");
         fs::write(&sources, line).map_err(VmError::io("write", &sources))?;

@@ -22,6 +22,10 @@ use super::{
 };
 
 const INIT: &str = include_str!("init.sh");
+const INIT_DISKS: &str = include_str!("init-disks.sh");
+/// What both go on with.
+const REPORT: &str = include_str!("report.sh");
+const PERFORM: &str = include_str!("perform.sh");
 
 /// Security modules of an ordinary Debian boot, `bpf` aside.
 const LSM: &str = "lockdown,capability,landlock,yama,apparmor";
@@ -50,6 +54,8 @@ pub(crate) struct BootSpec {
     pub(crate) kernel_arguments: Vec<String>,
     /// Host files to pack.
     pub(crate) files: Vec<GuestFile>,
+    /// A system of its own, instead of the programs packed.
+    pub(crate) disks: Option<Disks>,
     /// Program and arguments to run, as root, in `/root`.
     pub(crate) command: Vec<String>,
     /// Pass the command's output on to standard output; it is saved in any case.
@@ -74,6 +80,7 @@ impl BootSpec {
             time_limit: Duration::from_secs(300),
             kernel_arguments: Vec::new(),
             files: Vec::new(),
+            disks: None,
             command,
             echo: true,
             update_kernel: false,
@@ -106,6 +113,15 @@ impl BootSpec {
         let icount = if self.icount { "-icount" } else { "" };
         format!("{}{lsm}{icount}-{}-{}", self.kernel, process::id(), RUNS.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// Disks of a guest: images of ext4. What it writes is kept while it runs, and never reaches them.
+#[derive(Clone, Debug)]
+pub(crate) struct Disks {
+    /// Its root.
+    pub(crate) system: PathBuf,
+    /// What it finds at `/telltale`.
+    pub(crate) files: PathBuf,
 }
 
 /// A host file for the guest.
@@ -146,7 +162,14 @@ pub(crate) struct GuestExit {
     /// The saved console.
     pub(crate) console: PathBuf,
     /// The command's saved output.
-    pub(crate) output: PathBuf,
+    pub(crate) log: PathBuf,
+}
+
+impl GuestExit {
+    /// All that the command wrote, as far as that is text.
+    pub(crate) fn output(&self) -> String {
+        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
 }
 
 /// Boots, runs the command, and returns once the machine is off.
@@ -167,7 +190,7 @@ fn boot_with(spec: &BootSpec, progress: &Progress) -> Result<GuestExit, VmError>
         let _lock = cache.lock()?;
         cache.prune_logs()?;
         let kernel = kernel::obtain(spec.kernel, spec.update_kernel, &cache, progress)?;
-        let modules = modules::layer(&kernel)?;
+        let modules = modules::layer(&kernel, spec.disks.is_some())?;
         (kernel, [userland::layer(&cache, progress)?, modules])
     };
     // A file without a name: however this process ends, nothing of it stays. QEMU reads it through /proc.
@@ -187,6 +210,7 @@ fn boot_with(spec: &BootSpec, progress: &Progress) -> Result<GuestExit, VmError>
         cpus: spec.cpus,
         memory_mib: spec.memory_mib,
         icount: spec.icount,
+        disks: spec.disks.as_ref(),
         time_limit: spec.time_limit,
         logs: &logs,
     };
@@ -199,7 +223,10 @@ fn boot_with(spec: &BootSpec, progress: &Progress) -> Result<GuestExit, VmError>
 /// The layer of this run alone: init, the command and the files asked for.
 fn write_run_layer(spec: &BootSpec, initramfs: &File, path: &Path) -> Result<(), VmError> {
     let mut layer = Layer::new(initramfs, path);
-    layer.file("/init", 0o755, INIT.as_bytes())?;
+    let init = if spec.disks.is_some() { INIT_DISKS } else { INIT };
+    layer.file("/init", 0o755, init.as_bytes())?;
+    layer.file("/vm/report.sh", 0o644, REPORT.as_bytes())?;
+    layer.file("/vm/perform.sh", 0o644, PERFORM.as_bytes())?;
     let words: Vec<String> = spec.command.iter().map(|word| quote(word)).collect();
     layer.file("/vm/command", 0o644, format!("exec {}\n", words.join(" ")).as_bytes())?;
     for file in &spec.files {
@@ -251,7 +278,7 @@ fn conclude(
         took,
         kernel_warned: report.tainted & TAINT_WARN != 0,
         console,
-        output: logs.output.clone(),
+        log: logs.output.clone(),
     })
 }
 

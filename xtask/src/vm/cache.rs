@@ -6,6 +6,7 @@
 //! target/vm/kernels/SERIES/VERSION-HASH/   an unpacked kernel package, and the layer of its modules
 //! target/vm/kernels/SERIES/current     the name of the one in use
 //! target/vm/layers/                    the layer of the guest's programs
+//! target/vm/systems/                   the disk of a guest that has a system of its own
 //! target/vm/logs/                      consoles and output of the latest runs
 //! ```
 
@@ -39,7 +40,7 @@ impl Cache {
     /// Opens, and makes if needed, the cache under cargo's target directory.
     pub(super) fn open() -> Result<Self, VmError> {
         let root = Workspace::find().target.join("vm");
-        for dir in ["apt", "kernels", "layers", "logs"] {
+        for dir in ["apt", "kernels", "layers", "logs", "systems"] {
             let dir = root.join(dir);
             fs::create_dir_all(&dir).map_err(VmError::io("create", &dir))?;
         }

@@ -1,15 +1,14 @@
 #!/bin/busybox sh
-# The guest's init. Prepares what tests stand on, runs /vm/command, reports, powers off.
+# The guest's init. Prepares what tests stand on, and goes on as perform.sh says.
 #
 #   ttyS0  the kernel's console, and this script's own words
 #   ttyS1  standard output and error of the command
-#   ttyS2  the result, `key=value` a line; its last line is `exit=STATUS`
+#   ttyS2  the result (report.sh)
 export PATH=/usr/bin HOME=/root LANG=C.UTF-8 TERM=dumb RUST_BACKTRACE=1
 umask 022
 # busybox's shell takes its own applets before what is on the PATH: other programs go by their whole path.
 
-report() { printf '%s\n' "$*" >/dev/ttyS2; }
-must() { "$@" || { report "failed=$*"; poweroff -f; }; }
+. /vm/report.sh
 
 must chmod 755 /
 must mkdir -p /proc /sys /dev /run /tmp /root /home/user /var/lib /mnt/ext4 /mnt/overlay /mnt/tmpfs
@@ -48,22 +47,4 @@ must mkdir /mnt/layers/lower /mnt/layers/upper /mnt/layers/work
 must mount -t overlay -o lowerdir=/mnt/layers/lower,upperdir=/mnt/layers/upper,workdir=/mnt/layers/work \
     overlay /mnt/overlay
 
-report "release=$(uname -r)"
-report "lsm=$(cat /sys/kernel/security/lsm)"
-read -r uptime _ </proc/uptime
-report "ready_s=$uptime"
-
-must mkfifo /run/output
-cat /run/output >/dev/ttyS1 &
-forwarder=$!
-cd /root || exit
-/bin/sh /vm/command </dev/null >/run/output 2>&1
-status=$?
-
-# Whoever still holds the pipe keeps the forwarder waiting: give it a moment, no more.
-(sleep 5; kill "$forwarder") 2>/dev/null &
-wait "$forwarder"
-
-report "tainted=$(cat /proc/sys/kernel/tainted)"
-report "exit=$status"
-poweroff -f
+. /vm/perform.sh

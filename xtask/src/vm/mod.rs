@@ -7,35 +7,45 @@
 //! boot.rs       init.sh and the command  /; the whole way from a description to an exit status
 //! qemu.rs       one run of the machine
 //! result.rs     what the guest reported
+//! proof.rs      a proof with real programs: its guest's root is a Debian of its own, by system.rs, on a disk, by image.rs
 //! ```
 //!
 //! The guest has `/proc`, `/sys` with cgroup v2, bpffs, tracefs and securityfs, loopback up, `/tmp` and
 //! `/mnt/tmpfs` on tmpfs, `/mnt/ext4` on an ext4 image, `/mnt/overlay` on overlayfs over ext4 (`/mnt/layers`), and
 //! sh, cat, curl, python3, bpftool and busybox's applets on its `PATH`. It has no network beyond loopback.
+//! The guest of a proof has the same file systems of the kernel's, and its own Debian on ext4 as root; there is none either.
 
 mod archive;
 mod boot;
 mod build;
 mod cache;
 mod error;
+mod image;
 mod initramfs;
 mod kernel;
 mod modules;
 mod progress;
+mod proof;
 mod python;
 mod qemu;
 mod result;
+mod system;
 mod tools;
 mod userland;
 
 use std::{path::PathBuf, time::Duration};
 
 pub(crate) use self::{
-    boot::{BootSpec, GuestFile, boot},
+    boot::{BootSpec, Disks, GuestExit, GuestFile, boot},
     build::{Binaries, build_example, build_static},
     error::VmError,
     kernel::Series,
+    proof::{ProofSpec, prove},
 };
+use crate::real::Real;
+
+/// A machine that runs longer is stopped unless told otherwise.
+const TIME_LIMIT: Duration = Duration::from_secs(300);
 
 /// `cargo xtask vm`.
 #[derive(Clone, Debug, clap::Args)]
@@ -55,9 +65,9 @@ pub(crate) struct VmArgs {
     /// Let virtual time count instructions (one virtual CPU).
     #[arg(long, conflicts_with = "smp")]
     icount: bool,
-    /// Stop the machine after this many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86400))]
-    time_limit: u64,
+    /// Stop the machine after this many seconds [default: 300; 3600 for a proof].
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    time_limit: Option<u64>,
     /// Add a kernel argument, such as `lockdown=integrity`.
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
     append: Vec<String>,
@@ -65,10 +75,10 @@ pub(crate) struct VmArgs {
     #[arg(long)]
     update_kernel: bool,
     /// Take this static `telltale` and build none.
-    #[arg(long, value_name = "PATH", requires = "tests")]
+    #[arg(long, value_name = "PATH", requires = "beside")]
     agent: Option<PathBuf>,
     /// Take this static `telltale-tests` and build none.
-    #[arg(long, value_name = "PATH", requires = "agent")]
+    #[arg(long, value_name = "PATH", requires = "agent", group = "beside")]
     tests: Option<PathBuf>,
     /// Run TEST as a program of the guest (such as `telltale doctor`, `sh -c …`), not as a test's name.
     #[arg(long)]
@@ -76,8 +86,12 @@ pub(crate) struct VmArgs {
     /// As --exec, and without Telltale's binaries: nothing is built.
     #[arg(long, conflicts_with_all = ["agent", "tests"])]
     bare: bool,
+    /// Run this proof with real programs (tests/*/*.sh), in a guest that is a Debian of its own; 77: it cannot run there.
+    #[arg(long, value_enum, group = "beside",
+        conflicts_with_all = ["smp", "memory", "icount", "append", "update_kernel", "exec", "bare", "command"])]
+    proof: Option<Real>,
     /// The test's name and its arguments.
-    #[arg(last = true, required = true, value_names = ["TEST", "ARGS"])]
+    #[arg(last = true, required_unless_present = "proof", value_names = ["TEST", "ARGS"])]
     command: Vec<String>,
 }
 
@@ -99,8 +113,18 @@ pub(crate) fn run(args: VmArgs) -> Result<(), VmError> {
         tests,
         exec,
         bare,
+        proof,
         command,
     } = args;
+    if let Some(real) = proof {
+        let agent = match agent {
+            Some(agent) => agent,
+            None => build_static()?.agent,
+        };
+        let usual = ProofSpec::new(real, kernel, agent);
+        let time_limit = time_limit.map_or(usual.time_limit, Duration::from_secs);
+        return tell(prove(&ProofSpec { bpf_lsm: !no_bpf_lsm, time_limit, ..usual })?);
+    }
     let binaries = match (bare, agent, tests) {
         (true, ..) => None,
         (false, Some(agent), Some(tests)) => Some(Binaries { agent, tests }),
@@ -111,13 +135,17 @@ pub(crate) fn run(args: VmArgs) -> Result<(), VmError> {
         bpf_lsm: !no_bpf_lsm,
         cpus: smp,
         memory_mib: memory,
-        time_limit: Duration::from_secs(time_limit),
+        time_limit: time_limit.map_or(TIME_LIMIT, Duration::from_secs),
         kernel_arguments: append,
         files: binaries.map_or_else(Vec::new, |binaries| binaries.guest_files()),
         update_kernel,
         ..BootSpec::new(kernel, command)
     };
-    let exit = boot(&if icount { spec.icount() } else { spec })?;
+    tell(boot(&if icount { spec.icount() } else { spec })?)
+}
+
+/// Says how a machine's run went; its command's status is in the error if it is not 0.
+fn tell(exit: GuestExit) -> Result<(), VmError> {
     eprintln!(
         "vm: {} ({}), {}: ready after {:.1} s, off after {:.1} s{}",
         exit.release,
@@ -129,6 +157,6 @@ pub(crate) fn run(args: VmArgs) -> Result<(), VmError> {
     );
     match exit.status {
         0 => Ok(()),
-        status => Err(VmError::Guest { status, output: exit.output, console: exit.console }),
+        status => Err(VmError::Guest { status, output: exit.log, console: exit.console }),
     }
 }

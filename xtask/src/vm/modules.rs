@@ -21,26 +21,30 @@ use super::{
 
 /// What the guest needs beyond what is built into the kernel; `init.sh` and the tests use these.
 const WANTED: [&str; 5] = ["ext4", "loop", "overlay", "tun", "veth"];
+/// What a guest with disks needs besides.
+const FOR_DISKS: [&str; 2] = ["virtio_pci", "virtio_blk"];
 
 /// Guest file that lists the modules in the order to load them.
 const LOAD_ORDER: &str = "/vm/modules";
 
 /// The layer of `kernel`'s modules, made now if there is none yet. The caller holds the cache's lock.
-pub(super) fn layer(kernel: &KernelImage) -> Result<PathBuf, VmError> {
+pub(super) fn layer(kernel: &KernelImage, has_disks: bool) -> Result<PathBuf, VmError> {
+    let disks: &[&str] = if has_disks { &FOR_DISKS } else { &[] };
+    let wanted = [disks, &WANTED].concat();
     // Kept beside what it is made of, and named by what it holds.
-    let path = kernel.dir.join(format!("modules-{}.cpio", WANTED.join("-")));
+    let path = kernel.dir.join(format!("modules-{}.cpio", wanted.join("-")));
     if !path.is_file() {
         let fresh = path.with_extension("new");
-        write_layer(kernel, &fresh)?;
+        write_layer(kernel, &wanted, &fresh)?;
         fs::rename(&fresh, &path).map_err(VmError::io("move into place", &path))?;
     }
     Ok(path)
 }
 
-fn write_layer(kernel: &KernelImage, path: &Path) -> Result<(), VmError> {
+fn write_layer(kernel: &KernelImage, wanted: &[&str], path: &Path) -> Result<(), VmError> {
     let index = Index::read(&kernel.modules)?;
     let mut plan = Plan::default();
-    for name in WANTED {
+    for name in wanted {
         plan.add(name, &index)?;
     }
     let out = File::create(path).map_err(VmError::io("create", path))?;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    VmError,
+    Disks, VmError,
     progress::Progress,
     tools::{self, SETPRIV},
 };
@@ -32,6 +32,7 @@ pub(super) struct Machine<'a> {
     pub(super) memory_mib: u32,
     /// Virtual time counts instructions.
     pub(super) icount: bool,
+    pub(super) disks: Option<&'a Disks>,
     pub(super) time_limit: Duration,
     pub(super) logs: &'a Logs,
 }
@@ -91,6 +92,11 @@ impl Machine<'_> {
         command.arg("-smp").arg(self.cpus.to_string()).arg("-m").arg(format!("{}M", self.memory_mib));
         command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initramfs);
         command.arg("-append").arg(&self.kernel_arguments);
+        for disk in self.disks.iter().flat_map(|disks| [&disks.system, &disks.files]) {
+            command.arg("-drive").arg(drive(disk));
+        }
+        // What a guest writes is in a file without a name, beside the logs: on a disk, which `/tmp` need not be.
+        command.env("TMPDIR", self.logs.console.parent().unwrap_or(Path::new("/var/tmp")));
         command.arg("-serial").arg(file_port(&self.logs.console));
         command.args(["-serial", "stdio"]);
         command.arg("-serial").arg(file_port(&self.logs.result));
@@ -148,6 +154,12 @@ impl Machine<'_> {
 /// A comma in a file name separates options unless doubled.
 fn file_port(path: &Path) -> String {
     format!("file:{}", path.display().to_string().replace(',', ",,"))
+}
+
+/// A disk that stays as it is: what is written goes to a file that QEMU deletes.
+fn drive(image: &Path) -> String {
+    let image = image.display().to_string().replace(',', ",,");
+    format!("file={image},format=raw,if=virtio,snapshot=on,cache=unsafe")
 }
 
 /// By whole lines, so that the spinner never cuts one.

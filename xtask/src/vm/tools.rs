@@ -27,6 +27,10 @@ pub(super) const APT_CACHE: Tool = Tool { name: "apt-cache", package: "apt" };
 pub(super) const DPKG: Tool = Tool { name: "dpkg", package: "dpkg" };
 pub(super) const DPKG_DEB: Tool = Tool { name: "dpkg-deb", package: "dpkg" };
 pub(super) const XZ: Tool = Tool { name: "xz", package: "xz-utils" };
+pub(super) const MKE2FS: Tool = Tool { name: "mke2fs", package: "e2fsprogs" };
+pub(super) const DEBOOTSTRAP: Tool = Tool { name: "debootstrap", package: "debootstrap" };
+pub(super) const CHROOT: Tool = Tool { name: "chroot", package: "coreutils" };
+pub(super) const BASH: Tool = Tool { name: "bash", package: "bash" };
 pub(super) const LDD: Tool = Tool { name: "ldd", package: "libc-bin" };
 
 /// Where programs are, whatever the caller's `PATH`: an ordinary user's lacks the `sbin` ones.

@@ -18,7 +18,7 @@ use super::{
     initramfs::Layer,
     progress::Progress,
     python,
-    tools::{self, LDD, Tool},
+    tools::{self, LDD, MKE2FS, Tool},
 };
 
 /// The text that decides what is packed: a change to it makes the layer anew.
@@ -36,7 +36,7 @@ const PROGRAMS: [Tool; 7] = [
     Tool { name: "unshare", package: "util-linux" },
     Tool { name: "curl", package: "curl" },
     Tool { name: "bpftool", package: "bpftool" },
-    Tool { name: "mke2fs", package: "e2fsprogs" },
+    MKE2FS,
 ];
 
 /// The merged-/usr layout of current Debian.

@@ -109,11 +109,11 @@ impl Measured {
         };
         let exit = vm::boot(&spec.icount())?;
         if exit.status != 0 {
-            let tail = step::tail(&exit.output);
-            return Err(InsnError::Guest { status: exit.status, output: exit.output, tail });
+            let tail = step::tail(&exit.log);
+            return Err(InsnError::Guest { status: exit.status, output: exit.log, tail });
         }
-        let text = fs::read_to_string(&exit.output)
-            .map_err(|source| InsnError::Output { path: exit.output.clone(), source })?;
+        let text = fs::read_to_string(&exit.log)
+            .map_err(|source| InsnError::Output { path: exit.log.clone(), source })?;
         let guest = Guest::parse(&text)?;
         guest.check_clock()?;
         let figures = figures::of(&guest)?;
