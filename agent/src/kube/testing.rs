@@ -16,7 +16,7 @@ use super::watch::{Pace, ask_at};
 use crate::model::kube::{ClusterNews, ClusterState, PodFacts};
 
 pub(super) const NODE: &str = "node-7";
-pub(super) const LIMIT: Duration = Duration::from_secs(20);
+pub(super) const LIMIT: Duration = Duration::from_secs(120);
 
 /// What is asked.
 #[derive(Clone, Debug, Default)]

@@ -168,10 +168,14 @@ async fn owners_that_nobody_tells_hold_up_nothing_and_are_told_later() {
     assert!(workload(&pods[0]).starts_with("none: Job nightly cannot be read"), "{}", workload(&pods[0]));
     // By its label, until it is asked again.
     assert_eq!(workload(&pods[1]), "deployment web");
-    let mut last = [heard.pod().await, heard.pod().await];
-    last.sort_by_key(|pod| pod.name.clone());
+    let mut last = pods;
+    // On a slow machine the second is asked for only when questions go on, and is not told again.
+    while workload(&last[0]) != "cronjob backup" || last.iter().any(|pod| pod.workload_doubt.is_some()) {
+        let pod = heard.pod().await;
+        let at = last.iter().position(|known| known.name == pod.name).expect("one of the two");
+        last[at] = pod;
+    }
     assert_eq!([workload(&last[0]), workload(&last[1])], ["cronjob backup", "deployment web"]);
-    assert!(last.iter().all(|pod| pod.workload_doubt.is_none()));
 }
 
 #[tokio::test]
