@@ -38,6 +38,9 @@ install_all() {
     ln -s ../proof.service "$root/etc/systemd/system/multi-user.target.wants/"
 
     echo 'alice:x:1000:1000::/home/alice:/bin/sh' >>"$root/etc/passwd"
+    # Without these two PAM knows no account, and there is no service manager of hers.
+    echo 'alice:*:20000:0:99999:7:::' >>"$root/etc/shadow"
+    echo 'alice:x:1000:' >>"$root/etc/group"
     install -d -o 1000 -g 1000 -m 700 "$root/home/alice" "$root/home/alice/.aws"
     install -o 1000 -g 1000 -m 600 /dev/null "$root/home/alice/.aws/credentials"
 }

@@ -21,7 +21,7 @@ find_system() {
         say "fetching a Debian 12 with systemd (debootstrap)"
         made=$(mktemp -d "$cache/half-made-XXXXXX")
         # shellcheck disable=SC2046 # Without a mirror of its own there is no argument.
-        debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,bpftool,runc bookworm "$made/system" \
+        debootstrap --variant=minbase --include=systemd,systemd-sysv,libpam-systemd,dbus,bpftool,runc bookworm "$made/system" \
             $(apt_mirror) >"$cache/debootstrap.log" 2>&1 ||
             cannot "debootstrap fails: $(tail -n 1 "$cache/debootstrap.log") ($cache/debootstrap.log)"
         # What nobody reads here only makes the machine slow to start.

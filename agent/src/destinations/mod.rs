@@ -1,7 +1,7 @@
 //! Destinations: what is at the other end of a connection.
 //!
 //! Who listens on this host is known by the sockets that listen ([`listeners`]), the metadata services of clouds by their
-//! addresses ([`mod@metadata`]). Who listens is looked up when a connection's outcome is known, for the moment at which it was
+//! addresses (`metadata`). Who listens is looked up when a connection's outcome is known, for the moment at which it was
 //! established. There is no IO and no clock here.
 
 pub mod listeners;

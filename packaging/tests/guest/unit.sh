@@ -83,6 +83,9 @@ becomes() {
     return 1
 }
 
+# starts UNIT: or its journal says why not.
+starts() { systemctl start "$1" || { journalctl --no-pager --output cat --lines 15 --unit "$1"; return 1; }; }
+
 # credential NAME: a file of its own for each, so that no event is taken for another's. Known by its name alone.
 credential() {
     install -D --mode 644 /dev/null "/srv/$1/.aws/credentials"
@@ -138,11 +141,7 @@ Type=oneshot
 ExecStart=$read /srv/user/.aws/credentials
 EOF
     ln -s ../nginx.service /home/alice/.config/systemd/user/default.target.wants/
-    # As pam_systemd would say it.
-    mkdir -p /etc/systemd/system/user@.service.d
-    printf '[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%%i\n' >/etc/systemd/system/user@.service.d/runtime.conf
-    systemctl daemon-reload
-    check "alice's own service manager" systemctl start user@1000.service
+    check "alice's own service manager" starts user@1000.service
     check "its unit is hers, and no nginx" identified exe/usr/bin/cat@uid:1000 /srv/user/.aws/credentials \
         '"user-svc/alice/nginx"'
 }
