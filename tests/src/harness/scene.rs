@@ -14,6 +14,7 @@ use super::places;
 use super::servers::{Refusing, Server, on_own_port};
 use super::session::Session;
 use super::setting::{CREDENTIALS, ENTRY, Setting};
+use super::stream::Item as _;
 use super::who::Who;
 use crate::outcome::{During, Outcome, Verdict, ensure, failed, skipped};
 
@@ -279,8 +280,9 @@ impl<'a> Scene<'a> {
         loop {
             let findings = self.known.compare(&events.all());
             if findings.may_still_come() {
+                // What comes by itself brings nothing that is awaited: with it, this would be waited for without end.
                 events
-                    .wait("another event", seen, self.setting.limit, |_| Some(()))
+                    .wait("another event", seen, self.setting.limit, |event| (!event.is_idle()).then_some(()))
                     .during(findings.text())?;
                 seen = events.len();
                 continue;

@@ -5,9 +5,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{Finding, Sources};
 
-/// Descriptors that the agent may need at once: 16 maps, 16 programs with a link each, some 15 for the ring, signals,
-/// files and the collector make 63; and as many again for what reading /proc and the catalogue's files takes meanwhile.
-pub(super) const DESCRIPTORS: u64 = 128;
+/// Descriptors that the agent may need at once: some 30 maps, 45 programs with a link each, and 20 for the rings, signals, files,
+/// the control socket and the collector: 140 where LSM programs serve. The rest is for what is read meanwhile.
+pub(super) const DESCRIPTORS: u64 = 256;
 
 pub(super) fn memlock(sources: &Sources) -> Finding {
     const NAME: &str = "memlock";
