@@ -218,12 +218,23 @@ pub(crate) struct Findings {
     wrong: Vec<String>,
     /// What may still come: counts of repeats, and what has no end of its own, are told when the agent sweeps.
     pending: Vec<String>,
+    /// How many of all these are events that did not come.
+    missing: usize,
 }
 
 impl Findings {
     /// Whether nothing is wrong but what may still come.
     pub(crate) const fn may_still_come(&self) -> bool {
         self.wrong.is_empty() && !self.pending.is_empty()
+    }
+
+    /// How many events are missing, where nothing else is wrong.
+    pub(crate) const fn missing_alone(&self) -> Option<u64> {
+        if self.missing > 0 && self.missing == self.wrong.len() + self.pending.len() {
+            Some(self.missing as u64)
+        } else {
+            None
+        }
     }
 
     /// All, for people; empty if there are none.
@@ -241,7 +252,7 @@ impl Findings {
 /// Compares all that a test expects with all events that are its own.
 pub(crate) fn compare(expected: &[Expected], mine: &[Event], all: &[Event]) -> Findings {
     let mut findings = Findings::default();
-    let Findings { wrong, pending } = &mut findings;
+    let Findings { wrong, pending, missing } = &mut findings;
     // The harness's own acts mark places in the stream, at ports that may be a test's later.
     let of_others = |event: &&Event| event.pid() != Some(std::process::id());
     let mut left: Vec<&Event> = mine.iter().filter(of_others).collect();
@@ -251,6 +262,7 @@ pub(crate) fn compare(expected: &[Expected], mine: &[Event], all: &[Event]) -> F
         let Some((at, differences)) = best else {
             let finding = format!("no event: {}", one.describe());
             if one.late { &mut *pending } else { &mut *wrong }.push(finding);
+            *missing += 1;
             continue;
         };
         let event = left.swap_remove(at);
