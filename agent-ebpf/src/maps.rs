@@ -192,6 +192,8 @@ pub const SOCKET_TCP_PENDING: u32 = 1;
 pub const SOCKET_UDP_CONNECTED: u32 = 2;
 /// A TCP connection was established, its end is awaited.
 pub const SOCKET_TCP_ESTABLISHED: u32 = 3;
+/// A TCP attempt was told to have ended without an error; the call that made it may still give one.
+pub const SOCKET_TCP_ABORTED: u32 = 4;
 
 /// Freed with the socket, so bounded by the sockets that exist.
 #[btf_map]

@@ -4,6 +4,10 @@
 //! by socket cookie, never by the running process. An attempt that fails before a packet is sent (no route, refused by
 //! a cgroup program) never changes state; where trampolines exist, the exits of `tcp_v4_connect` and `tcp_v6_connect`
 //! give its errno, else `sys_exit` does.
+//!
+//! Most handshakes end in an interrupt, which may come while this very program runs for another socket: the kernel does not
+//! run it a second time on that CPU then. A twin at the same tracepoint is run instead, and does what the first has not done:
+//! interrupts nest once, so one of the two always runs.
 
 use agent_common::counters::Family;
 use agent_common::records::{OutcomeRecord, hook, kind, outcome};
@@ -16,7 +20,7 @@ use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 use super::connect::{AF_INET, AF_INET6, IPPROTO_TCP, words_to_bytes};
 use super::{listener, traffic};
 use crate::kstruct::{Access, Sock, Typed};
-use crate::maps::{SOCKET_IDLE, SOCKET_TCP_ESTABLISHED, SOCKET_TCP_PENDING, SocketState};
+use crate::maps::{SOCKET_IDLE, SOCKET_TCP_ABORTED, SOCKET_TCP_ESTABLISHED, SOCKET_TCP_PENDING, SocketState};
 use crate::{budget, current, emit, generation, kernel};
 
 const TCP_ESTABLISHED: i32 = 1;
@@ -34,17 +38,40 @@ const TCP_LISTEN: i32 = 10;
 pub fn set_state(ctx: BtfTracePointContext) -> i32 {
     let old: i32 = ctx.arg(1);
     let new: i32 = ctx.arg(2);
+    if new == TCP_LISTEN {
+        listener::began(Sock::from_raw(ctx.arg::<u64>(0)));
+    } else if old == TCP_LISTEN {
+        if new == TCP_CLOSE {
+            listener::ended(Sock::from_raw(ctx.arg::<u64>(0)));
+        }
+    } else {
+        connection_changed(&ctx, old, new);
+    }
+    0
+}
+
+/// What `set_state` may have been kept from, and has not done. A listener begins and ends in a process, which interrupts
+/// nothing: it is told by the other alone.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn set_state_twin(ctx: BtfTracePointContext) -> i32 {
+    let old: i32 = ctx.arg(1);
+    let new: i32 = ctx.arg(2);
+    if old != TCP_LISTEN {
+        connection_changed(&ctx, old, new);
+    }
+    0
+}
+
+/// What has been told of the socket already is not told again.
+#[inline(always)]
+fn connection_changed(ctx: &BtfTracePointContext, old: i32, new: i32) {
     if old == TCP_SYN_SENT || old == TCP_SYN_RECV {
         if new == TCP_ESTABLISHED || new == TCP_CLOSE {
             handshake_ended(Sock::from_raw(ctx.arg::<u64>(0)), new);
         }
     } else if new == TCP_CLOSE {
-        let sock = Sock::from_raw(ctx.arg::<u64>(0));
-        if old == TCP_LISTEN { listener::ended(sock) } else { traffic::closed(sock) }
-    } else if new == TCP_LISTEN {
-        listener::began(Sock::from_raw(ctx.arg::<u64>(0)));
+        traffic::closed(Sock::from_raw(ctx.arg::<u64>(0)));
     }
-    0
 }
 
 #[inline(always)]
@@ -69,7 +96,7 @@ fn handshake_ended(sock: Sock<Typed>, new: i32) {
             state.state = SOCKET_TCP_ESTABLISHED;
         }
         // A connect that fails on its way leaves no error in the socket; the function's exit may still tell it.
-        outcome::ABORTED => {}
+        outcome::ABORTED => state.state = SOCKET_TCP_ABORTED,
         _ => state.state = SOCKET_IDLE,
     }
     let _ = tell(ring_of(state), sock, Some(&*state), hook::INET_SOCK_SET_STATE, result, errno);
@@ -98,7 +125,7 @@ fn connect_exit(ctx: &FExitContext, hook: u16) {
     }
     let sock = Sock::<Typed>::from_raw(ctx.arg::<u64>(0));
     if let Some(state) = state_of(sock)
-        && state.state == SOCKET_TCP_PENDING
+        && (state.state == SOCKET_TCP_PENDING || state.state == SOCKET_TCP_ABORTED)
         && generation::serves_what_was_begun_by(state.actor.tgid)
     {
         state.state = SOCKET_IDLE;

@@ -141,6 +141,14 @@ const fn lsm(name: &'static str) -> Program {
     Program { name, attach: Attach::Lsm(name) }
 }
 
+/// A program, and its twin at the same hook: where the kernel does not run the one, because an interrupt found it under way,
+/// it runs the other.
+pub const TWINS: [(&str, &str); 1] = [("set_state", "set_state_twin")];
+
+/// What sees TCP connections change.
+const CONNECTION_STATES: [Program; 2] =
+    [tracepoint(TWINS[0].0, "inet_sock_set_state"), tracepoint(TWINS[0].1, "inet_sock_set_state")];
+
 /// Everything that the agent can see, and how.
 pub const LADDER: &[Capability] = &[
     Capability {
@@ -202,7 +210,7 @@ pub const LADDER: &[Capability] = &[
         essential: false,
         servings: &[Serving {
             rungs: EVERY,
-            programs: &[tracepoint("set_state", "inet_sock_set_state")],
+            programs: &CONNECTION_STATES,
             offsets: &[Offsets::Outcome],
             gaps: &[],
         }],
@@ -291,7 +299,7 @@ pub const LADDER: &[Capability] = &[
         essential: false,
         servings: &[Serving {
             rungs: EVERY,
-            programs: &[tracepoint("set_state", "inet_sock_set_state")],
+            programs: &CONNECTION_STATES,
             offsets: &[Offsets::Outcome, Offsets::Traffic],
             gaps: &["of an MPTCP connection, what other subflows than the first carry"],
         }],

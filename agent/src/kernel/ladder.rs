@@ -49,7 +49,10 @@ impl Chosen {
 
 /// The hooks of a serving, for people.
 pub fn hooks(serving: &Serving) -> String {
-    serving.programs.iter().map(|program| program.attach.to_string()).collect::<Vec<_>>().join(" + ")
+    let mut hooks: Vec<_> = serving.programs.iter().map(|program| program.attach.to_string()).collect();
+    // Of twins.
+    hooks.dedup();
+    hooks.join(" + ")
 }
 
 /// A serving that does not hold on this kernel.

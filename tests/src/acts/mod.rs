@@ -9,6 +9,7 @@ mod daemon;
 mod datagram;
 mod flood;
 mod inherited;
+mod interrupted;
 mod keys;
 pub(crate) mod load;
 mod local;
@@ -76,6 +77,8 @@ pub(crate) enum Act {
     Reach(reach::ReachArgs),
     /// Use sockets of a parent.
     Inherited(inherited::InheritedArgs),
+    /// Connect with TCP where packets come by interrupt.
+    Interrupted(interrupted::InterruptedArgs),
     /// Do much, and count it.
     Flood(flood::FloodArgs),
     /// Do so much a second, and count it.
@@ -110,6 +113,7 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Key(args) => keys::perform(args),
         Act::Reach(args) => reach::perform(args),
         Act::Inherited(args) => inherited::perform(args),
+        Act::Interrupted(args) => interrupted::perform(args),
         Act::Flood(args) => flood::perform(args),
         Act::Load(args) => load::perform(args),
         Act::Crowd(args) => crowd::perform(args),

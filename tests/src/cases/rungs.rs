@@ -18,7 +18,7 @@ const NAME_BYTES: usize = 15;
 /// several times as many in the same program, and a slow machine has to wait for it.
 const VERIFIED_MOST: u64 = 150_000;
 /// What serves every rung.
-const EVERY: [&str; 12] = [
+const EVERY: [&str; 13] = [
     "process_fork",
     "process_exec",
     "process_exit",
@@ -26,6 +26,7 @@ const EVERY: [&str; 12] = [
     "connect4",
     "connect6",
     "set_state",
+    "set_state_twin",
     "sendmsg4",
     "sendmsg6",
     "egress",

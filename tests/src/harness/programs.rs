@@ -53,6 +53,13 @@ pub(crate) fn verified(pid: u32) -> BTreeMap<u64, u64> {
         .collect()
 }
 
+/// How often the kernel did not run a program that a process holds, because it was under way already.
+pub(crate) fn runs_skipped(pid: u32) -> u64 {
+    let entries = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+    let texts = entries.filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    texts.filter_map(|text| numbers(&text, "recursion_misses:").next()).sum()
+}
+
 fn program_ids(text: &str) -> impl Iterator<Item = u64> {
     numbers(text, "prog_id:")
 }
