@@ -1,7 +1,8 @@
 //! A ring of the kernel's (`BPF_MAP_TYPE_RINGBUF`), read without giving its room back until what was read is safe.
 //!
 //! aya was looked at: its `RingBuf` gives a record's room back when the next one is read, so that a reader that is killed
-//! loses what it had not passed on yet. Rings outlive the agent here: what was not given back is read by the next one.
+//! loses what it had not passed on yet. Rings outlive the agent here: what was not given back is read by the next one. And it
+//! maps the data twice, all of which is resident memory; what is copied anyway may as well be copied in two pieces.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -54,7 +55,7 @@ pub(super) struct Ring {
     map: MapData,
     /// The page that holds how far room was given back.
     consumer: Shared,
-    /// The page that holds how far it was written, and the data behind it, twice: no record is in two pieces.
+    /// The page that holds how far it was written, and the data behind it.
     producer: Shared,
     page: usize,
     bytes: usize,
@@ -73,7 +74,7 @@ impl Ring {
         let (page, bytes) = (rustix::param::page_size(), bytes as usize);
         let descriptor = map.fd().as_fd();
         let consumer = Shared::map(descriptor, 0, page, ProtFlags::READ | ProtFlags::WRITE)?;
-        let producer = Shared::map(descriptor, page, page + 2 * bytes, ProtFlags::READ)?;
+        let producer = Shared::map(descriptor, page, page + bytes, ProtFlags::READ)?;
         let read = consumer.position().load(Ordering::Acquire);
         Ok(Self { map, consumer, producer, page, bytes, read, done: read })
     }
@@ -81,8 +82,16 @@ impl Ring {
     /// The length field of the record at a position.
     const fn length_at(&self, position: u64) -> &AtomicU32 {
         let at = self.page + (position as usize & (self.bytes - 1));
-        // SAFETY: positions are multiples of eight, so that the field is aligned and lies within the first copy of the data.
+        // SAFETY: positions are multiples of eight, and so is the size: the field is aligned and lies within the data.
         unsafe { self.producer.start.add(at).cast().as_ref() }
+    }
+
+    /// So many bytes of the data, which must have been written, and not given back.
+    fn data(&self, from: usize, length: usize) -> &[u8] {
+        assert!(from + length <= self.bytes, "a record lies within the ring");
+        // SAFETY: the data is mapped behind a page, and asked for within its size; the kernel does not write to it again
+        // until its room was given back.
+        unsafe { std::slice::from_raw_parts(self.producer.start.add(self.page + from).as_ptr(), length) }
     }
 
     /// Copies the next record into `into`; whether there was one.
@@ -98,16 +107,15 @@ impl Ring {
             let bytes = (length & !DISCARDED) as usize;
             // What the kernel writes is never longer than the ring.
             let bytes = bytes.min(self.bytes - HEADER_BYTES);
-            let at = self.page + (self.read as usize & (self.bytes - 1)) + HEADER_BYTES;
+            let from = (self.read as usize + HEADER_BYTES) & (self.bytes - 1);
             self.read += (bytes + HEADER_BYTES).next_multiple_of(HEADER_BYTES) as u64;
             if length & DISCARDED != 0 {
                 continue;
             }
-            // SAFETY: the data is mapped twice in a row, so that a record that begins in the first copy lies within the
-            // two; the kernel does not write to it again until its room was given back.
-            let record = unsafe { std::slice::from_raw_parts(self.producer.start.add(at).as_ptr(), bytes) };
+            let before_end = bytes.min(self.bytes - from);
             into.clear();
-            into.extend_from_slice(record);
+            into.extend_from_slice(self.data(from, before_end));
+            into.extend_from_slice(self.data(0, bytes - before_end));
             return true;
         }
     }
