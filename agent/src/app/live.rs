@@ -367,10 +367,7 @@ impl Agent {
             }
             Found::Program(found) => pipeline.learn_program(found),
             Found::Script(found) => pipeline.processes().learn_script(found),
-            Found::Cluster(news) => {
-                pipeline.attributor().pods().at(now());
-                pipeline.attributor().learn_cluster(news);
-            }
+            Found::Cluster(news) => pipeline.learn_cluster(news, now()),
         }
         self.tag();
     }
