@@ -231,6 +231,11 @@ impl Pipeline {
         self.tags.told(was_taken);
     }
 
+    /// The kernel's tags could not be read or changed, though there was room; whether that is the first time.
+    pub fn tag_failed(&mut self) -> bool {
+        self.tags.failed()
+    }
+
     fn tag(&mut self, life: Option<Life>) {
         match life {
             Some(Life::Made(child)) => self.tags.forked(&mut self.table, child),
