@@ -62,6 +62,9 @@ pub struct Kubernetes {
     pub owner_labels: Vec<String>,
     /// Whether the same labels and annotations of a pod's namespace count, where the pod has none.
     pub namespace_owners: bool,
+    /// Whether connections are told with the pod or Service that they lead to. It takes the right to list and watch Services
+    /// and EndpointSlices.
+    pub destinations: bool,
 }
 
 /// Where the state is, unless configured.

@@ -24,6 +24,7 @@ use crate::catalogue::Catalogue;
 use crate::catalogue::enumerate::KnownFiles;
 use crate::context;
 use crate::destinations::listeners::Listeners;
+use crate::destinations::peers::Peers;
 use crate::host::installed::Installed;
 use crate::model::act::{
     self, Act, Actor, Attempted, ConnectAttempt, ConnectOutcome, Deed, Endpoint, Outcome, Protocol,
@@ -105,6 +106,7 @@ pub struct Pipeline {
     known: KnownFiles,
     names: NameTable,
     listeners: Listeners,
+    peers: Peers,
     /// Records of listeners, and of the ring of connections, that were lost so far.
     listeners_lost: (u64, u64),
     own: Option<u32>,
@@ -169,6 +171,7 @@ impl Pipeline {
             known,
             names: NameTable::new(resolvers),
             listeners: Listeners::default(),
+            peers: Peers::default(),
             listeners_lost: (0, 0),
             own,
             own_attempts: HashSet::new(),
@@ -228,6 +231,11 @@ impl Pipeline {
         self.tags.told(was_taken);
     }
 
+    /// The kernel's tags could not be read or changed, though there was room; whether that is the first time.
+    pub fn tag_failed(&mut self) -> bool {
+        self.tags.failed()
+    }
+
     fn tag(&mut self, life: Option<Life>) {
         match life {
             Some(Life::Made(child)) => self.tags.forked(&mut self.table, child),
@@ -282,6 +290,7 @@ impl Pipeline {
     }
 
     fn act(&mut self, act: Act, emit: &mut dyn FnMut(Event)) {
+        self.peers.at(act.time);
         self.expected.watch(act.time, &act.deed);
         if let Deed::Exec(exec) = &act.deed {
             self.attributor.foresee(exec, act.time);
@@ -428,7 +437,8 @@ impl Pipeline {
             self.names.add_hello(&mut names, &name, asked_at, &actor, (network, remote.address));
         }
         let held = hook == HELD;
-        let ending = Ending { network, asked: remote, connected, local, outcome, ended_at };
+        let ending =
+            Ending { network, asked: remote, connected, local, protocol, asked_at, outcome, ended_at };
         let destination = self.destination(&ending, held);
         if outcome == Outcome::Established {
             let known = Known {
@@ -620,6 +630,7 @@ impl Pipeline {
         self.attributor.units().sweep(now);
         self.attributor.pods().sweep(now);
         self.listeners.sweep(now);
+        self.peers.sweep(now);
         for ended in self.join.expire(now) {
             self.connection(ended, emit);
         }
@@ -723,7 +734,7 @@ impl Pipeline {
         figures.extend(programs.map(|(name, value)| (name.to_owned(), value)));
         let listeners = self.listeners.counters().by_name();
         figures.extend(listeners.map(|(name, value)| (name.to_owned(), value)));
-        let pods = self.attributor.pod_figures().into_iter();
+        let pods = self.attributor.pod_figures().into_iter().chain(self.peers.figures());
         figures.extend(pods.map(|(name, value)| (name.to_owned(), value)));
         let tags = self.tags.counters().by_name();
         figures.extend(tags.map(|(name, value)| (name.to_owned(), value)));

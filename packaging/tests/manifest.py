@@ -84,6 +84,14 @@ def main(manifest, unit):
     least = {("", "pods", "list"), ("", "pods", "watch"), ("apps", "replicasets", "get"), ("batch", "jobs", "get"),
              ("", "namespaces", "get")}
     check("for the least rights", rights == least, rights ^ least)
+    # As a comment, to the end of the object.
+    comment = Path(manifest).read_text().split("# With kubernetes.destinations", 1)[1].split("---", 1)[0]
+    offered = yaml.safe_load(comment.split("\n", 1)[1].replace("  # ", "  "))
+    optional = {(group, resource, verb) for rule in offered for group in rule["apiGroups"] for resource in rule["resources"]
+                for verb in rule["verbs"]}
+    check("the rights that destinations take, as a comment", optional == {
+        ("", "services", "list"), ("", "services", "watch"), ("discovery.k8s.io", "endpointslices", "list"),
+        ("discovery.k8s.io", "endpointslices", "watch")}, optional)
     named = [rule.get("resourceNames") for rule in by_kind["ClusterRole"]["rules"] if "namespaces" in rule["resources"]]
     check("of namespaces one alone", named == [["kube-system"]], named)
     account, bound = by_kind["ServiceAccount"]["metadata"], by_kind["ClusterRoleBinding"]
@@ -100,7 +108,8 @@ def main(manifest, unit):
     text = by_kind["ConfigMap"]["data"]["telltale.toml"]
     check("the configuration as shipped is empty", tomllib.loads(text) == {}, text)
     offered = tomllib.loads(text.replace("# collector", "collector").replace("# kubernetes", "kubernetes"))
-    check("the configuration takes a collector, and a cluster's name", set(offered) == {"collector", "kubernetes"}, offered)
+    check("the configuration takes a collector, a cluster's name, and destinations",
+          set(offered) == {"collector", "kubernetes"} and set(offered["kubernetes"]) == {"cluster", "destinations"}, offered)
 
     print(f"{held} passed, {len(broken)} failed")
     return 1 if broken else 0

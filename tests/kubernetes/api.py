@@ -1,4 +1,5 @@
-"""An API server that knows what a test tells it: pods of a node, listed and watched, and the metadata of owners."""
+"""An API server that knows what a test tells it: pods, Services and their endpoints, listed and watched, and the metadata of
+owners."""
 
 import http.server
 import json
@@ -7,6 +8,8 @@ import subprocess
 import threading
 import urllib.parse
 
+PODS, SERVICES = "/api/v1/pods", "/api/v1/services"
+SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
 NAME = "5d3b8a0e-6f0b-4c7e-9a55-0d6c2f1b7a10"
 
 
@@ -29,23 +32,33 @@ class Api:
 
     def __init__(self, directory, node, token):
         self.directory, self.node, self.token, self.port = directory, node, token, 0
-        self.changes, self.pods, self.objects = [], {}, {}
+        self.changes, self.kept, self.objects = [], {PODS: {}, SERVICES: {}, SLICES: {}}, {}
         self.version, self.changed, self.server, self.is_slow = 100, threading.Condition(), None, False
         self.refused = set()
 
     def url(self):
         return f"https://127.0.0.1:{self.port}"
 
-    def tell(self, kind, pod):
+    def tell(self, kind, thing, path=PODS):
         with self.changed:
             self.version += 1
-            pod = json.loads(json.dumps(pod))
-            pod["metadata"]["resourceVersion"] = str(self.version)
-            self.pods[pod["metadata"]["uid"]] = pod
+            thing = json.loads(json.dumps(thing))
+            thing["metadata"]["resourceVersion"] = str(self.version)
+            self.kept[path][thing["metadata"]["uid"]] = thing
             if kind == "DELETED":
-                del self.pods[pod["metadata"]["uid"]]
-            self.changes.append((self.version, {"type": kind, "object": pod}))
+                del self.kept[path][thing["metadata"]["uid"]]
+            self.changes.append((self.version, path, {"type": kind, "object": thing}))
             self.changed.notify_all()
+
+    def selects(self, path, selector):
+        """Whether an object is asked for: pods are asked for by node, or all that run."""
+        running = "status.phase!=Succeeded,status.phase!=Failed"
+        if path != PODS:
+            return (lambda _: True) if not selector else None
+        if selector == running:
+            return lambda _: True
+        of_node = lambda pod: pod["spec"]["nodeName"] == self.node
+        return of_node if selector == f"spec.nodeName={self.node},{running}" else None
 
     def start(self):
         api = self
@@ -94,14 +107,15 @@ class Api:
             self.whole(request, 403, {"kind": "Status", "code": 403})
         elif path == "/api/v1/namespaces/kube-system":
             self.whole(request, 200, {"metadata": {"name": "kube-system", "uid": NAME}})
-        elif path == "/api/v1/pods" and not query.get("fieldSelector", "").startswith(f"spec.nodeName={self.node},status.phase!="):
+        elif path in self.kept and not self.selects(path, query.get("fieldSelector", "")):
             self.whole(request, 403, {"kind": "Status", "code": 403})
-        elif path == "/api/v1/pods" and query.get("watch"):
-            self.watch(request, serving, int(query["resourceVersion"]))
-        elif path == "/api/v1/pods":
+        elif path in self.kept:
+            is_asked = self.selects(path, query.get("fieldSelector", ""))
+            if query.get("watch"):
+                return self.watch(request, serving, int(query["resourceVersion"]), path, is_asked)
             with self.changed:
-                items, version = list(self.pods.values()), str(self.version)
-            self.whole(request, 200, {"kind": "PodList", "metadata": {"resourceVersion": version}, "items": items})
+                items, version = list(filter(is_asked, self.kept[path].values())), str(self.version)
+            self.whole(request, 200, {"kind": "List", "metadata": {"resourceVersion": version}, "items": items})
         elif path in self.objects:
             self.whole(request, 200, {"kind": "PartialObjectMetadata", "metadata": self.objects[path]})
         else:
@@ -115,7 +129,7 @@ class Api:
         request.end_headers()
         request.wfile.write(body)
 
-    def watch(self, request, serving, version):
+    def watch(self, request, serving, version, path, is_asked):
         request.close_connection = True
         request.send_response(200)
         request.send_header("Transfer-Encoding", "chunked")
@@ -129,7 +143,9 @@ class Api:
                 if self.server is not serving:
                     return
                 lines = fresh()
-            for version, change in lines:
+            for version, of, change in lines:
+                if of != path or not is_asked(change["object"]):
+                    continue
                 line = json.dumps(change).encode() + b"\n"
                 request.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
                 request.wfile.flush()

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import uuid
 
 sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parent.parent)]
@@ -198,9 +199,101 @@ def try_silent(agent, api, containerd, web, late):
     wait_read(agent, "and is silent no more", web, answered, since=since)
 
 
+class Network:
+    """Two network namespaces: who connects, and where addresses of the cluster are, at which nobody listens."""
+
+    CLIENT, CLUSTER = f"{MARK}-client", f"{MARK}-cluster"
+    POD, SERVICE, FOREIGN = "10.244.1.7", "10.96.0.7", "203.0.113.7"
+
+    def __init__(self):
+        for name in [self.CLIENT, self.CLUSTER]:
+            run("ip", "netns", "add", name)
+        run("ip", "link", "add", "v0", "netns", self.CLIENT, "type", "veth", "peer", "name", "v0", "netns", self.CLUSTER)
+        for name, address in [(self.CLIENT, "192.0.2.1/24"), (self.CLUSTER, "192.0.2.2/24")]:
+            run("ip", "-n", name, "address", "add", address, "dev", "v0")
+            run("ip", "-n", name, "link", "set", "v0", "up")
+        for address in [self.POD, self.SERVICE, self.FOREIGN]:
+            run("ip", "-n", self.CLUSTER, "address", "add", f"{address}/32", "dev", "v0")
+            run("ip", "-n", self.CLIENT, "route", "add", address, "via", "192.0.2.2")
+
+    def close(self):
+        for name in [self.CLIENT, self.CLUSTER]:
+            run("ip", "netns", "delete", name)
+
+    def connect(self, agent, address, port):
+        """The event of a connection that is refused."""
+        is_it = lambda event: (event["event"] == "connection" and event["remote_address"] == address
+                               and event["remote_port"] == port)
+        found = lambda: [event for event in agent.told if is_it(event)]
+        before = len(found())
+        # Not `ip netns exec`, which makes another mount namespace too.
+        run("nsenter", f"--net=/run/netns/{self.CLIENT}", sys.executable, "-c",
+            f"import socket; socket.socket().connect_ex(('{address}', {port}))")
+        agent.wait(lambda _: len(found()) > before)
+        return found()[before]
+
+    def until(self, agent, what, place, holds):
+        """Connects until an event is told of which `holds`: what the API server says comes when it comes."""
+        until = time.monotonic() + LIMIT_S
+        while not holds(event := self.connect(agent, *place)):
+            if time.monotonic() > until:
+                keys = [key for key in event if key.startswith("destination")]
+                return check(what, False, {key: event[key] for key in keys})
+        return check(what, True)
+
+
+def leads(identity, *kinds):
+    """That a connection leads there, by exactly this evidence."""
+    return lambda event: ([event.get("destination_identity"),
+                           [piece["kind"] for piece in event.get("destination_evidence", [])]] == [identity, list(kinds)])
+
+
+def try_destinations(agent, api, shop, network):
+    """`shop`: a pod of another node."""
+    workload, service, foreign = f"k8s/{cluster.NAME}/shop/deployment/{shop.app}", (network.SERVICE, 443), (network.FOREIGN, 443)
+    pod = shop.object()
+    pod["spec"]["nodeName"] = "node-9"
+    pod["status"] = {"phase": "Running", "podIP": network.POD, "podIPs": [{"ip": network.POD}]}
+    network.until(agent, "before the cluster tells of it, an address is nobody's", (network.POD, 8443), leads(None))
+    api.tell("ADDED", pod)
+    network.until(agent, "a pod's address is its workload's", (network.POD, 8443), leads(workload, "pod"))
+    event = network.connect(agent, network.POD, 22)
+    told = [event.get(key) for key in ["destination_kind", "destination_confidence", "outcome"]]
+    check("at any port, as the cluster declares", told == ["kubernetes_workload", "declared", "failed"], told)
+
+    front = {"metadata": {"name": "web", "namespace": "shop", "uid": "s-1"},
+             "spec": {"clusterIP": network.SERVICE, "clusterIPs": [network.SERVICE],
+                      "ports": [{"name": "https", "protocol": "TCP", "port": 443}]}}
+    api.tell("ADDED", front, cluster.SERVICES)
+    network.until(agent, "a Service without endpoints is evidence", service, leads(None, "service", "workload_unknown"))
+    target = {"kind": "Pod", "namespace": "shop", "name": shop.name, "uid": shop.uid}
+    ends = [{"addresses": [network.POD], "conditions": {"ready": True}, "targetRef": target}]
+    backs = {"metadata": {"name": "web-1", "namespace": "shop", "uid": "e-1", "labels": {"kubernetes.io/service-name": "web"}},
+             "addressType": "IPv4", "endpoints": ends, "ports": [{"name": "https", "protocol": "TCP", "port": 8443}]}
+    api.tell("ADDED", backs, cluster.SLICES)
+    network.until(agent, "with endpoints it is their workload", service, leads(workload, "service"))
+
+    front["spec"]["externalIPs"] = [network.FOREIGN, network.POD]
+    api.tell("MODIFIED", front, cluster.SERVICES)
+    network.until(agent, "what a Service says to be its address has no name", foreign, leads(None, "service_external"))
+    network.until(agent, "and a pod's has none there", (network.POD, 443), leads(None, "pod", "service_external"))
+    network.until(agent, "but elsewhere", (network.POD, 8443), leads(workload, "pod"))
+    del front["spec"]["externalIPs"]
+    api.tell("MODIFIED", front, cluster.SERVICES)
+    backs["endpoints"].append({"addresses": [network.FOREIGN], "conditions": {"ready": True}, "targetRef": target})
+    api.tell("MODIFIED", backs, cluster.SLICES)
+    network.until(agent, "who adds an endpoint that is no pod's takes the Service's name", service,
+                  leads(None, "service", "workload_unknown"))
+    network.until(agent, "and gives it to nobody", foreign, leads(None))
+    api.tell("DELETED", pod)
+    network.until(agent, "whose an address was is evidence", (network.POD, 8443), leads(None, "pod_gone"))
+
+
 def judge_replay(agent, recording):
-    keys = ["boot_ns", "pid", "identity", "pod", "workload", "service_account", "owner", "token_of", "token_service_account"]
-    told = lambda events: [[event.get(key) for key in keys] for event in events if event["event"] == "credential_access"]
+    keys = ["boot_ns", "pid", "identity", "pod", "workload", "service_account", "owner", "token_of", "token_service_account",
+            "remote_port", "destination_identity"]
+    is_compared = lambda event: event["event"] in ["credential_access", "connection"]
+    told = lambda events: [[event.get(key) for key in keys] for event in events if is_compared(event)]
     lines = run(TELLTALE, "replay", "--json", recording).splitlines()
     replayed, live = told(map(json.loads, lines)), told(agent.told)
     differ = [pair for pair in zip(live, replayed) if pair[0] != pair[1]][:1]
@@ -214,6 +307,8 @@ def judge_figures(agent):
             figures = {each["name"]: each["value"] for each in event["counters"]}
     told = [figures.get(name) for name in ["pods_known", "kube_silent_seconds", "pods_evicted", "pods_not_kept"]]
     check("figures of pods", told == [5, 0, 0, 0] and figures["kube_failures"] > 0, figures)
+    told = [figures.get(name) for name in ["peer_silent_seconds", "peers_evicted", "peers_not_kept"]]
+    check("figures of destinations", told == [0, 0, 0] and figures["peers_known"] > 0, figures)
 
 
 def configure(api):
@@ -223,6 +318,7 @@ def configure(api):
 server = "{api.url()}"
 token_file = "{token}"
 ca_file = "{SCRATCH}/ca.crt"
+destinations = true
 """)
     return ["--config", str(SCRATCH / "telltale.toml"), "--node-name", NODE]
 
@@ -234,13 +330,14 @@ def main():
     cluster.make_certificates(SCRATCH)
     api = cluster.Api(SCRATCH, NODE, f"token-{MARK}")
     web, thief, dark, lied, late = pods = [Pod("web", "team: web"), Pod("thief"), Pod("dark"), Pod("lied"), Pod("late")]
-    for pod in pods:
+    shop = Pod("shop")
+    for pod in [*pods, shop]:
         api.objects[pod.path()] = pod.replica_set()
     api.refused.add(dark.path())
     for pod in [web, thief]:
         api.tell("ADDED", pod.object())
     api.start()
-    is_own, containerd = not KUBELET.exists(), Containerd(SCRATCH, IMAGE)
+    is_own, containerd, network = not KUBELET.exists(), Containerd(SCRATCH, IMAGE), Network()
     try:
         if containerd.why_not:
             print(f"cannot run here: containerd: {containerd.why_not}")
@@ -252,11 +349,13 @@ def main():
         agent = Agent(TELLTALE, SCRATCH, LIMIT_S, "--record", recording, *configure(api))
         try:
             agent.wait_start()
+            try_destinations(agent, api, shop, network)
             web.start(containerd)
             try_told(agent, web)
             try_tokens(agent, containerd, web, thief)
             try_lie(agent, api, containerd, lied)
             try_silent(agent, api, containerd, web, late)
+            network.until(agent, "and of destinations too", (network.SERVICE, 443), leads(None, "service", "workload_unknown"))
             # Last: a refusal of one is remembered for the whole kind.
             try_refused(agent, api, containerd, dark)
         finally:
@@ -264,6 +363,7 @@ def main():
         judge_replay(agent, recording)
         judge_figures(agent)
     finally:
+        network.close()
         containerd.stop()
         for pod in pods:
             pod.unmount()

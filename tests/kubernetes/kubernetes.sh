@@ -10,6 +10,8 @@ need containerd containerd
 need runc runc
 need busybox busybox-static
 need curl curl
+need ip iproute2
+need nsenter util-linux
 need openssl openssl
 need python3 python3
 

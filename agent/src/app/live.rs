@@ -367,10 +367,7 @@ impl Agent {
             }
             Found::Program(found) => pipeline.learn_program(found),
             Found::Script(found) => pipeline.processes().learn_script(found),
-            Found::Cluster(news) => {
-                pipeline.attributor().pods().at(now());
-                pipeline.attributor().learn_cluster(news);
-            }
+            Found::Cluster(news) => pipeline.learn_cluster(news, now()),
         }
         self.tag();
     }
@@ -449,15 +446,19 @@ impl Agent {
     fn tag(&mut self) {
         let Started { sensor, pipeline, .. } = &mut self.started;
         for tag in pipeline.take_wanted_tags() {
-            let was_taken = sensor.set_tag(tag).unwrap_or_else(|error| {
-                tracing::error!(%error, "a process cannot be given its tag");
-                false
-            });
-            if tag.number != 0 {
-                pipeline.tag_told(was_taken);
-                if let Some(recording) = &mut self.recording {
-                    recording.tag(TagNews::Given(tag));
+            match sensor.set_tag(tag) {
+                Ok(was_taken) if tag.number != 0 => pipeline.tag_told(was_taken),
+                Ok(_) => {}
+                // What fails once fails for each process: the others are counted.
+                Err(error) if pipeline.tag_failed() => {
+                    tracing::error!(%error, "a process cannot be given its tag (more of that is counted in tags_failed)");
                 }
+                Err(_) => {}
+            }
+            if tag.number != 0
+                && let Some(recording) = &mut self.recording
+            {
+                recording.tag(TagNews::Given(tag));
             }
         }
         for process in pipeline.take_unknown() {
@@ -468,7 +469,10 @@ impl Agent {
                     }
                     pipeline.learn_tag(TagNews::Found(found.unwrap_or(Tag { process, number: 0 })));
                 }
-                Err(error) => tracing::error!(%error, "a process's tag cannot be read"),
+                Err(error) if pipeline.tag_failed() => {
+                    tracing::error!(%error, "a process's tag cannot be read (more of that is counted in tags_failed)");
+                }
+                Err(_) => {}
             }
         }
     }

@@ -73,17 +73,40 @@ struct Key {
     ci: Option<Arc<CiJob>>,
 }
 
+/// What was attributed, and what of that which is learnt later it rests on.
+#[derive(Clone, Debug)]
+struct Remembered {
+    attribution: Arc<Attribution>,
+    /// Ids of containers, names of units and uids of pods: of the process, of the agents' sessions and of the job that it is in.
+    rests_on: Arc<[Arc<str>]>,
+    /// Whether it rests on what is known of a pod, or that nothing is.
+    is_in_pod: bool,
+}
+
 /// Of what more was learnt.
 #[derive(Debug, Default)]
 struct Outdated {
     files: HashSet<FileKey>,
     /// Roots of agents' sessions.
     sessions: HashSet<ProcessKey>,
+    /// Containers, units and pods, as [`Remembered::rests_on`] has them.
+    places: HashSet<Arc<str>>,
+    /// Whether it is all pods: the cluster fell silent, or answers again.
+    pods: bool,
 }
 
 impl Outdated {
     fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.sessions.is_empty()
+        let Self { files, sessions, places, pods } = self;
+        files.is_empty() && sessions.is_empty() && places.is_empty() && !pods
+    }
+
+    fn has(&self, key: &Key, remembered: &Remembered) -> bool {
+        let Self { files, sessions, places, pods } = self;
+        files.contains(&key.file)
+            || key.role.as_ref().is_some_and(|role| sessions.contains(&role.session.root))
+            || (*pods && remembered.is_in_pod)
+            || remembered.rests_on.iter().any(|place| places.contains(place))
     }
 }
 
@@ -97,7 +120,7 @@ pub struct Attributor {
     programs: Programs,
     pods: Pods,
     host: HostNamespaces,
-    remembered: Generations<Key, Arc<Attribution>>,
+    remembered: Generations<Key, Remembered>,
     /// Of what more was learnt since, so that what is remembered is not all that is known.
     outdated: Outdated,
     counters: AttributionCounters,
@@ -180,8 +203,9 @@ impl Attributor {
 
     /// Takes what was found of a container: what was attributed without is said anew.
     pub fn learn_container(&mut self, found: ContainerFound) {
+        let id = found.id.clone();
         if self.containers.learn(found) {
-            self.forget();
+            self.outdated.places.insert(id);
         }
     }
 
@@ -197,8 +221,9 @@ impl Attributor {
 
     /// Takes what was found of a unit: what was attributed without is said anew.
     pub fn learn_unit(&mut self, found: UnitFound) {
+        let unit = found.unit.clone();
         if self.units.learn(found) {
-            self.forget();
+            self.outdated.places.insert(unit);
         }
     }
 
@@ -214,8 +239,13 @@ impl Attributor {
 
     /// Takes what a cluster tells: what was attributed without is said anew.
     pub fn learn_cluster(&mut self, news: ClusterNews) {
+        let pod = match &news {
+            ClusterNews::Pod(facts) => Some(facts.uid.clone()),
+            _ => None,
+        };
         if self.pods.learn(news) {
-            self.forget();
+            self.outdated.pods |= pod.is_none();
+            self.outdated.places.extend(pod);
         }
     }
 
@@ -246,12 +276,8 @@ impl Attributor {
     /// Forgets what was said without what was learnt since. All of it at once: who executes a thousand new files a second has
     /// not all that is remembered looked through a thousand times.
     fn forget_outdated(&mut self) {
-        let Outdated { files, sessions } = std::mem::take(&mut self.outdated);
-        let is_of = |key: &Key| {
-            files.contains(&key.file)
-                || key.role.as_ref().is_some_and(|role| sessions.contains(&role.session.root))
-        };
-        self.remembered.retain(|key, _| !is_of(key));
+        let outdated = std::mem::take(&mut self.outdated);
+        self.remembered.retain(|key, remembered| !outdated.has(key, remembered));
     }
 
     /// Looks ahead at a program that starts: in which container, or for which, so that it is asked for before it acts.
@@ -311,12 +337,31 @@ impl Attributor {
         }
         if let Some(known) = self.remembered.touched(&key) {
             self.counters.remembered += 1;
-            return known;
+            return known.attribution;
         }
         self.counters.resolved += 1;
         let attribution = Arc::new(self.resolve(process, actor, cgroup));
-        self.remembered.insert(key, attribution.clone());
+        let (rests_on, is_in_pod) = self.rests_on(process, cgroup);
+        self.remembered.insert(key, Remembered { attribution: attribution.clone(), rests_on, is_in_pod });
         attribution
+    }
+
+    /// On what is known of which places an attribution rests, by now; whether one of them is a pod.
+    fn rests_on(&self, process: &Process, cgroup: &Cgroup) -> (Arc<[Arc<str>]>, bool) {
+        let innermost = process.role.as_ref().map(|role| &*role.session);
+        let sessions = std::iter::successors(innermost, |session| session.within.as_deref());
+        let job = process.login.ci.as_ref().map(|job| &*job.cgroup);
+        let (mut names, mut is_in_pod) = (BTreeSet::new(), false);
+        for cgroup in std::iter::once(cgroup).chain(sessions.map(|session| &*session.cgroup)).chain(job) {
+            let place = Place::parse(cgroup.path.as_bytes());
+            let unit = place.unit.as_deref().and_then(|unit| std::str::from_utf8(unit).ok());
+            let id = place.container.as_ref().and_then(engine_id);
+            let engine = id.and_then(|id| self.containers.facts(id)).and_then(|facts| facts.pod.as_ref());
+            let pods = place.pod.as_deref().into_iter().chain(engine.map(|pod| &*pod.uid));
+            is_in_pod |= pods.clone().next().is_some();
+            names.extend(pods.chain(id).chain(unit).map(Arc::<str>::from));
+        }
+        (names.into_iter().collect(), is_in_pod)
     }
 
     fn resolve(&mut self, process: &Process, actor: &Actor, cgroup: &Cgroup) -> Attribution {

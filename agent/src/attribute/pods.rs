@@ -95,6 +95,8 @@ impl Pods {
                 self.asked = counters;
                 false
             }
+            // Whom connections lead to changes nothing of who acts.
+            ClusterNews::Peers(_) => false,
         }
     }
 

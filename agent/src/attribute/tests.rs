@@ -14,6 +14,7 @@ use crate::model::kube::{ClusterNews, ClusterState, PodContainer, PodFacts, Work
 use crate::model::process::{Cgroup, CredentialIds, ExecImage, FileRef, Origin, Process, ProcessKey};
 use crate::model::program::{FileAnswer, FileFacts, Package, ProgramFound};
 use crate::model::time::BootTime;
+use crate::model::unit::{UnitFacts, UnitFound};
 use crate::operator::entries::Entries;
 use crate::operator::rules::Rules;
 use crate::process::inventory::{HostNamespaces, cgroup_path};
@@ -637,6 +638,49 @@ fn a_pod_is_its_workload_where_cgroup_engine_and_cluster_agree() {
     assert!(unknown.identity.to_string().starts_with("container/"));
     assert_eq!(detail(&unknown, "workload_unknown"), Some("later"));
     assert_eq!(unknown.owner, None, "an owner is the workload's");
+}
+
+#[test]
+fn an_answer_has_only_that_said_anew_which_rests_on_it() {
+    let other = "f".repeat(64);
+    let in_pod = who("/usr/sbin/nginx", &format!("/kubepods/burstable/pod{UID}/{{64}}"));
+    let in_docker = who("/usr/bin/redis", &format!("/system.slice/docker-{other}.scope"));
+    let in_unit = who("/usr/sbin/cron", "/system.slice/cron.service");
+    let everybody = [&in_pod, &in_docker, &in_unit];
+    let mut attributor = attributor();
+    let resolved = |attributor: &mut Attributor| {
+        everybody.map(|who| {
+            let before = attributor.counters().resolved;
+            who.attribute(attributor);
+            attributor.counters().resolved - before
+        })
+    };
+    assert_eq!(resolved(&mut attributor), [1, 1, 1]);
+    assert_eq!(resolved(&mut attributor), [0, 0, 0]);
+    attributor.learn_container(ContainerFound {
+        id: other.as_str().into(),
+        answer: Answer::Found(Arc::new(EngineFacts::default())),
+    });
+    assert_eq!(resolved(&mut attributor), [0, 1, 0]);
+    attributor.learn_unit(UnitFound {
+        unit: "cron.service".into(),
+        answer: Answer::Found(Arc::new(UnitFacts::default())),
+    });
+    assert_eq!(resolved(&mut attributor), [0, 0, 1]);
+    attributor.learn_cluster(pod(|_| ()));
+    assert_eq!(resolved(&mut attributor), [1, 0, 0]);
+    attributor.learn_cluster(pod(|pod| pod.uid = "5cad64d0-7a36-452a-8a08-bd3a694cdad5".into()));
+    assert_eq!(resolved(&mut attributor), [0, 0, 0], "another pod's");
+    attributor.learn_cluster(ClusterNews::State(ClusterState::Silent("down".into())));
+    assert_eq!(resolved(&mut attributor), [1, 0, 0]);
+    // By an engine's file alone it is in a pod, too.
+    attributor.learn_container(ContainerFound { id: other.as_str().into(), ..engine_says(UID, "web-1") });
+    assert_eq!(resolved(&mut attributor), [0, 1, 0]);
+    attributor.learn_cluster(pod(|pod| pod.owner = None));
+    assert_eq!(resolved(&mut attributor), [1, 1, 0]);
+    // Users are everybody's.
+    attributor.set_users(Users::parse(PASSWD));
+    assert_eq!(resolved(&mut attributor), [1, 1, 1]);
 }
 
 #[test]

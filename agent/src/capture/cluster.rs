@@ -46,7 +46,8 @@ pub(super) fn encode_cluster(news: &ClusterNews) -> Option<Result<Vec<u8>, rmp_s
         ClusterNews::State(ClusterState::Asked) => state(ASKED, ""),
         ClusterNews::State(ClusterState::Answers) => state(ANSWERS, ""),
         ClusterNews::State(ClusterState::Silent(why)) => state(SILENT, why),
-        ClusterNews::Counters(_) => return None,
+        // Those of addresses have frames of their own.
+        ClusterNews::Counters(_) | ClusterNews::Peers(_) => return None,
     };
     Some(rmp_serde::to_vec(&wire))
 }

@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod live;
 pub mod memory;
 pub mod merge;
+mod peer;
 pub(crate) mod recent;
 pub mod record;
 mod refused;

@@ -23,6 +23,7 @@ use super::inventory::{
     encode_unit,
 };
 use super::ledger::KernelCounters;
+use super::peer::encode_peer;
 use super::sequence::Series;
 use crate::host::installed::Judgement;
 use crate::model::bytes::RawBytes;
@@ -283,8 +284,12 @@ impl<W: RecordFile> Recorder<W> {
 
     /// Adds what a cluster tells, as the agent learnt it now. What does not fit a frame is left out.
     pub fn cluster(&mut self, news: &ClusterNews) -> Result<(), RecordError> {
-        match encode_cluster(news) {
-            Some(Ok(payload)) => self.add(kind::CLUSTER, &payload, Content::Other),
+        let (kind, encoded) = match news {
+            ClusterNews::Peers(news) => (kind::PEER, encode_peer(news)),
+            news => (kind::CLUSTER, encode_cluster(news)),
+        };
+        match encoded {
+            Some(Ok(payload)) => self.add(kind, &payload, Content::Other),
             Some(Err(_)) | None => Ok(()),
         }
     }

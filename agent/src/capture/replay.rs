@@ -14,6 +14,7 @@ use super::inventory::{
     decode_unit,
 };
 use super::ledger::KernelCounters;
+use super::peer::decode_peer;
 use super::sequence::Series;
 use crate::host::installed::Judgement;
 use crate::model::container::ContainerFound;
@@ -162,6 +163,7 @@ impl<R: Read> Replay<R> {
                 kind::CONTAINER => decode_container(&payload).ok().map(Item::Container),
                 kind::PROGRAM => decode_program(&payload).ok().map(Item::Program),
                 kind::CLUSTER => decode_cluster(&payload).map(Item::Cluster),
+                kind::PEER => decode_peer(&payload).map(ClusterNews::Peers).map(Item::Cluster),
                 kind::TAG => tag(&payload).map(Item::Tag),
                 kind::COUNTERS => counters(&payload).map(|snapshot| Item::Counters(Box::new(snapshot))),
                 kind::END => {

@@ -152,7 +152,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
             Item::Unit(found) => pipeline.attributor().learn_unit(found),
             Item::Container(found) => pipeline.attributor().learn_container(found),
             Item::Program(found) => pipeline.learn_program(found),
-            Item::Cluster(news) => pipeline.attributor().learn_cluster(news),
+            Item::Cluster(news) => pipeline.learn_cluster(news, last),
             Item::Tag(news) => pipeline.learn_tag(news),
             Item::Counters(counted) => {
                 last = counted.time;

@@ -1,11 +1,12 @@
 //! Destinations: what is at the other end of a connection.
 //!
 //! Who listens on this host is known by the sockets that listen ([`listeners`]), the metadata services of clouds by their
-//! addresses (`metadata`). Who listens is looked up when a connection's outcome is known, for the moment at which it was
+//! addresses (`metadata`), pods and Services of a cluster by what it tells of theirs ([`peers`]). Who listens is looked up when a connection's outcome is known, for the moment at which it was
 //! established. There is no IO and no clock here.
 
 pub mod listeners;
 mod metadata;
+pub mod peers;
 
 use std::net::IpAddr;
 
@@ -43,7 +44,7 @@ impl Route {
 
 /// Who may listen at the other end of a connection.
 #[derive(Debug)]
-pub enum Peers {
+pub enum Holders {
     /// These processes, each of which may have ended.
     Of(Vec<Actor>),
     /// It is somebody on this host, of whom this is all that can be said.
@@ -51,20 +52,22 @@ pub enum Peers {
 }
 
 /// Who listens on this host where a connection leads; `None` where it does not lead there, or nobody is known to listen.
-pub fn peers(listeners: &Listeners, route: &Route) -> Option<Peers> {
+pub fn holders(listeners: &Listeners, route: &Route) -> Option<Holders> {
     if !route.is_within() {
         return None;
     }
     let found = listeners.at(route.network, route.connected, route.established)?;
     Some(match found {
         Found::By(holders) if holders.iter().all(|holder| holder.process.pid == INIT) => {
-            Peers::Unknown(unknown("listener_init", "the service manager listens, and hands what comes on"))
+            Holders::Unknown(unknown("listener_init", "the service manager listens, and hands what comes on"))
         }
         Found::By(holders) => {
-            Peers::Of(holders.into_iter().filter(|holder| holder.process.pid != INIT).cloned().collect())
+            Holders::Of(holders.into_iter().filter(|holder| holder.process.pid != INIT).cloned().collect())
         }
-        Found::Many => Peers::Unknown(unknown("listener_shared", "more sockets or processes than are kept")),
-        Found::Unsure => Peers::Unknown(unknown("listener_unsure", "records of who listens were lost")),
+        Found::Many => {
+            Holders::Unknown(unknown("listener_shared", "more sockets or processes than are kept"))
+        }
+        Found::Unsure => Holders::Unknown(unknown("listener_unsure", "records of who listens were lost")),
     })
 }
 

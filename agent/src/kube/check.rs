@@ -1,9 +1,10 @@
 //! What `doctor` tries of a cluster: each question that the agent asks, once, and what is lost where it is refused.
 
 use super::client::{Client, Failure, JSON, METADATA};
-use super::objects::{PodList, parse};
+use super::objects::{List, Pod, parse};
+use super::peers::{SERVICES_PATH, SLICES_PATH};
 use super::settings::Settings;
-use super::watch::{IDLE, KUBELET_BYTES, LINE_BYTES, LIST_BYTES, selector};
+use super::watch::{IDLE, KUBELET_BYTES, LINE_BYTES, LIST_BYTES, PODS_PATH, selector};
 
 /// Bytes of an object's metadata.
 const METADATA_BYTES: usize = 2 << 20;
@@ -48,15 +49,18 @@ pub async fn check(settings: &Settings) -> Vec<Checked> {
     if settings.kubelet.is_none() {
         let selector = selector(&settings.node);
         let query = [("fieldSelector", selector.as_str()), ("limit", "1")];
-        let answer = server.get("/api/v1/pods", &query, JSON, LIST_BYTES).await;
+        let answer = server.get(PODS_PATH, &query, JSON, LIST_BYTES).await;
         found.push(pods(&whom, answer, settings, "pods: list"));
         let query = [("watch", "1"), ("fieldSelector", selector.as_str()), ("timeoutSeconds", "1")];
-        found.push(match server.lines("/api/v1/pods", &query, LINE_BYTES, IDLE).await {
+        found.push(match server.lines(PODS_PATH, &query, LINE_BYTES, IDLE).await {
             Ok(_) => Checked::served("pods_watched", whom.clone()),
             Err(failure) => {
                 Checked::lost("pods_watched", &whom, &failure, "changes of pods are not known", "pods: watch")
             }
         });
+    }
+    if settings.destinations {
+        check_destinations(&mut server, &whom, &mut found).await;
     }
     let questions = [
         (
@@ -88,10 +92,31 @@ pub async fn check(settings: &Settings) -> Vec<Checked> {
     found
 }
 
+/// What is asked besides, where destinations are: lists and watches of all namespaces.
+async fn check_destinations(server: &mut Client, whom: &str, found: &mut Vec<Checked>) {
+    let lost = "connections are told without the pods and Services that they lead to";
+    let questions = [
+        ("destination_pods", "destination_pods_watched", PODS_PATH, "pods"),
+        ("services", "services_watched", SERVICES_PATH, "services"),
+        ("endpointslices", "endpointslices_watched", SLICES_PATH, "discovery.k8s.io/endpointslices"),
+    ];
+    for (listed, watched, path, resource) in questions {
+        found.push(match server.get(path, &[("limit", "1")], JSON, LIST_BYTES).await {
+            Ok(_) => Checked::served(listed, format!("{whom}: may be listed")),
+            Err(failure) => Checked::lost(listed, whom, &failure, lost, &format!("{resource}: list")),
+        });
+        let query = [("watch", "1"), ("timeoutSeconds", "1")];
+        found.push(match server.lines(path, &query, LINE_BYTES, IDLE).await {
+            Ok(_) => Checked::served(watched, whom.to_owned()),
+            Err(failure) => Checked::lost(watched, whom, &failure, lost, &format!("{resource}: watch")),
+        });
+    }
+}
+
 fn pods(whom: &str, answer: Result<Vec<u8>, Failure>, settings: &Settings, role: &str) -> Checked {
     let node = &settings.node;
     let listed = answer
-        .and_then(|bytes| parse::<PodList>(&bytes).map_err(Failure::Malformed))
+        .and_then(|bytes| parse::<List<Pod>>(&bytes).map_err(Failure::Malformed))
         .map(|list| list.items.into_iter().flatten().flatten().any(|pod| pod.node() == Some(node.as_str())));
     match listed {
         Ok(true) => Checked::served("pods", format!("{whom} tells of those of node {node:?}")),

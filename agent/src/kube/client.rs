@@ -59,6 +59,11 @@ impl std::fmt::Display for Failure {
 }
 
 impl Failure {
+    /// Whether a watch cannot go on from where it was.
+    pub(super) const fn begins_anew(&self) -> bool {
+        matches!(self, Self::Gone | Self::TooLarge | Self::Malformed(_))
+    }
+
     /// Whether the same question may be answered later: nothing was decided.
     pub(super) const fn is_passing(&self) -> bool {
         !matches!(self, Self::Refused(StatusCode::FORBIDDEN) | Self::NotFound | Self::NotAsked)

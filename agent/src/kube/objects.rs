@@ -4,6 +4,7 @@
 //! <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/>.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -41,6 +42,9 @@ const TEMPLATE_HASH: &str = "pod-template-hash";
 /// (<https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror>).
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
+/// Addresses that a pod, or a Service, has: one of each family.
+pub(super) const ADDRESSES: usize = 2;
+
 /// Names and values.
 type Map = BTreeMap<String, String>;
 
@@ -58,6 +62,7 @@ pub(super) struct Metadata {
     annotations: Option<Map>,
     owner_references: Option<Vec<OwnerReference>>,
     creation_timestamp: Option<String>,
+    deletion_timestamp: Option<String>,
 }
 
 /// An owner of an object.
@@ -78,12 +83,15 @@ pub(super) struct Object {
     pub(super) metadata: Metadata,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct PodList {
+/// A list of objects.
+#[derive(Debug, Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
+pub(super) struct List<T> {
+    #[serde(default)]
     pub(super) metadata: Metadata,
     /// A kubelet lists a pod that it does not know yet as `null`.
-    pub(super) items: Option<Vec<Option<Pod>>>,
+    #[serde(default = "Option::default")]
+    pub(super) items: Option<Vec<Option<T>>>,
 }
 
 /// A pod.
@@ -99,6 +107,7 @@ pub(super) struct Pod {
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
     node_name: Option<String>,
+    host_network: Option<bool>,
     service_account_name: Option<String>,
 }
 
@@ -106,9 +115,20 @@ struct Spec {
 #[serde(rename_all = "camelCase", default)]
 struct Status {
     phase: Option<String>,
+    #[serde(rename = "podIP")]
+    pod_ip: Option<String>,
+    #[serde(rename = "podIPs")]
+    pod_ips: Option<Vec<Ip>>,
     container_statuses: Option<Vec<ContainerStatus>>,
     init_container_statuses: Option<Vec<ContainerStatus>>,
     ephemeral_container_statuses: Option<Vec<ContainerStatus>>,
+}
+
+/// An address, as Kubernetes has it in lists.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Ip {
+    pub(super) ip: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -124,11 +144,11 @@ struct ContainerStatus {
 /// A line of a watch.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
-pub(super) enum Change {
-    Added(Pod),
-    Modified(Pod),
-    Deleted(Pod),
-    Bookmark(Object),
+pub(super) enum Change<T> {
+    Added(T),
+    Modified(T),
+    Deleted(T),
+    Bookmark(Box<Object>),
     Error(Problem),
 }
 
@@ -155,12 +175,26 @@ pub(super) fn is_name(text: &str, longest: usize) -> bool {
     (1..=longest).contains(&text.len()) && text.split('.').all(is_label)
 }
 
-fn named(text: &str) -> Option<Arc<str>> {
+pub(super) fn named(text: &str) -> Option<Arc<str>> {
     is_name(text, NAME_BYTES).then(|| text.into())
 }
 
-fn is_uid(text: &str) -> bool {
+pub(super) fn is_uid(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// An address that something of a cluster can have to itself. Loopback and link-local ones are each host's own, whoever says
+/// that they are his.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    let address = text.parse::<IpAddr>().ok()?.to_canonical();
+    let is_own = match address {
+        IpAddr::V4(address) => {
+            !address.is_link_local() && !address.is_broadcast() && address.octets().first() != Some(&0)
+        }
+        IpAddr::V6(address) => !address.is_unicast_link_local(),
+    };
+    let is_one = is_own && !address.is_loopback() && !address.is_unspecified() && !address.is_multicast();
+    is_one.then_some(address)
 }
 
 impl Metadata {
@@ -180,8 +214,18 @@ impl Metadata {
         names.iter().find_map(said)
     }
 
+    /// A label's value.
+    pub(super) fn label(&self, name: &str) -> Option<&str> {
+        self.labels.as_ref()?.get(name).map(String::as_str)
+    }
+
+    /// Whether it is being deleted.
+    pub(super) const fn ends(&self) -> bool {
+        self.deletion_timestamp.is_some()
+    }
+
     pub(super) fn template_hash(&self) -> Option<&str> {
-        self.labels.as_ref()?.get(TEMPLATE_HASH).map(String::as_str)
+        self.label(TEMPLATE_HASH)
     }
 
     /// When it was made, in minutes since 1970.
@@ -231,6 +275,24 @@ impl Pod {
     /// The node that it is on.
     pub(super) fn node(&self) -> Option<&str> {
         self.spec.node_name.as_deref()
+    }
+
+    /// Its addresses, as its node has told; two at most, one of each family.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        let Status { pod_ip, pod_ips, .. } = &self.status;
+        let all = pod_ips.iter().flatten().filter_map(|one| one.ip.as_ref()).chain(pod_ip);
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for address in all.filter_map(|text| address(text)) {
+            if addresses.len() < ADDRESSES && !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        addresses
+    }
+
+    /// Whether it has its node's network, and so its node's addresses.
+    pub(super) fn is_on_node(&self) -> bool {
+        self.spec.host_network == Some(true)
     }
 
     /// What is kept of it; without its workload, which takes further questions. `None`: nothing that is a pod.

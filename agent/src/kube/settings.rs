@@ -48,6 +48,8 @@ pub struct Settings {
     pub owner_labels: Vec<String>,
     /// Whether those of its namespace count, where a pod has none.
     pub namespace_owners: bool,
+    /// Whether Services, and pods of all nodes, are asked for: whom connections may lead to.
+    pub destinations: bool,
 }
 
 /// What is configured of a cluster cannot be used.
@@ -72,6 +74,11 @@ pub enum SettingsError {
     /// No labels.
     #[error("kubernetes.owner_labels: at most {OWNER_LABELS} names of labels")]
     Labels,
+    /// Nobody to ask.
+    #[error(
+        "kubernetes.destinations: there is no API server to ask, which alone tells of Services: name it by kubernetes.server, or          leave destinations out"
+    )]
+    Destinations,
 }
 
 impl Settings {
@@ -93,8 +100,16 @@ impl Settings {
         configured: &Kubernetes,
         in_pod: impl FnOnce() -> Option<String>,
     ) -> Result<Option<Self>, SettingsError> {
-        let Kubernetes { server, kubelet, token_file, ca_file, cluster, owner_labels, namespace_owners } =
-            configured;
+        let Kubernetes {
+            server,
+            kubelet,
+            token_file,
+            ca_file,
+            cluster,
+            owner_labels,
+            namespace_owners,
+            destinations,
+        } = configured;
         let is_cluster = |name: &&String| {
             !(1..=CLUSTER_BYTES).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_graphic())
         };
@@ -119,12 +134,22 @@ impl Settings {
         };
         let server = access("server", &server.clone().or(told))?;
         let kubelet = access("kubelet", kubelet)?;
+        if *destinations && server.is_none() {
+            return Err(SettingsError::Destinations);
+        }
         if server.is_none() && kubelet.is_none() {
             return Ok(None);
         }
         let owner_labels = std::iter::once(OWNER.to_owned()).chain(owner_labels.iter().cloned()).collect();
-        let (cluster, namespace_owners) = (cluster.clone(), *namespace_owners);
-        Ok(Some(Self { server, kubelet, cluster, node: String::new(), owner_labels, namespace_owners }))
+        Ok(Some(Self {
+            server,
+            kubelet,
+            cluster: cluster.clone(),
+            node: String::new(),
+            owner_labels,
+            namespace_owners: *namespace_owners,
+            destinations: *destinations,
+        }))
     }
 }
 
@@ -156,6 +181,9 @@ mod tests {
     fn a_pod_is_told_whom_to_ask_and_the_configuration_goes_before() {
         let nothing = Kubernetes::default();
         assert_eq!(Settings::with(&nothing, || None).unwrap(), None);
+        let destinations = Kubernetes { destinations: true, ..Kubernetes::default() };
+        let error = Settings::with(&destinations, || None).unwrap_err().to_string();
+        assert!(error.contains("kubernetes.server"), "{error}");
         let told = || Some(server_of("10.0.0.1", "443"));
         let settings = Settings::with(&nothing, told).unwrap().unwrap();
         let server = settings.server.unwrap();

@@ -8,7 +8,7 @@ use reqwest::Url;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::settings::{Access, Settings};
@@ -107,6 +107,7 @@ impl Server {
             node: NODE.to_owned(),
             owner_labels: vec!["telltale.dev/owner".to_owned()],
             namespace_owners: false,
+            destinations: false,
         }
     }
 }
@@ -206,6 +207,12 @@ pub(super) fn change(kind: &str, object: Value) -> Vec<u8> {
     line
 }
 
+pub(super) fn pace() -> Pace {
+    let millis = Duration::from_millis;
+    let (first, longest) = (millis(10), millis(40));
+    Pace { first, longest, poll: millis(20), owners: millis(20), settle: millis(10) }
+}
+
 /// What is told by one who asks.
 pub(super) struct Heard {
     news: mpsc::Receiver<ClusterNews>,
@@ -221,9 +228,9 @@ impl Drop for Heard {
 impl Heard {
     pub(super) fn of(settings: Settings) -> Self {
         let (tell, news) = mpsc::channel(16);
-        let millis = Duration::from_millis;
-        let pace = Pace { first: millis(10), longest: millis(40), poll: millis(20), owners: millis(20) };
-        let asking = tokio::spawn(async move { ask_at(&settings, &tell, pace).await });
+        let pace = pace();
+        let (name, _) = watch::channel(None);
+        let asking = tokio::spawn(async move { ask_at(&settings, &tell, &name, pace).await });
         Self { news, asking }
     }
 

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::objects::{Change, Object, Pod, PodList, parse};
+use super::objects::{Change, List, Object, Pod, parse};
 use super::owners::Owners;
 use super::settings::Settings;
 use super::testing::{Heard, LIMIT, NODE, Reply, Server, change, list, pod, replica_set, workload};
@@ -20,7 +20,7 @@ const MIRROR: &[u8] = include_bytes!("../../tests/data/kube/mirror.json");
 type Answer = fn() -> Reply;
 
 fn listed(bytes: &[u8]) -> Vec<Pod> {
-    parse::<PodList>(bytes).unwrap().items.unwrap().into_iter().flatten().collect()
+    parse::<List<Pod>>(bytes).unwrap().items.unwrap().into_iter().flatten().collect()
 }
 
 #[tokio::test]
@@ -413,8 +413,8 @@ fn what_is_no_name_is_no_pod_and_no_owner() {
 proptest! {
     #[test]
     fn any_answer_is_understood_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse::<PodList>(&bytes);
-        let _ = parse::<Change>(&bytes);
+        let _ = parse::<List<Pod>>(&bytes);
+        let _ = parse::<Change<Pod>>(&bytes);
         let _ = parse::<Object>(&bytes);
     }
 
@@ -422,7 +422,7 @@ proptest! {
     fn any_damage_to_a_list_is_survived(at in 0..KUBELET.len(), byte in any::<u8>()) {
         let mut bytes = KUBELET.to_vec();
         bytes[at] = byte;
-        if let Ok(list) = parse::<PodList>(&bytes) {
+        if let Ok(list) = parse::<List<Pod>>(&bytes) {
             for pod in list.items.into_iter().flatten().flatten() {
                 if let Some(facts) = pod.facts(&["app".to_owned()]) {
                     prop_assert!(facts.key().bytes().all(|byte| byte.is_ascii_graphic()));
@@ -470,6 +470,21 @@ async fn what_a_cluster_refuses_is_told_by_resource_with_what_opens_it() {
     assert!(jobs.remedy.unwrap().contains("batch/jobs: get"));
     let selector = format!("spec.nodeName%3D{NODE}");
     assert!(server.asked()[0].query.contains(&selector), "{:?}", server.asked()[0]);
+
+    // Destinations take more rights, which are asked for where they are configured.
+    let refusing = Server::start(|asked| match asked.path.as_str() {
+        "/apis/discovery.k8s.io/v1/endpointslices" => Reply::refused(403),
+        _ if asked.is_watch() => Reply::Lines(Vec::new()),
+        "/api/v1/services" => Reply::json(json!({"items": []})),
+        _ => list([pod(1)]),
+    })
+    .await;
+    let found = check(&Settings { destinations: true, ..refusing.settings() }).await;
+    let slices = by_name(&found, "endpointslices");
+    assert!(!slices.is_served && slices.remedy.unwrap().contains("discovery.k8s.io/endpointslices: list"));
+    assert!(!by_name(&found, "endpointslices_watched").is_served);
+    let served = ["destination_pods", "destination_pods_watched", "services", "services_watched"];
+    assert!(served.iter().all(|name| by_name(&found, name).is_served), "{found:?}");
 
     // Another node's, none, and a token that is not taken.
     let settings = Settings { node: "other".to_owned(), ..server.settings() };

@@ -10,20 +10,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::sync::{mpsc, watch};
 
 use super::client::{Client, Failure, JSON, METADATA};
 use super::namespaces::Namespaces;
-use super::objects::{Change, Object, Pod, PodList, is_name, parse};
+use super::objects::{Change, List, Object, Pod, is_name, parse};
 use super::owners::{Chain, Owners};
+use super::reflect::{Collection, Pages, Rounds, Watching, reached};
 use super::settings::Settings;
 use crate::model::kube::{ClusterCounters, ClusterNews, ClusterState, PodFacts};
 
 /// Pods that are told at once: Kubernetes is made for 110 a node, and large nodes run 500.
 pub(super) const PODS: usize = 4_096;
-/// Pods of one answer.
-const PAGE: usize = 100;
+/// Where pods are.
+pub(super) const PODS_PATH: &str = "/api/v1/pods";
 /// Bytes of one answer: a pod has about 10 KiB and 1.5 MiB at most. One that is larger is asked for in smaller pages.
 pub(super) const LIST_BYTES: usize = 8 << 20;
 /// Bytes of a kubelet's answer, which has no pages.
@@ -32,13 +32,8 @@ pub(super) const KUBELET_BYTES: usize = 32 << 20;
 pub(super) const LINE_BYTES: usize = 4 << 20;
 /// Bytes of a namespace's metadata.
 const NAMESPACE_BYTES: usize = 1 << 20;
-/// For so long a watch is asked for, in seconds. One that is cut off without a word is noticed a little later.
-const WATCH: &str = "120";
+/// A watch without a word for so long is broken: it is asked for for less.
 pub(super) const IDLE: Duration = Duration::from_secs(150);
-/// A watch that ends sooner has failed.
-const SHORTEST: Duration = Duration::from_secs(1);
-/// Bytes of a version and of a place in a list, which are the server's own.
-const TOKEN_BYTES: usize = 4 << 10;
 /// The cluster's name where it tells none, and none is configured.
 const LOCAL: &str = "local";
 
@@ -53,18 +48,21 @@ pub(super) struct Pace {
     pub(super) poll: Duration,
     /// Before what nobody answered of a pod's owners is asked again.
     pub(super) owners: Duration,
+    /// Between two times that Services are joined with what is behind them.
+    pub(super) settle: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { first: seconds(1), longest: seconds(30), poll: seconds(10), owners: seconds(10) }
+        let settle = Duration::from_millis(250);
+        Self { first: seconds(1), longest: seconds(30), poll: seconds(10), owners: seconds(10), settle }
     }
 }
 
 impl Pace {
     /// With jitter: the agents of a cluster would else all ask at once when its API server is back.
-    fn waits(self) -> ExponentialBackoff {
+    pub(super) fn waits(self) -> ExponentialBackoff {
         let builder = ExponentialBuilder::default().with_min_delay(self.first).with_max_delay(self.longest);
         builder.without_max_times().with_jitter().build()
     }
@@ -86,12 +84,21 @@ impl From<Failure> for End {
 }
 
 /// Asks until nobody listens any more.
-pub(super) async fn ask(settings: &Settings, tell: &mpsc::Sender<ClusterNews>) {
-    ask_at(settings, tell, Pace::default()).await;
+pub(super) async fn ask(
+    settings: &Settings,
+    tell: &mpsc::Sender<ClusterNews>,
+    name: &watch::Sender<Option<Arc<str>>>,
+) {
+    ask_at(settings, tell, name, Pace::default()).await;
 }
 
-pub(super) async fn ask_at(settings: &Settings, tell: &mpsc::Sender<ClusterNews>, pace: Pace) {
-    let mut asker = Asker::new(settings, tell, pace);
+pub(super) async fn ask_at(
+    settings: &Settings,
+    tell: &mpsc::Sender<ClusterNews>,
+    name: &watch::Sender<Option<Arc<str>>>,
+    pace: Pace,
+) {
+    let mut asker = Asker::new(settings, tell, name, pace);
     tokio::select! {
         () = asker.run() => {}
         () = tell.closed() => {}
@@ -101,6 +108,8 @@ pub(super) async fn ask_at(settings: &Settings, tell: &mpsc::Sender<ClusterNews>
 struct Asker<'a> {
     settings: &'a Settings,
     tell: &'a mpsc::Sender<ClusterNews>,
+    /// Who else asks the same cluster calls it the same.
+    name: &'a watch::Sender<Option<Arc<str>>>,
     pace: Pace,
     server: Option<Client>,
     kubelet: Option<Client>,
@@ -120,7 +129,12 @@ struct Asker<'a> {
 }
 
 impl<'a> Asker<'a> {
-    fn new(settings: &'a Settings, tell: &'a mpsc::Sender<ClusterNews>, pace: Pace) -> Self {
+    fn new(
+        settings: &'a Settings,
+        tell: &'a mpsc::Sender<ClusterNews>,
+        name: &'a watch::Sender<Option<Arc<str>>>,
+        pace: Pace,
+    ) -> Self {
         let server = settings.server.clone().map(Client::new);
         let kubelet = settings.kubelet.clone().map(Client::new);
         let source = match (&kubelet, &server) {
@@ -131,6 +145,7 @@ impl<'a> Asker<'a> {
         Self {
             settings,
             tell,
+            name,
             pace,
             server,
             kubelet,
@@ -151,34 +166,34 @@ impl<'a> Asker<'a> {
         if self.say(ClusterState::Asked).await.is_err() {
             return;
         }
-        let mut waits = self.pace.waits();
+        let mut rounds = Rounds::new(self.pace);
         // The version up to which all is known.
         let mut version = None;
         loop {
-            let begun = Instant::now();
+            rounds.begin();
             let end = self.round(&mut version).await;
             if self.tell(ClusterNews::Counters(self.counters)).await.is_err() {
                 return;
             }
-            let lasted = begun.elapsed() >= SHORTEST.min(self.pace.first);
+            let lasted = rounds.has_lasted();
             match end {
-                Ok(()) if lasted => waits = self.pace.waits(),
+                Ok(()) if lasted => rounds.reset(),
                 // It may be a lie: it is not asked faster than one that fails.
-                Ok(()) => tokio::time::sleep(waits.next().unwrap_or(self.pace.longest)).await,
+                Ok(()) => rounds.wait().await,
                 Err(End::Closed) => return,
                 Err(End::Failed(failure)) => {
                     self.counters.failures += 1;
                     let was_watched = version.is_some() && self.state == ClusterState::Answers && lasted;
-                    if matches!(failure, Failure::Gone | Failure::TooLarge | Failure::Malformed(_)) {
+                    if failure.begins_anew() {
                         version = None;
                     }
                     // A watch that broke is begun anew; so is one from too long ago.
                     if was_watched {
-                        waits = self.pace.waits();
+                        rounds.reset();
                     } else if self.fall_silent(&failure).await.is_err() {
                         return;
                     }
-                    tokio::time::sleep(waits.next().unwrap_or(self.pace.longest)).await;
+                    rounds.wait().await;
                 }
             }
         }
@@ -264,52 +279,32 @@ impl<'a> Asker<'a> {
             }
             (None, None) => unnamed("no API server is asked"),
         };
-        self.cluster = Some(name.into());
+        let name: Arc<str> = name.into();
+        self.cluster = Some(name.clone());
+        self.name.send_replace(Some(name));
         Ok(())
     }
 
     /// Tells of all pods, and which are gone; the version of that.
     async fn list(&mut self) -> Result<String, End> {
-        let selector = selector(&self.settings.node);
-        let (mut limit, mut next) = (PAGE, String::new());
+        let collection = pods_of(&self.settings.node);
+        let mut pages = Pages::of(&collection, PODS);
         let mut seen = HashSet::new();
-        // Each page has one pod at least, or the server lies.
-        for _ in 0..PODS {
-            let number = limit.to_string();
-            let mut query = vec![("fieldSelector", selector.as_str()), ("limit", &number)];
-            if !next.is_empty() {
-                query.push(("continue", &next));
-            }
-            let Some(server) = &mut self.server else { break };
-            let bytes = match server.get("/api/v1/pods", &query, JSON, LIST_BYTES).await {
-                Err(Failure::TooLarge) if limit > 1 => {
-                    limit = (limit / 10).max(1);
-                    continue;
-                }
-                answered => answered?,
-            };
-            let PodList { metadata, items } = parse(&bytes).map_err(Failure::Malformed)?;
-            drop(bytes);
-            for pod in items.into_iter().flatten().flatten() {
+        while let Some(server) = &mut self.server {
+            let Some(pods) = pages.next::<Pod>(server).await? else { break };
+            for pod in pods {
                 seen.extend(self.add(pod).await?);
             }
-            if metadata.next.len() > TOKEN_BYTES || metadata.resource_version.len() > TOKEN_BYTES {
-                return Err(Failure::TooLarge.into());
-            }
-            next = metadata.next;
-            if next.is_empty() {
-                self.counters.lists += 1;
-                self.forget_all_but(&seen).await?;
-                return Ok(metadata.resource_version);
-            }
         }
-        Err(Failure::TooLarge.into())
+        self.counters.lists += 1;
+        self.forget_all_but(&seen).await?;
+        Ok(pages.version())
     }
 
     async fn poll(&mut self) -> Result<(), End> {
         let Some(kubelet) = &mut self.kubelet else { return Ok(()) };
         let bytes = kubelet.get("/pods", &[], JSON, KUBELET_BYTES).await?;
-        let PodList { items, .. } = parse(&bytes).map_err(Failure::Malformed)?;
+        let List { items, .. } = parse::<List<Pod>>(&bytes).map_err(Failure::Malformed)?;
         drop(bytes);
         let mut seen = HashSet::new();
         for pod in items.into_iter().flatten().flatten() {
@@ -390,49 +385,31 @@ impl<'a> Asker<'a> {
     }
 
     async fn watch(&mut self, from: String, version: &mut Option<String>) -> Result<(), End> {
-        let selector = selector(&self.settings.node);
-        let query = [
-            ("watch", "1"),
-            ("fieldSelector", selector.as_str()),
-            ("resourceVersion", &from),
-            ("allowWatchBookmarks", "true"),
-            ("timeoutSeconds", WATCH),
-        ];
         let Some(server) = &mut self.server else { return Ok(()) };
-        let mut lines = server.lines("/api/v1/pods", &query, LINE_BYTES, IDLE).await?;
+        let mut watching = Watching::begin(server, &pods_of(&self.settings.node), &from).await?;
         self.answers().await?;
         let mut owners = tokio::time::interval(self.pace.owners);
         loop {
-            let line = tokio::select! {
-                line = lines.next() => line?,
+            let change = tokio::select! {
+                change = watching.next() => change?,
                 _ = owners.tick(), if !self.open.is_empty() => {
                     self.ask_for_owners().await?;
                     continue;
                 }
             };
-            let Some(line) = line else { return Ok(()) };
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
-            let change = parse(&line).map_err(Failure::Malformed)?;
-            drop(line);
-            let reached = self.change(change).await?;
-            if !reached.is_empty() && reached.len() <= TOKEN_BYTES {
+            let Some(change) = change else { return Ok(()) };
+            if let Some(reached) = reached(self.change(change).await?) {
                 *version = Some(reached);
             }
         }
     }
 
     /// Takes a change; the version of it.
-    async fn change(&mut self, change: Change) -> Result<String, End> {
+    async fn change(&mut self, change: Change<Pod>) -> Result<String, End> {
         let mut pod = match change {
             Change::Bookmark(object) => return Ok(object.metadata.resource_version),
-            Change::Error(problem) if problem.code == 410 => return Err(Failure::Gone.into()),
-            Change::Error(problem) => {
-                let status = reqwest::StatusCode::from_u16(problem.code);
-                let malformed = |_| Failure::Malformed("an error without a number".to_owned());
-                return Err(status.map_or_else(malformed, Failure::Status).into());
-            }
+            // The watch tells it as a failure.
+            Change::Error(_) => return Ok(String::new()),
             Change::Deleted(pod) => {
                 self.counters.changes += 1;
                 if let Some(facts) = pod.facts(&[]) {
@@ -456,6 +433,11 @@ fn unnamed(why: &str) -> String {
     );
     LOCAL.to_owned()
 }
+
+fn pods_of(node: &str) -> Collection {
+    Collection { path: PODS_PATH, selector: Some(selector(node)) }
+}
+
 /// Pods of a node that run, or will: those that are over would take the room of others, and anybody can have many.
 pub(super) fn selector(node: &str) -> String {
     format!("spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed")

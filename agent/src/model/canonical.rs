@@ -170,7 +170,7 @@ impl Identity {
     }
 }
 
-fn segment(bytes: &[u8]) -> impl fmt::Display {
+pub(super) fn segment(bytes: &[u8]) -> impl fmt::Display {
     percent_encode(bytes, ENCODED)
 }
 
@@ -321,7 +321,7 @@ fn parse_executable(rest: &str) -> Option<Identity> {
     Some(Identity::Executable { path: path.into(), uid })
 }
 
-fn decode(segment: &str) -> Arc<[u8]> {
+pub(super) fn decode(segment: &str) -> Arc<[u8]> {
     percent_decode_str(segment).collect::<Vec<u8>>().into()
 }
 

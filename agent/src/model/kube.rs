@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::peer::PeerNews;
+
 /// What a cluster tells of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PodFacts {
@@ -117,6 +119,8 @@ pub enum ClusterNews {
     Tokens(Arc<[(u32, Arc<str>)]>),
     /// What became of the questions.
     Counters(ClusterCounters),
+    /// Of pods and Services of all nodes, whom connections may lead to.
+    Peers(PeerNews),
 }
 
 /// Whose token a file is.

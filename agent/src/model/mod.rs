@@ -12,6 +12,7 @@ pub mod identity;
 pub mod image;
 pub mod kube;
 pub mod name;
+pub mod peer;
 pub mod process;
 pub mod program;
 pub mod spiffe;

@@ -7,10 +7,12 @@ use agent_common::rings::Ring;
 
 use super::Pipeline;
 use crate::destinations::listeners::Heir;
-use crate::destinations::{self, Peers, Route};
-use crate::model::act::{Endpoint, Outcome};
+use crate::destinations::peers::{Question, SERVICE};
+use crate::destinations::{self, Holders, Route};
+use crate::model::act::{Endpoint, Outcome, Protocol};
 use crate::model::destination::Destination;
 use crate::model::event::Party;
+use crate::model::kube::ClusterNews;
 use crate::model::process::{Process, ProcessKey};
 use crate::model::time::BootTime;
 
@@ -24,6 +26,10 @@ pub(super) struct Ending {
     pub connected: Option<Endpoint>,
     /// The local end.
     pub local: Option<Endpoint>,
+    /// How it carries what is sent.
+    pub protocol: Protocol,
+    /// When it was asked for.
+    pub asked_at: BootTime,
     /// How it ended.
     pub outcome: Outcome,
     /// When.
@@ -34,8 +40,16 @@ impl Pipeline {
     /// What a connection leads to. Who listens is told of what was established while the agent looked: who accepted a
     /// connection of before the start may have ended since, and another listens there.
     pub(super) fn destination(&mut self, ending: &Ending, held: bool) -> Option<Arc<Destination>> {
-        let Ending { network, asked, connected, local, outcome, ended_at } = *ending;
+        let Ending { network, asked, connected, local, protocol, asked_at, outcome, ended_at } = *ending;
         let metadata = destinations::metadata(connected.unwrap_or(asked));
+        let peer = self.peers.find(Question {
+            asked,
+            connected: connected.unwrap_or(asked),
+            is_tcp: matches!(protocol, Protocol::Tcp | Protocol::Mptcp),
+            at: Some(asked_at).filter(|_| !held),
+        });
+        let is_service =
+            peer.as_ref().is_some_and(|peer| peer.evidence.iter().any(|found| found.kind == SERVICE));
         if outcome == Outcome::Established
             && !held
             && let (Some(connected), Some(local), Some(established)) = (connected, local, ended_at)
@@ -43,15 +57,40 @@ impl Pipeline {
         {
             // The address is this host's own: whoever listens answers for the service, or stands between.
             destination.evidence.extend(metadata.into_iter().flat_map(|metadata| metadata.evidence));
+            destination.evidence.extend(peer.into_iter().flat_map(|peer| peer.evidence));
+            if is_service {
+                // Some proxies give their node the addresses of Services, and lead away what comes to them.
+                (destination.identity, destination.process) = (None, None);
+            }
             return Some(Arc::new(destination));
         }
-        metadata.map(Arc::new)
+        match (metadata, peer) {
+            (Some(mut metadata), peer) => {
+                metadata.evidence.extend(peer.into_iter().flat_map(|peer| peer.evidence));
+                Some(Arc::new(metadata))
+            }
+            (None, peer) => peer.map(Arc::new),
+        }
+    }
+
+    /// Takes what a cluster tells.
+    pub fn learn_cluster(&mut self, news: ClusterNews, now: BootTime) {
+        match news {
+            ClusterNews::Peers(news) => {
+                self.peers.at(now);
+                self.peers.learn(news);
+            }
+            news => {
+                self.attributor.pods().at(now);
+                self.attributor.learn_cluster(news);
+            }
+        }
     }
 
     fn listening(&mut self, route: Route) -> Option<Destination> {
-        let holders = match destinations::peers(&self.listeners, &route)? {
-            Peers::Unknown(destination) => return Some(destination),
-            Peers::Of(holders) => holders,
+        let holders = match destinations::holders(&self.listeners, &route)? {
+            Holders::Unknown(destination) => return Some(destination),
+            Holders::Of(holders) => holders,
         };
         let parties = holders.iter().filter_map(|holder| {
             let process = self.table.running_at(holder.process, route.established)?;

@@ -16,6 +16,8 @@ use crate::catalogue::file::Source;
 use crate::host::installed::{Installed, Judgement};
 use crate::model::bytes::RawBytes;
 use crate::model::event::{Connection, EventKind, What};
+use crate::model::kube::{ClusterState, Workload};
+use crate::model::peer::{Leads, PeerFacts, PeerKind, PeerNews, PeerPort, PeerService};
 use crate::model::process::FileRef;
 use crate::names::resolvers::Fixed;
 use crate::pipeline::Parts;
@@ -191,6 +193,51 @@ fn what_the_service_manager_holds_is_nobodys() {
     let held = world.stream.listen(&process(200), 1, PLACE.parse().unwrap(), true);
     world.take(&held);
     assert_eq!(world.connect(PLACE), Some((identity_of("/usr/sbin/cupsd"), "listener", Some(200))));
+}
+
+/// A Service of a cluster at an address.
+fn service(address: &str, is_own: bool) -> PeerFacts {
+    let workload = Workload { kind: "deployment".into(), name: "web".into() };
+    let ports = vec![PeerPort { port: 80, leads: Leads::To { workload, doubt: None } }];
+    let (own, external) = if is_own { (vec![address], vec![]) } else { (vec![], vec![address]) };
+    let parsed = |all: Vec<&str>| all.iter().map(|address| address.parse().unwrap()).collect();
+    PeerFacts {
+        key: "service/shop/web".into(),
+        cluster: "c".into(),
+        source: "the API server".into(),
+        namespace: "shop".into(),
+        name: "web".into(),
+        addresses: parsed(own),
+        kind: PeerKind::Service(PeerService { external: parsed(external), ports }),
+    }
+}
+
+#[test]
+fn a_cluster_tells_whom_a_connection_leads_to_and_takes_no_ones_place() {
+    let mut world = World::new();
+    let told = |world: &mut World, facts| {
+        let now = BootTime::default();
+        for news in [PeerNews::Told(Arc::new(facts)), PeerNews::State(ClusterState::Answers)] {
+            world.pipeline.learn_cluster(ClusterNews::Peers(news), now);
+        }
+    };
+    told(&mut world, service("10.96.0.7", true));
+    let web = Some((Some("k8s/c/shop/deployment/web".to_owned()), "service", None));
+    assert_eq!(world.connect("10.96.0.7:80"), web);
+    assert_eq!(world.connect("10.96.0.7:81"), None);
+    // A proxy may give the node the address itself: the listener is not told, nor is a Service in its place.
+    world.run(200, "/usr/sbin/nginx");
+    world.listen(200, 200, "127.0.0.7:80");
+    assert_eq!(world.connect("127.0.0.7:80"), Some((identity_of("/usr/sbin/nginx"), "listener", Some(200))));
+    told(&mut world, service("127.0.0.7", true));
+    assert_eq!(world.connect("127.0.0.7:80"), Some((None, "listener", None)));
+    // What a Service says to be its address changes nothing of what is known.
+    told(&mut world, service("169.254.169.254", false));
+    let metadata = Some((Some("metadata/instance".to_owned()), "metadata_address", None));
+    assert_eq!(world.connect("169.254.169.254:80"), metadata);
+    told(&mut world, service("127.0.0.1", false));
+    world.listen(200, 201, "127.0.0.1:80");
+    assert_eq!(world.connect("127.0.0.1:80"), Some((identity_of("/usr/sbin/nginx"), "listener", Some(200))));
 }
 
 #[test]

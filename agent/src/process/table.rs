@@ -184,7 +184,33 @@ impl ProcessTable {
         }
     }
 
-    /// The same, of a tag that the kernel is told by the agent.
+    /// As [`ProcessTable::set_tag`], of a process that was just made, where that says nothing new: it has the tag that is known of its maker, and
+    /// nothing of what a session is known by differs between the two. Whether that is so; else nothing was done.
+    pub fn has_its_makers_tag(&mut self, child: ProcessKey, tag: u32) -> bool {
+        let Some((entry, maker)) = self.entries.get(child).and_then(|entry| {
+            let maker = self.entries.get(entry.parent.as_ref()?.key)?;
+            Some((entry, maker))
+        }) else {
+            return false;
+        };
+        let (made, by) = (entry.versions.current(), maker.versions.current());
+        let is_like = tag != 0
+            && maker.tag == tag
+            && entry.tag == 0
+            && entry.asked == Asked::No
+            && entry.ended.is_none()
+            && (made.ids.login_uid, made.ids.session_id) == (by.ids.login_uid, by.ids.session_id)
+            && same(made.role.as_ref(), by.role.as_ref())
+            && same(made.login.login.as_ref(), by.login.login.as_ref())
+            && same(made.login.ci.as_ref(), by.login.ci.as_ref())
+            && Arc::ptr_eq(&made.cgroup, &by.cgroup);
+        if is_like && let Some(entry) = self.entries.get_mut(child) {
+            entry.tag = tag;
+        }
+        is_like
+    }
+
+    /// As [`ProcessTable::set_tag`], of a tag that the kernel is told by the agent.
     pub fn tell_tag(&mut self, key: ProcessKey, tag: u32) {
         self.set_tag(key, tag);
         if let Some(entry) = self.entries.get_mut(key) {
@@ -613,6 +639,14 @@ fn doubt(process: &mut Process, unknown: &Arc<ExecImage>) {
     if process.origin == Origin::Inventoried {
         process.image = unknown.clone();
         process.origin = Origin::Inferred;
+    }
+}
+
+/// Whether both are one and the same.
+fn same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (one, other) => one.is_none() && other.is_none(),
     }
 }
 

@@ -44,8 +44,12 @@ pub struct TagCounters {
     pub sessions: u64,
     /// Tags that the kernel was told: those of processes that did not have theirs from their maker.
     pub given: u64,
+    /// Processes that had theirs from their maker, and of which nothing else was to be found out.
+    pub inherited: u64,
     /// Tags that it could not be told: its map is full.
     pub not_given: u64,
+    /// How often its map could not be read, or changed, for another reason.
+    pub failed: u64,
     /// Processes whose session only their tag has told.
     pub recovered: u64,
     /// Sessions that have none, because there are too many.
@@ -54,12 +58,14 @@ pub struct TagCounters {
 
 impl TagCounters {
     /// All counters with their stable names, for heartbeats and metrics.
-    pub fn by_name(&self) -> [(&'static str, u64); 5] {
-        let Self { sessions, given, not_given, recovered, without } = *self;
+    pub fn by_name(&self) -> [(&'static str, u64); 7] {
+        let Self { sessions, given, inherited, not_given, failed, recovered, without } = *self;
         [
             ("tag_sessions", sessions),
             ("tags_given", given),
+            ("tags_inherited", inherited),
             ("tags_not_given", not_given),
+            ("tags_failed", failed),
             ("tags_recovered", recovered),
             ("tag_sessions_without", without),
         ]
@@ -87,6 +93,8 @@ pub struct Tags {
     unknown: Vec<ProcessKey>,
     /// Whether it gives numbers: those of a recording are what they were.
     gives: bool,
+    /// Whether somebody could not be given the tag of his session, for want of room.
+    is_behind: bool,
     counters: TagCounters,
 }
 
@@ -101,6 +109,7 @@ impl Default for Tags {
             wanted: Vec::new(),
             unknown: Vec::new(),
             gives: true,
+            is_behind: false,
             counters: TagCounters::default(),
         }
     }
@@ -164,6 +173,11 @@ impl Tags {
 
     /// A process was made, and has this tag in the kernel (0: none).
     pub fn forked(&mut self, table: &mut ProcessTable, child: Tag) {
+        // What is made most is like its maker, of whom all of this was done. One that could not be may have the wrong tag.
+        if self.gives && !self.is_behind && table.has_its_makers_tag(child.process, child.number) {
+            self.counters.inherited += 1;
+            return;
+        }
         self.carries(table, child);
         self.settle(table, child.process);
     }
@@ -204,6 +218,12 @@ impl Tags {
         *count += 1;
     }
 
+    /// The map could not be read or changed, though there was room; whether that is the first time.
+    pub fn failed(&mut self) -> bool {
+        self.counters.failed += 1;
+        self.counters.failed == 1
+    }
+
     /// What the kernel is to be told.
     pub fn take_wanted(&mut self) -> Vec<Tag> {
         std::mem::take(&mut self.wanted)
@@ -235,8 +255,12 @@ impl Tags {
         if kind_of(found.tag) == AGENT && session.kind() != AGENT {
             return;
         }
-        let Some(number) = self.number(table, session, &found.process) else { return };
-        if found.tag == number || self.wanted.len() >= WAITING {
+        let number = self.number(table, session, &found.process);
+        let Some(number) = number.filter(|number| found.tag == *number || self.wanted.len() < WAITING) else {
+            self.is_behind = true;
+            return;
+        };
+        if found.tag == number {
             return;
         }
         table.tell_tag(key, number);

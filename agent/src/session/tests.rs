@@ -208,6 +208,8 @@ fn a_session_has_one_tag_and_what_it_starts_has_the_same() {
     assert_ne!(host.tag(shell), host.tag(agent));
     let given = host.tags.counters().given;
     assert_eq!(given, 2, "of those that inherit, the kernel is told nothing");
+    // The agent, before it was one, and the three that it has made.
+    assert_eq!(host.tags.counters().inherited, 4, "and nothing else is looked up");
     assert_eq!(host.tag(middle), 0);
 }
 
@@ -225,6 +227,7 @@ fn who_was_made_before_its_makers_tag_was_set_is_given_it() {
     host.settle();
     assert_eq!([early, late].map(|process| host.tag(process)), [host.tag(agent); 2]);
     assert_ne!(host.tag(agent), host.tag(shell));
+    assert_eq!(host.tags.counters().inherited, 1, "the agent alone, before it was one");
 }
 
 #[test]

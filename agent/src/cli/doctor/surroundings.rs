@@ -90,6 +90,12 @@ fn of_answer(Checked { what, is_served, detail, remedy }: Checked) -> HostLine {
         "pods_watched" => "cluster_pods_watched",
         "namespaces" => "cluster_namespaces",
         "replicasets" => "cluster_replicasets",
+        "destination_pods" => "cluster_destination_pods",
+        "destination_pods_watched" => "cluster_destination_pods_watched",
+        "services" => "cluster_services",
+        "services_watched" => "cluster_services_watched",
+        "endpointslices" => "cluster_endpointslices",
+        "endpointslices_watched" => "cluster_endpointslices_watched",
         _ => "cluster_jobs",
     };
     line(name, if is_served { YES } else { NO }, detail, remedy)

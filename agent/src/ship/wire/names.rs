@@ -50,6 +50,7 @@ pub(super) const fn destination_kind(identity: &DestinationIdentity) -> &'static
     match identity {
         DestinationIdentity::Local(identity) => identity_kind(identity),
         DestinationIdentity::Metadata(_) => "metadata_service",
+        DestinationIdentity::Workload { .. } => "kubernetes_workload",
     }
 }
 
