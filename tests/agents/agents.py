@@ -38,12 +38,14 @@ def in_space(command, home, variables):
 
 def agents(home):
     """Each agent's command and variables. All variables that keep one from calling home are set; there is no route either."""
+    # How long Claude Code waits for a server, in ms: unless told otherwise 5 s before it asks its model, and 30 s in all.
+    waits = {name: str(LIMIT_S * 1000) for name in ["MCP_CONNECT_TIMEOUT_MS", "MCP_TIMEOUT"]}
     server = {"mcpServers": {"files": {"command": "mcp-server-filesystem", "args": [str(home)]}}}
     provider = f'model_providers.x={{name="x",base_url="{MODEL}/v1",wire_api="responses"}}'
     return {
         "claude-code": (
             ["claude", "-p", "look", "--allowedTools", "Bash,mcp__files__read_text_file", "--mcp-config", json.dumps(server)],
-            {"ANTHROPIC_BASE_URL": MODEL, "ANTHROPIC_API_KEY": "none", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"},
+            {"ANTHROPIC_BASE_URL": MODEL, "ANTHROPIC_API_KEY": "none", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", **waits},
         ),
         "codex": (
             ["codex", "exec", "--dangerously-bypass-approvals-and-sandbox", "--skip-git-repo-check", "-c", "model_provider=x",
