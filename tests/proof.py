@@ -51,12 +51,29 @@ class Agent:
             self.told.append({"event": "end"})
             self.more.notify_all()
 
-    def wait(self, what):
-        """Waits for an event of which `what` holds, or for the agent's end."""
-        is_it = lambda event: what(event) or event["event"] == "end"
+    def position(self, what, since=0):
+        """Where the first event stands, from there on, of which `what` holds, once it is told; none if the agent ends before.
+
+        Each event is looked at once: where the machine is slow, more are told meanwhile than could be looked at again and again.
+        """
+        at, has_ended = since, False
+
+        def is_there():
+            nonlocal at, has_ended
+            while at < len(self.told) and not has_ended and not what(self.told[at]):
+                has_ended = self.told[at]["event"] == "end"
+                at += 1
+            return at < len(self.told) or has_ended
+
         with self.more:
-            if not self.more.wait_for(lambda: any(map(is_it, self.told)), self.limit):
+            if not self.more.wait_for(is_there, self.limit):
                 sys.exit(f"the agent did not tell it within {self.limit} s")
+        return None if has_ended else at
+
+    def wait(self, what, since=0):
+        """The event itself; empty if the agent ends before."""
+        at = self.position(what, since)
+        return {} if at is None else self.told[at]
 
     def wait_start(self):
         self.wait(lambda event: event.get("phase") == "start")
@@ -79,15 +96,11 @@ class Reads:
         def is_next(event):
             return event["event"] == "credential_access" and event["path"] == self.credential
 
-        def told():
-            return [event for event in self.agent.told[self.seen:] if is_next(event)]
-
-        with self.agent.more:
-            if not self.agent.more.wait_for(told, self.agent.limit):
-                sys.exit(f"the agent did not tell a read within {self.agent.limit} s")
-            read = told()[0]
-            self.seen = next(at for at, event in enumerate(self.agent.told) if event is read) + 1
-            return read
+        at = self.agent.position(is_next, self.seen)
+        if at is None:
+            sys.exit("the agent has ended")
+        self.seen = at + 1
+        return self.agent.told[at]
 
     def until(self, key, read, most=READS):
         """Has it read until something is told by this key, as what is looked up comes beside; the last one."""

@@ -38,12 +38,15 @@ def in_space(command, home, variables):
 
 def agents(home):
     """Each agent's command and variables. All variables that keep one from calling home are set; there is no route either."""
+    # Unless told otherwise, Claude Code asks its model whether its servers are ready or not, and gives them 30 s (here in ms).
+    waits = {name: str(LIMIT_S * 1000) for name in ["MCP_CONNECT_TIMEOUT_MS", "MCP_TIMEOUT"]}
+    waits["MCP_CONNECTION_NONBLOCKING"] = "false"
     server = {"mcpServers": {"files": {"command": "mcp-server-filesystem", "args": [str(home)]}}}
     provider = f'model_providers.x={{name="x",base_url="{MODEL}/v1",wire_api="responses"}}'
     return {
         "claude-code": (
             ["claude", "-p", "look", "--allowedTools", "Bash,mcp__files__read_text_file", "--mcp-config", json.dumps(server)],
-            {"ANTHROPIC_BASE_URL": MODEL, "ANTHROPIC_API_KEY": "none", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"},
+            {"ANTHROPIC_BASE_URL": MODEL, "ANTHROPIC_API_KEY": "none", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", **waits},
         ),
         "codex": (
             ["codex", "exec", "--dangerously-bypass-approvals-and-sandbox", "--skip-git-repo-check", "-c", "model_provider=x",
@@ -146,7 +149,8 @@ def judge(told, credential):
     check("codex: its bypass is told", "--dangerously-bypass-approvals-and-sandbox" in flags, flags)
     server = f"mcp/%40modelcontextprotocol%2Fserver-filesystem/of/agent/claude-code@{runner}"
     reads = [event for event in of_agents if event["identity"] == server and event["event"] == "credential_access"]
-    check("MCP server: it reads the credential", {event["role"] for event in reads} == {"mcp_server"}, reads)
+    readers = [[event["identity"], event.get("role"), event["exe"]] for event in told if event.get("path") == credential]
+    check("MCP server: it reads the credential", {event["role"] for event in reads} == {"mcp_server"}, readers)
     check("MCP server: in its agent's session", {event["agent_session"] for event in reads} == sessions["claude-code"], reads)
     check("MCP server: its agent is blended in", all(f"agent/claude-code@{runner}" in event["blended"] for event in reads))
 

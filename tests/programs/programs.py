@@ -104,10 +104,11 @@ def console_script(reads):
     [wheel] = PACKAGES.glob("*.whl")
     # Nothing of it is run: a Python that is too new for it will do.
     subprocess.run(["pip3", "--python", environment / "bin/python3", "install", "--quiet", "--no-deps", "--no-index",
-                    "--disable-pip-version-check", "--ignore-requires-python", wheel], check=True)
-    # Before aider itself, whose dependencies are not there.
+                    "--no-compile", "--disable-pip-version-check", "--ignore-requires-python", wheel], check=True)
+    # Before aider itself, whose dependencies are not there. Not as `sitecustomize`, which Debian's Python has already.
     [packages] = environment.glob("lib/python3*/site-packages")
-    (packages / "sitecustomize.py").write_text(READER)
+    (packages / "reader.py").write_text(READER)
+    (packages / "reader.pth").write_text("import reader\n")
     link = SCRATCH / "my-assistant"
     link.symlink_to(environment / "bin/aider")
     version = wheel.name.split("-")[1]

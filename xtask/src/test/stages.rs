@@ -35,7 +35,7 @@ const USUAL: [(Series, bool); 4] =
 
 /// The machines in which proofs with real programs run besides, where every test does: each release's default kernel, one with
 /// `bpf` among its security modules.
-const REAL: [(Series, bool); 2] = [(Series::V6_12, true), (Series::V6_1, false)];
+const REAL: [(Series, bool); 3] = [(Series::V6_12, true), (Series::V6_1, false), (Series::V5_10, false)];
 
 /// One thing that is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
