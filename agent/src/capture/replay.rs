@@ -16,10 +16,10 @@ use super::inventory::{
 use super::ledger::KernelCounters;
 use super::sequence::Series;
 use crate::host::installed::Judgement;
+use crate::model::bytes::RawBytes;
 use crate::model::container::ContainerFound;
 use crate::model::kube::ClusterNews;
-use crate::model::process::Process;
-use crate::model::process::ProcessKey;
+use crate::model::process::{Cgroup, Process, ProcessKey};
 use crate::model::program::ProgramFound;
 use crate::model::time::BootTime;
 use crate::model::unit::UnitFound;
@@ -71,6 +71,8 @@ pub enum Item {
     Cluster(ClusterNews),
     /// The tag of a process.
     Tag(TagNews),
+    /// What a cgroup is called.
+    Cgroup(Cgroup),
     /// The kernel's counters.
     Counters(Box<CounterSnapshot>),
 }
@@ -163,6 +165,7 @@ impl<R: Read> Replay<R> {
                 kind::PROGRAM => decode_program(&payload).ok().map(Item::Program),
                 kind::CLUSTER => decode_cluster(&payload).map(Item::Cluster),
                 kind::TAG => tag(&payload).map(Item::Tag),
+                kind::CGROUP => cgroup(&payload).map(Item::Cgroup),
                 kind::COUNTERS => counters(&payload).map(|snapshot| Item::Counters(Box::new(snapshot))),
                 kind::END => {
                     let mut said = numbers(&payload);
@@ -189,6 +192,11 @@ impl<R: Read> Replay<R> {
 
 fn numbers(payload: &[u8]) -> impl Iterator<Item = u64> {
     payload.as_chunks().0.iter().map(|chunk| u64::from_le_bytes(*chunk))
+}
+
+fn cgroup(payload: &[u8]) -> Option<Cgroup> {
+    let (id, path) = payload.split_first_chunk()?;
+    Some(Cgroup { id: u64::from_le_bytes(*id), path: RawBytes::from(path) })
 }
 
 fn tag(payload: &[u8]) -> Option<TagNews> {

@@ -7,6 +7,7 @@ mod connect;
 mod crowd;
 mod daemon;
 mod datagram;
+mod enter;
 mod flood;
 mod inherited;
 mod keys;
@@ -36,6 +37,7 @@ use crate::harness::expect::{Deed, object};
 use crate::harness::who::Who;
 use crate::outcome::Verdict;
 
+pub(crate) use enter::Entered;
 pub(crate) use flood::Counts;
 pub(crate) use load::{Loaded, boot_ns};
 pub(crate) use measure::Measured;
@@ -76,6 +78,8 @@ pub(crate) enum Act {
     Reach(reach::ReachArgs),
     /// Use sockets of a parent.
     Inherited(inherited::InheritedArgs),
+    /// Act in other cgroups or namespaces, and execute nothing there.
+    Enter(enter::EnterArgs),
     /// Do much, and count it.
     Flood(flood::FloodArgs),
     /// Do so much a second, and count it.
@@ -110,6 +114,7 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Key(args) => keys::perform(args),
         Act::Reach(args) => reach::perform(args),
         Act::Inherited(args) => inherited::perform(args),
+        Act::Enter(args) => enter::perform(args),
         Act::Flood(args) => flood::perform(args),
         Act::Load(args) => load::perform(args),
         Act::Crowd(args) => crowd::perform(args),
