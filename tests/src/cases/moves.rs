@@ -65,7 +65,12 @@ fn credential(setting: &Setting) -> Outcome<PathBuf> {
 }
 
 /// Has children of one program act in these cgroups; who was where.
-fn enter(setting: &Setting, args: &[&str], file: &Path, names: &[String]) -> Outcome<Vec<Entered>> {
+pub(super) fn enter(
+    setting: &Setting,
+    args: &[&str],
+    file: &Path,
+    names: &[String],
+) -> Outcome<Vec<Entered>> {
     let mut command = Command::new(&setting.me);
     command.args(["act", "enter", "--path"]).arg(file).args(args).args(names);
     let finished = Captured::start(&mut command)?.finish(setting.limit)?.well()?;
@@ -75,7 +80,7 @@ fn enter(setting: &Setting, args: &[&str], file: &Path, names: &[String]) -> Out
     Ok(entered)
 }
 
-fn opened(setting: &Setting, agent: &Agent, pid: u32) -> Outcome<Event> {
+pub(super) fn opened(setting: &Setting, agent: &Agent, pid: u32) -> Outcome<Event> {
     let is_it = |event: &Event| {
         (event.kind() == "credential_access" && event.pid() == Some(pid)).then(|| event.clone())
     };
