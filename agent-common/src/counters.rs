@@ -27,11 +27,13 @@ pub enum Family {
     Key = 6,
     /// Listeners, their beginning and end.
     Listener = 7,
+    /// Cgroups that are made.
+    Cgroup = 8,
 }
 
 impl Family {
     /// All families, in the order of their slots.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Process,
         Self::Connection,
         Self::Datagram,
@@ -40,6 +42,7 @@ impl Family {
         Self::Memory,
         Self::Key,
         Self::Listener,
+        Self::Cgroup,
     ];
 
     /// Stable name for metrics and heartbeats.
@@ -53,6 +56,7 @@ impl Family {
             Self::Memory => "memory",
             Self::Key => "key",
             Self::Listener => "listener",
+            Self::Cgroup => "cgroup",
         }
     }
 }

@@ -109,6 +109,10 @@ pub const PENDING_KEY_BYTES: usize = 512;
 /// Processes that carry a tag at once: more than userspace keeps of them. Full: a child is not tagged until its maker's
 /// session is told again, and counted.
 pub const TAGS: u32 = 65_536;
+/// Bytes of a cgroup's path as the kernel hands it to its tracepoints (`TRACE_CGROUP_PATH_LEN`), with its NUL.
+pub const CGROUP_PATH_BYTES: usize = 1024;
+/// Bytes of the record of a cgroup that is made, with room for a path.
+pub const CGROUP_SCRATCH_BYTES: usize = 2048;
 /// Bytes of a command name (`TASK_COMM_LEN`).
 pub const COMM_BYTES: usize = 16;
 

@@ -54,6 +54,8 @@ pub mod kind {
     pub const LISTEN: u16 = 54;
     /// [`super::ListenEndRecord`]: a listener was closed.
     pub const LISTEN_END: u16 = 55;
+    /// [`super::CgroupRecord`]: a cgroup was made.
+    pub const CGROUP_MADE: u16 = 56;
 }
 
 /// The hook that saw an act (`Header::hook`).
@@ -128,6 +130,8 @@ pub mod hook {
     pub const FEXIT_FILE_RECEIVE: u16 = 85;
     /// `iter/task_file`.
     pub const FILE_ITERATOR: u16 = 86;
+    /// `tp_btf/cgroup_mkdir`.
+    pub const CGROUP_MKDIR: u16 = 87;
 }
 
 /// To be raised where what records or shared maps mean changes, though their sizes do not: an agent reads what an earlier
@@ -135,7 +139,7 @@ pub mod hook {
 pub const LAYOUT_VERSION: u32 = 1;
 
 /// Sizes of all that records are made of, for the same end.
-pub const SIZES: [usize; 20] = [
+pub const SIZES: [usize; 21] = [
     size_of::<Header>(),
     size_of::<Actor>(),
     size_of::<FileIdentity>(),
@@ -156,6 +160,7 @@ pub const SIZES: [usize; 20] = [
     size_of::<KeyRecord>(),
     size_of::<ListenRecord>(),
     size_of::<ListenEndRecord>(),
+    size_of::<CgroupRecord>(),
 ];
 
 /// Begins every record.
@@ -734,7 +739,23 @@ pub struct ListenEndRecord {
     pub cookie: u64,
 }
 
+/// A cgroup was made, in the hierarchy that names workloads; nothing is in it yet. Tail: its path from the hierarchy's root,
+/// plain text. The kernel cuts it to 1,023 bytes: one of as many may lack its end.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct CgroupRecord {
+    /// Header.
+    pub header: Header,
+    /// Its id, as [`Actor::cgroup_id`].
+    pub id: u64,
+    /// Bytes of its path.
+    pub path_length: u16,
+    /// Zero.
+    pub reserved: [u16; 3],
+}
+
 const _: () = {
+    assert!(size_of::<CgroupRecord>() == 48);
     assert!(size_of::<ListenRecord>() == 160);
     assert!(size_of::<ListenEndRecord>() == 40);
     assert!(size_of::<KeyRecord>() == 144);

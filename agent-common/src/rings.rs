@@ -10,7 +10,7 @@ use crate::limits::{BULK_RING_BYTES, CONNECTION_RING_BYTES, CREDENTIAL_RING_BYTE
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ring {
-    /// fork, exec, exit.
+    /// fork, exec, exit, and names of cgroups.
     Process = 0,
     /// Acts on credentials.
     Credential = 1,

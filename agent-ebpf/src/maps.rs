@@ -6,10 +6,10 @@ use agent_common::keys::{
     RuleSuffix,
 };
 use agent_common::limits::{
-    BUDGET_CELLS, BULK_RING_BYTES, CONNECTION_RING_BYTES, CREDENTIAL_INODES, CREDENTIAL_RING_BYTES,
-    DATAGRAM_FLOWS, EXEC_SCRATCH_BYTES, MARKERS, MEMORY_FOLDS, PENDING_BYTES, PENDING_CHANGES,
-    PENDING_KEY_BYTES, PENDING_KEYS as PENDING_KEY_ENTRIES, PROCESS_RING_BYTES, RULE_NAMES, RULE_SUFFIXES,
-    SOCKET_NAMES as SOCKET_NAME_ENTRIES, TAGS as TAG_ENTRIES,
+    BUDGET_CELLS, BULK_RING_BYTES, CGROUP_SCRATCH_BYTES, CONNECTION_RING_BYTES, CREDENTIAL_INODES,
+    CREDENTIAL_RING_BYTES, DATAGRAM_FLOWS, EXEC_SCRATCH_BYTES, MARKERS, MEMORY_FOLDS, PENDING_BYTES,
+    PENDING_CHANGES, PENDING_KEY_BYTES, PENDING_KEYS as PENDING_KEY_ENTRIES, PROCESS_RING_BYTES, RULE_NAMES,
+    RULE_SUFFIXES, SOCKET_NAMES as SOCKET_NAME_ENTRIES, TAGS as TAG_ENTRIES,
 };
 use agent_common::records::Actor;
 use aya_ebpf::btf_maps::SkStorage;
@@ -123,6 +123,10 @@ pub static PENDING_KEYS: HashMap<u64, [u8; PENDING_KEY_BYTES]> =
 /// Where exec builds its record: too large for the stack. A tracepoint runs with preemption off.
 #[map]
 pub static EXEC_SCRATCH: PerCpuArray<[u8; EXEC_SCRATCH_BYTES]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Where records of cgroups are built: one program does so, with interrupts off.
+#[map]
+pub static CGROUP_SCRATCH: PerCpuArray<[u8; CGROUP_SCRATCH_BYTES]> = PerCpuArray::with_max_entries(1, 0);
 
 /// Where records of descriptors are built: one place for each program that walks to their names, for they may interrupt
 /// each other.

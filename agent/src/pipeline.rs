@@ -36,7 +36,7 @@ use crate::model::event::{
 };
 use crate::model::identity::Attribution;
 use crate::model::name::Names;
-use crate::model::process::{Origin, Process, ProcessKey};
+use crate::model::process::{Cgroup, Origin, Process, ProcessKey};
 use crate::model::program::ProgramFound;
 use crate::model::time::BootTime;
 use crate::names::resolvers::Resolvers;
@@ -371,7 +371,9 @@ impl Pipeline {
                 self.listeners.end(time, cookie);
             }
             // The process table takes these.
-            Deed::Fork(_) | Deed::Exec(_) | Deed::Exit(_) => self.ledger.add(Tally::Context, 1),
+            Deed::Fork(_) | Deed::Exec(_) | Deed::Exit(_) | Deed::CgroupMade { .. } => {
+                self.ledger.add(Tally::Context, 1);
+            }
         }
     }
 
@@ -604,10 +606,21 @@ impl Pipeline {
         if process.origin == Origin::Inferred {
             self.tags.changed(&mut self.table, process.key);
         }
-        let cgroup = self.table.cgroup_of(actor, &process);
+        let (process, cgroup) = self.place(time, actor, process);
         let attribution = self.attributor.attribute(&process, actor, &cgroup);
         let why = context::why(&self.table, &process);
         (process, attribution, why)
+    }
+
+    /// In which cgroup a process acted, and the process as it is there. Where it was moved, it is of that cgroup's session
+    /// from now on.
+    fn place(&mut self, time: BootTime, actor: &Actor, process: Arc<Process>) -> (Arc<Process>, Arc<Cgroup>) {
+        let cgroup = self.table.cgroup_of(actor, &process);
+        let Some(moved) = self.table.moved(&process, &cgroup, time) else { return (process, cgroup) };
+        if moved.is_latest {
+            self.tags.changed(&mut self.table, moved.process.key);
+        }
+        (moved.process, cgroup)
     }
 
     /// Tells how often flows that were told were sent to again since the last sweep.

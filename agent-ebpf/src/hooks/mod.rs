@@ -1,5 +1,6 @@
 //! One file a hook family.
 
+mod cgroup;
 mod change;
 mod connect;
 mod datagram;

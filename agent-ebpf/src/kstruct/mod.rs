@@ -169,6 +169,8 @@ kernel_struct! {
     Dentry;
     /// `struct vfsmount`.
     Mount;
+    /// `struct cgroup`.
+    Cgroup;
     /// `struct kernfs_node`.
     KernfsNode;
     /// `struct sock`.

@@ -3,8 +3,8 @@
 use agent_common::limits::COMM_BYTES;
 
 use super::{
-    Access, BinaryParameters, Cred, File, KernfsNode, Lookup, Memory, NsProxy, OFFSETS, Probed, Task, Typed,
-    resolved,
+    Access, BinaryParameters, Cgroup, Cred, File, KernfsNode, Lookup, Memory, NsProxy, OFFSETS, Probed, Task,
+    Typed, resolved,
 };
 use crate::kernel;
 use aya_ebpf::helpers::generated;
@@ -405,6 +405,25 @@ impl<A: Access> BinaryParameters<A> {
     pub fn file(self) -> Option<File<A>> {
         // SAFETY: the pointer is of kind `A`.
         unsafe { A::load(self.0, offset!(bprm_file)?).map(File::from_raw) }
+    }
+}
+
+impl<A: Access> Cgroup<A> {
+    /// Its id.
+    #[inline(always)]
+    pub fn id(self) -> Option<u64> {
+        // SAFETY: the pointer is of kind `A`.
+        unsafe { A::load(self.0, offset!(cgroup_node)?).map(KernfsNode::<A>::from_raw)?.id() }
+    }
+
+    /// The kernel's number of its hierarchy, as [`cgroup_hierarchy`].
+    #[inline(always)]
+    pub fn hierarchy(self) -> Option<u32> {
+        // SAFETY: each is loaded from a pointer of kind `A`.
+        unsafe {
+            let hierarchy: u64 = A::load(self.0, offset!(cgroup_hierarchy)?)?;
+            A::load(hierarchy, offset!(hierarchy_number)?)
+        }
     }
 }
 

@@ -117,7 +117,8 @@ pub fn run(options: &StartOptions) -> Result<(), StartError> {
     // A node is called in lower case, as DNS names are.
     let node = String::from_utf8_lossy(origin.host.name.as_bytes()).to_lowercase();
     let kubernetes = kubernetes.map(|settings| kube::Settings { node, ..settings });
-    let lookups = Lookups::start(&started.host_root, kubernetes).map_err(StartError::Loop)?;
+    let lookups =
+        Lookups::start(&started.host_root, &started.hierarchy, kubernetes).map_err(StartError::Loop)?;
     runtime.block_on(async {
         let control =
             control.map(|control| control.serve(lives.store())).transpose().map_err(StartError::Loop)?;
@@ -342,6 +343,7 @@ impl Agent {
         self.is_behind = taken >= RECORDS_A_TURN;
         self.record = record;
         self.lookups.ask_for_programs(&mut self.started.pipeline);
+        self.lookups.ask_for_cgroups(&mut self.started.pipeline, now());
         for found in self.lookups.of_a_turn() {
             self.learn(found);
         }
@@ -367,6 +369,7 @@ impl Agent {
             }
             Found::Program(found) => pipeline.learn_program(found),
             Found::Script(found) => pipeline.processes().learn_script(found),
+            Found::Cgroups(found) => pipeline.processes().learn_cgroups(&found),
             Found::Cluster(news) => pipeline.learn_cluster(news, now()),
         }
         self.tag();
@@ -432,11 +435,12 @@ impl Agent {
         self.tag();
     }
 
-    /// Begins with the tags that processes have.
+    /// Begins with the tags that processes have. A recording holds these, and what the cgroups of before are called.
     fn begin_tags(&mut self) {
         let Started { sensor, pipeline, .. } = &mut self.started;
         pipeline.begin_tags(&sensor.tags());
         if let Some(recording) = &mut self.recording {
+            pipeline.processes().cgroups().for_each(|cgroup| recording.cgroup(cgroup));
             pipeline.processes().tagged().for_each(|tag| recording.tag(TagNews::Given(tag)));
         }
         self.tag();

@@ -5,6 +5,7 @@ use std::iter::from_fn;
 use std::sync::Arc;
 
 use crate::host::HostRoot;
+use crate::host::cgroups::{self, CgroupLookup};
 use crate::host::containers::{self, ContainerLookup};
 use crate::host::programs::{self, ProgramLookup};
 use crate::host::scripts::{self, ScriptLookup};
@@ -12,7 +13,9 @@ use crate::host::units::{self, UnitLookup};
 use crate::kube::{self, Cluster};
 use crate::model::container::ContainerFound;
 use crate::model::kube::ClusterNews;
+use crate::model::process::{Cgroup, Hierarchy};
 use crate::model::program::ProgramFound;
+use crate::model::time::BootTime;
 use crate::model::unit::UnitFound;
 use crate::pipeline::Pipeline;
 use crate::process::scripts::ScriptTarget;
@@ -39,6 +42,8 @@ pub(super) enum Found {
     Script(ScriptTarget),
     /// What a cluster tells.
     Cluster(ClusterNews),
+    /// What cgroups are called.
+    Cgroups(Vec<Cgroup>),
 }
 
 /// The threads that look.
@@ -49,14 +54,20 @@ pub(super) struct Lookups {
     /// Of agents' packages: not behind the contents of files, which take seconds.
     versions: ProgramLookup,
     scripts: ScriptLookup,
+    cgroups: CgroupLookup,
     cluster: Cluster,
     asks_cluster: bool,
 }
 
 impl Lookups {
     /// Starts them, with the privileges that the caller has now.
-    pub(super) fn start(host: &Arc<HostRoot>, kubernetes: Option<kube::Settings>) -> io::Result<Self> {
+    pub(super) fn start(
+        host: &Arc<HostRoot>,
+        hierarchy: &Hierarchy,
+        kubernetes: Option<kube::Settings>,
+    ) -> io::Result<Self> {
         Ok(Self {
+            cgroups: cgroups::start(hierarchy.root.clone())?,
             containers: containers::start(host.clone())?,
             units: units::start(host.clone())?,
             programs: programs::start(host.clone())?,
@@ -81,19 +92,22 @@ impl Lookups {
             found = self.versions.found() => Found::Program(found),
             found = self.programs.found() => Found::Program(found),
             found = self.scripts.found() => Found::Script(found),
+            found = self.cgroups.found() => Found::Cgroups(found),
             news = self.cluster.next() => Found::Cluster(news),
         }
     }
 
     /// The answers that are there, as many as one turn takes.
     pub(super) fn of_a_turn(&mut self) -> Vec<Found> {
-        let Self { containers, units, programs, versions, scripts, cluster, asks_cluster: _ } = self;
+        let Self { containers, units, programs, versions, scripts, cgroups, cluster, asks_cluster: _ } = self;
         let mut all = Vec::new();
         all.extend(from_fn(|| containers.try_found()).take(PLACES_A_TURN).map(Found::Container));
         all.extend(from_fn(|| units.try_found()).take(PLACES_A_TURN).map(Found::Units));
         let program = || versions.try_found().or_else(|| programs.try_found());
         all.extend(from_fn(program).take(PROGRAMS_A_TURN).map(Found::Program));
         all.extend(from_fn(|| cluster.try_next()).take(NEWS_A_TURN).map(Found::Cluster));
+        // One at most is asked for in a second.
+        all.extend(cgroups.try_found().map(Found::Cgroups));
         all.extend(from_fn(|| scripts.try_found()).take(SCRIPTS_A_TURN).map(Found::Script));
         all
     }
@@ -115,6 +129,17 @@ impl Lookups {
         for unit in units.take_wanted() {
             if !self.units.ask(Some(unit.clone())) {
                 units.refused(&unit);
+            }
+        }
+    }
+
+    /// Asks for the names of cgroups that are wanted.
+    pub(super) fn ask_for_cgroups(&self, pipeline: &mut Pipeline, now: BootTime) {
+        let wanted = pipeline.processes().take_wanted_cgroups(now);
+        if !wanted.is_empty() {
+            let number = wanted.len();
+            if !self.cgroups.ask(wanted) {
+                pipeline.processes().cgroups_not_asked(number);
             }
         }
     }

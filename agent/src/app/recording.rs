@@ -10,6 +10,7 @@ use crate::capture::sequence::Series;
 use crate::capture::tally::Tally;
 use crate::cli::summary::Summary;
 use crate::host::installed::Judgement;
+use crate::model::process::Cgroup;
 use crate::model::time::BootTime;
 use crate::session::TagNews;
 
@@ -51,7 +52,14 @@ impl Recording {
             Found::Program(found) => self.recorder.program(found),
             Found::Script(found) => self.recorder.script(found),
             Found::Cluster(news) => self.recorder.cluster(news),
+            Found::Cgroups(found) => found.iter().try_for_each(|cgroup| self.recorder.cgroup(cgroup)),
         };
+        self.took(written);
+    }
+
+    /// Adds what a cgroup is called.
+    pub(super) fn cgroup(&mut self, cgroup: &Cgroup) {
+        let written = self.recorder.cgroup(cgroup);
         self.took(written);
     }
 

@@ -31,7 +31,7 @@ use crate::kernel::probe::{Finding, HostProbe, State, raise_limits};
 use crate::kernel::rings::Mark;
 use crate::kernel::sensor::{InheritedMark, Sensor, SensorConfig, SensorError};
 use crate::kube::SettingsError;
-use crate::model::process::Process;
+use crate::model::process::{Hierarchy, Process};
 use crate::model::time::BootTime;
 use crate::pipeline::{Parts, Pipeline};
 use crate::process::ProcessTable;
@@ -198,6 +198,8 @@ pub(super) struct Started {
     /// DNS servers that the host is configured with.
     pub(super) servers: Vec<IpAddr>,
     pub(super) host_root: Arc<HostRoot>,
+    /// The hierarchy of cgroups that names workloads.
+    pub(super) hierarchy: Hierarchy,
     pub(super) _lock: InstanceLock,
 }
 
@@ -329,6 +331,7 @@ pub(super) fn start(options: &StartOptions, now: fn() -> BootTime) -> Result<Sta
         kernel_release: probe.release.clone(),
         servers,
         host_root,
+        hierarchy: hierarchy.clone(),
         _lock: lock,
     })
 }

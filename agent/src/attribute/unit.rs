@@ -29,8 +29,12 @@ pub(super) struct SystemUnit;
 
 impl Resolver for SystemUnit {
     fn resolve(&self, subject: &Subject<'_>) -> Finding {
-        let Some(unit) = &subject.place.unit else { return Finding::default() };
         let observed = |kind, detail| Evidence { kind, detail, confidence: Confidence::Observed };
+        let Some(unit) = &subject.place.unit else {
+            let is_unknown = subject.cgroup.path.is_empty() && subject.cgroup.id != 0;
+            let unknown = is_unknown.then(|| observed("cgroup_unknown", format!("id {}", subject.cgroup.id)));
+            return Finding { identity: None, evidence: unknown.into_iter().collect() };
+        };
         let mut evidence = vec![observed("unit", unit.escape_ascii().to_string())];
         let answer = std::str::from_utf8(unit).ok().and_then(|unit| subject.units.answer(unit));
         let facts = match answer {

@@ -10,12 +10,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use agent_common::counters::Family;
 use agent_common::keys::InodeKey;
-use agent_common::limits::{COMM_BYTES, MAX_RECORD_BYTES, PATH_BYTES, PAYLOAD_BYTES};
+use agent_common::limits::{CGROUP_PATH_BYTES, COMM_BYTES, MAX_RECORD_BYTES, PATH_BYTES, PAYLOAD_BYTES};
 use agent_common::nesting::{LEVEL_SHIFT, LEVELS};
 use agent_common::records::{
-    self, AnswerRecord, ConnectRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header, HelloRecord,
-    ListenEndRecord, ListenRecord, OutcomeRecord, RawSocketRecord, TUN_FAMILY, TrafficRecord, acquired,
-    file_flag, hook, kind, outcome,
+    self, AnswerRecord, CgroupRecord, ConnectRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord,
+    Header, HelloRecord, ListenEndRecord, ListenRecord, OutcomeRecord, RawSocketRecord, TUN_FAMILY,
+    TrafficRecord, acquired, file_flag, hook, kind, outcome,
 };
 use agent_common::rings::Ring;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -29,7 +29,7 @@ use crate::model::act::{
     UnixConnect, UnknownOutcome,
 };
 use crate::model::bytes::RawBytes;
-use crate::model::process::{CredentialIds, FileRef, ProcessKey};
+use crate::model::process::{Cgroup, CredentialIds, FileRef, ProcessKey};
 use crate::model::time::BootTime;
 
 /// CPUs that a record may name: `NR_CPUS` of every distribution kernel is at most this.
@@ -193,6 +193,7 @@ impl Meta {
             kind::MEMORY => Some(Family::Memory),
             kind::KEY => Some(Family::Key),
             kind::LISTEN | kind::LISTEN_END => Some(Family::Listener),
+            kind::CGROUP_MADE => Some(Family::Cgroup),
             _ => None,
         }
     }
@@ -239,6 +240,7 @@ pub fn decode(bytes: &[u8]) -> Result<Act, DecodeError> {
         kind::KEY => super::key::key(record),
         kind::LISTEN => listen(record),
         kind::LISTEN_END => listen_end(record),
+        kind::CGROUP_MADE => cgroup_made(record),
         unknown => Err(DecodeError::Kind(unknown)),
     }?;
     let (header, _) = fixed::<Header>("header", record)?;
@@ -286,6 +288,7 @@ pub const fn hook_name(number: u16) -> Result<&'static str, DecodeError> {
         hook::FEXIT_KEY_READ => "fexit/keyctl_read_key",
         hook::FEXIT_FILE_RECEIVE => "fexit/security_file_receive",
         hook::FILE_ITERATOR => HELD,
+        hook::CGROUP_MKDIR => "tp_btf/cgroup_mkdir",
         unknown => return Err(DecodeError::Hook(unknown)),
     })
 }
@@ -557,6 +560,16 @@ fn listen(bytes: &[u8]) -> Result<Deed, DecodeError> {
 fn listen_end(bytes: &[u8]) -> Result<Deed, DecodeError> {
     let (record, _) = fixed::<ListenEndRecord>("listener's end", bytes)?;
     Ok(Deed::ListenEnd { cookie: record.cookie })
+}
+
+fn cgroup_made(bytes: &[u8]) -> Result<Deed, DecodeError> {
+    /// The longest that the kernel does not cut.
+    const WHOLE: usize = CGROUP_PATH_BYTES - 2;
+    let (record, tail) = fixed::<CgroupRecord>("cgroup", bytes)?;
+    let path = plain("cgroup", Tail::new(tail).take("cgroup", record.path_length, CGROUP_PATH_BYTES)?)?;
+    let path = if path.len() > WHOLE { RawBytes::default() } else { RawBytes::from(path) };
+    let is_beyond_budget = record.header.ring == Ring::Bulk as u32;
+    Ok(Deed::CgroupMade { cgroup: Cgroup { id: record.id, path }, is_beyond_budget })
 }
 
 fn dns_answer(bytes: &[u8]) -> Result<Deed, DecodeError> {

@@ -65,6 +65,27 @@ fn a_listener_is_told_with_where_it_is_bound() {
 }
 
 #[test]
+fn a_cgroup_is_told_with_its_path_where_that_is_whole() {
+    let mut stream = Stream::new(1_000);
+    let mut made = |path: &[u8]| {
+        let act = decode(&stream.cgroup_made(7, path)).unwrap();
+        assert_eq!(act.hook, "tp_btf/cgroup_mkdir");
+        let Deed::CgroupMade { cgroup, is_beyond_budget: false } = act.deed else { panic!("{act:?}") };
+        assert_eq!(cgroup.id, 7);
+        cgroup.path
+    };
+    assert_eq!(made(b"/a.slice/b.service"), "/a.slice/b.service".into());
+    let longest = [&b"/"[..], &[b'x'; 1021]].concat();
+    assert_eq!(made(&longest), RawBytes::from(&longest[..]));
+    assert_eq!(made(&[&longest[..], b"x"].concat()), RawBytes::default());
+    assert_eq!(decode(&stream.cgroup_made(7, b"/a\0b")).unwrap_err(), DecodeError::Component("cgroup"));
+    assert_eq!(decode(&stream.cgroup_made(7, &[b'x'; 1025])).unwrap_err().cause(), "limit");
+    let mut short = stream.cgroup_made(7, b"/a");
+    short.truncate(short.len() - 1);
+    assert_eq!(decode(&short).unwrap_err().cause(), "length");
+}
+
+#[test]
 fn another_process_is_told_as_whole_as_who_acts() {
     let (who, other) = (made_actor(100, 50), made_actor(200, 55));
     let mut stream = Stream::new(1_000);

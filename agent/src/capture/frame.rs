@@ -22,11 +22,11 @@
 //! Payloads: `HOST`, `PROCESS`, `EXECUTABLE`, `SCRIPT`, `CONTAINER` and `PROGRAM` are MessagePack, laid down in
 //! [`super::inventory`], `CLUSTER`, in `cluster.rs`, and `PEER`, in `peer.rs`; `RECORD` is a ring record of `header.length` bytes, an exec record with its argv redacted; `COUNTERS` is boot time in ns, then all slots of the
 //! kernel's counters, then (CPU, its next sequence number) pairs, all u64 little-endian; `TAG` is number, pid, start (boot time
-//! in ns), and 0 where the agent gave it, 1 where it found it, the same; `WITHHELD` is the header of a
+//! in ns), and 0 where the agent gave it, 1 where it found it, the same; `CGROUP` is its id, likewise, and its path; `WITHHELD` is the header of a
 //! record that could not be redacted; `END` is the number of `RECORD`, then of `WITHHELD` frames, u64 little-endian.
 //!
 //! Invariants: the first frame is `HOST`; `PROCESS` and `EXECUTABLE` frames stand before the records that need them, and a
-//! `SCRIPT`, `CONTAINER`, `UNIT`, `PROGRAM`, `CLUSTER`, `PEER` or `TAG` frame where the agent learnt it; a file that was closed in order ends with `END`. A frame whose payload is damaged is skipped whole; where a frame's own header is
+//! `SCRIPT`, `CONTAINER`, `UNIT`, `PROGRAM`, `CLUSTER`, `PEER`, `TAG` or `CGROUP` frame where the agent learnt it; a file that was closed in order ends with `END`. A frame whose payload is damaged is skipped whole; where a frame's own header is
 //! damaged, reading goes on at the next frame whose header is sound. Payloads are partly written by the processes that
 //! are recorded: because of the nonce they cannot hold a frame that would be found there. The end of a file that was
 //! cut is reported, never an error.
@@ -77,6 +77,8 @@ pub mod kind {
     pub const TAG: u8 = 14;
     /// What a cluster tells of addresses.
     pub const PEER: u8 = 15;
+    /// What a cgroup is called.
+    pub const CGROUP: u8 = 16;
 }
 
 /// Why a file is not a recording that can be read here.

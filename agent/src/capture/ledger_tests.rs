@@ -117,9 +117,12 @@ impl House {
                 | Deed::Key(_) => self.tell(1),
                 Deed::FileOpen(open) if open.file.inode % 2 == 0 => self.tell(1),
                 Deed::FileOpen(_) => self.ledger.add(Tally::NotACredential, 1),
-                Deed::Listen(_) | Deed::ListenEnd { .. } | Deed::Fork(_) | Deed::Exec(_) | Deed::Exit(_) => {
-                    self.ledger.add(Tally::Context, 1)
-                }
+                Deed::Listen(_)
+                | Deed::ListenEnd { .. }
+                | Deed::CgroupMade { .. }
+                | Deed::Fork(_)
+                | Deed::Exec(_)
+                | Deed::Exit(_) => self.ledger.add(Tally::Context, 1),
             }
         }
         self.ledger.kernel(&self.kernel);

@@ -29,7 +29,7 @@ use crate::host::installed::Judgement;
 use crate::model::bytes::RawBytes;
 use crate::model::container::ContainerFound;
 use crate::model::kube::ClusterNews;
-use crate::model::process::Process;
+use crate::model::process::{Cgroup, Process};
 use crate::model::program::ProgramFound;
 use crate::model::time::BootTime;
 use crate::model::unit::UnitFound;
@@ -292,6 +292,12 @@ impl<W: RecordFile> Recorder<W> {
             Some(Ok(payload)) => self.add(kind, &payload, Content::Other),
             Some(Err(_)) | None => Ok(()),
         }
+    }
+
+    /// Adds what a cgroup is called, as the agent learnt it otherwise than from records.
+    pub fn cgroup(&mut self, Cgroup { id, path }: &Cgroup) -> Result<(), RecordError> {
+        let payload = [&id.to_le_bytes()[..], path.as_bytes()].concat();
+        self.add(kind::CGROUP, &payload, Content::Other)
     }
 
     /// Adds a tag that the agent gave a process, or found it to have.

@@ -17,10 +17,10 @@ use super::ledger::KernelCounters;
 use super::peer::decode_peer;
 use super::sequence::Series;
 use crate::host::installed::Judgement;
+use crate::model::bytes::RawBytes;
 use crate::model::container::ContainerFound;
 use crate::model::kube::ClusterNews;
-use crate::model::process::Process;
-use crate::model::process::ProcessKey;
+use crate::model::process::{Cgroup, Process, ProcessKey};
 use crate::model::program::ProgramFound;
 use crate::model::time::BootTime;
 use crate::model::unit::UnitFound;
@@ -72,6 +72,8 @@ pub enum Item {
     Cluster(ClusterNews),
     /// The tag of a process.
     Tag(TagNews),
+    /// What a cgroup is called.
+    Cgroup(Cgroup),
     /// The kernel's counters.
     Counters(Box<CounterSnapshot>),
 }
@@ -165,6 +167,7 @@ impl<R: Read> Replay<R> {
                 kind::CLUSTER => decode_cluster(&payload).map(Item::Cluster),
                 kind::PEER => decode_peer(&payload).map(ClusterNews::Peers).map(Item::Cluster),
                 kind::TAG => tag(&payload).map(Item::Tag),
+                kind::CGROUP => cgroup(&payload).map(Item::Cgroup),
                 kind::COUNTERS => counters(&payload).map(|snapshot| Item::Counters(Box::new(snapshot))),
                 kind::END => {
                     let mut said = numbers(&payload);
@@ -191,6 +194,11 @@ impl<R: Read> Replay<R> {
 
 fn numbers(payload: &[u8]) -> impl Iterator<Item = u64> {
     payload.as_chunks().0.iter().map(|chunk| u64::from_le_bytes(*chunk))
+}
+
+fn cgroup(payload: &[u8]) -> Option<Cgroup> {
+    let (id, path) = payload.split_first_chunk()?;
+    Some(Cgroup { id: u64::from_le_bytes(*id), path: RawBytes::from(path) })
 }
 
 fn tag(payload: &[u8]) -> Option<TagNews> {

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use agent_common::keys::InodeKey;
 use agent_common::limits::{COMM_BYTES, KEY_TYPE_BYTES};
 use agent_common::records::{
-    Actor, AnswerRecord, ConnectRecord, ExecRecord, ExitRecord, FileIdentity, FileRecord, ForkRecord, Header,
-    HelloRecord, KeyRecord, ListenEndRecord, ListenRecord, MemoryRecord, OutcomeRecord, RawSocketRecord,
-    StdioIdentity, TrafficRecord, acquired, exec_flag, file_flag, hook, kind, outcome,
+    Actor, AnswerRecord, CgroupRecord, ConnectRecord, ExecRecord, ExitRecord, FileIdentity, FileRecord,
+    ForkRecord, Header, HelloRecord, KeyRecord, ListenEndRecord, ListenRecord, MemoryRecord, OutcomeRecord,
+    RawSocketRecord, StdioIdentity, TrafficRecord, acquired, exec_flag, file_flag, hook, kind, outcome,
 };
 use agent_common::rings::Ring;
 use zerocopy::{FromZeros, IntoBytes};
@@ -346,6 +346,14 @@ impl Stream {
     pub fn listen_end(&mut self, cookie: u64) -> Vec<u8> {
         let header = self.header(kind::LISTEN_END, hook::INET_SOCK_SET_STATE, size_of::<ListenEndRecord>());
         ListenEndRecord { header, cookie }.as_bytes().to_vec()
+    }
+
+    /// A cgroup was made.
+    pub fn cgroup_made(&mut self, id: u64, path: &[u8]) -> Vec<u8> {
+        let length = size_of::<CgroupRecord>() + path.len();
+        let header = self.header(kind::CGROUP_MADE, hook::CGROUP_MKDIR, length);
+        let record = CgroupRecord { header, id, path_length: path.len() as u16, reserved: [0; 3] };
+        [record.as_bytes(), path].concat()
     }
 
     /// `actor` reads the key of a type and description.

@@ -154,6 +154,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), ReplayFailure> {
             Item::Program(found) => pipeline.learn_program(found),
             Item::Cluster(news) => pipeline.learn_cluster(news, last),
             Item::Tag(news) => pipeline.learn_tag(news),
+            Item::Cgroup(cgroup) => pipeline.processes().learn_cgroups([&cgroup]),
             Item::Counters(counted) => {
                 last = counted.time;
                 pipeline.tick(last, Some(&counted.counters), &mut emit);

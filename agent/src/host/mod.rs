@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 
+pub mod cgroups;
 pub mod containers;
 pub mod directory;
 pub mod installed;

@@ -166,6 +166,17 @@ pub const LADDER: &[Capability] = &[
             gaps: &[],
         }],
     },
+    Capability {
+        name: "cgroup_made",
+        sees: "cgroups that are made, with their names: of a process that is moved into one, its unit or container",
+        essential: false,
+        servings: &[Serving {
+            rungs: EVERY,
+            programs: &[tracepoint("cgroup_made", "cgroup_mkdir")],
+            offsets: &[Offsets::Process, Offsets::Cgroup],
+            gaps: &[],
+        }],
+    },
     // Before those that see connections from their beginning on: the self-test makes one that they do not know.
     Capability {
         name: "connection_held",

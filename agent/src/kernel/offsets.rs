@@ -46,6 +46,8 @@ pub enum Capability {
     Key,
     /// Sockets that listen.
     Listener,
+    /// Cgroups that are made.
+    Cgroup,
 }
 
 /// What a field must be for its reader to be right.
@@ -103,8 +105,8 @@ pub struct Field {
 }
 
 use Capability::{
-    Connection, Exec, FileOpen, FileOpenAtExit, HeldSocket, Key, Listener, Memory, MemoryAtExit, NameLookup,
-    Names, Outcome, Process, Rename, SocketAtExit, Traffic, UnixPeer,
+    Cgroup, Connection, Exec, FileOpen, FileOpenAtExit, HeldSocket, Key, Listener, Memory, MemoryAtExit,
+    NameLookup, Names, Outcome, Process, Rename, SocketAtExit, Traffic, UnixPeer,
 };
 use Expected::{AnyPointer, Array, Integer, Integers, Pointer, PointerToPointers, Pointers, Structure, Text};
 
@@ -129,6 +131,7 @@ const MEMORY: &[Capability] = &[Memory, MemoryAtExit];
 const MEMORY_AT_EXIT: &[Capability] = &[MemoryAtExit];
 const KEY: &[Capability] = &[Key];
 const COOKIE: &[Capability] = &[Outcome, Traffic];
+const CGROUP: &[Capability] = &[Cgroup];
 /// Only the value itself is lost.
 const VALUE: &[Capability] = &[];
 
@@ -225,11 +228,11 @@ pub const TABLE: &[Field] = table! {
     fdtable_max_fds AT_EXIT Offset: "fdtable.max_fds" Integer(4);
     fdtable_open_fds AT_EXIT Offset: "fdtable.open_fds" AnyPointer;
     css_set_default_cgroup VALUE Offset: "css_set.dfl_cgrp" Pointer("cgroup");
-    cgroup_node VALUE Offset: "cgroup.kn" Pointer("kernfs_node");
+    cgroup_node CGROUP Offset: "cgroup.kn" Pointer("kernfs_node");
     kernfs_name VALUE Offset: "kernfs_node.name" Text;
     kernfs_parent VALUE Offset:
         "kernfs_node.__parent" Pointer("kernfs_node"), "kernfs_node.parent" Pointer("kernfs_node");
-    kernfs_id VALUE Offset: "kernfs_node.id" Integer(8);
+    kernfs_id CGROUP Offset: "kernfs_node.id" Integer(8);
     socket_sock VALUE Offset: "socket.sk" Pointer("sock");
     sock_cookie COOKIE Offset: "sock.__sk_common.skc_cookie.counter" Integer(8);
     sock_daddr OUTCOME Offset: "sock.__sk_common.skc_daddr" Integer(4);
@@ -284,8 +287,8 @@ pub const TABLE: &[Field] = table! {
     css_set_links VALUE Offset: "css_set.cgrp_links" Structure("list_head", 16);
     set_link_cgroup VALUE Offset: "cgrp_cset_link.cgrp" Pointer("cgroup");
     set_link_of_set VALUE Offset: "cgrp_cset_link.cgrp_link" Structure("list_head", 16);
-    cgroup_hierarchy VALUE Offset: "cgroup.root" Pointer("cgroup_root");
-    hierarchy_number VALUE Offset: "cgroup_root.hierarchy_id" Integer(4);
+    cgroup_hierarchy CGROUP Offset: "cgroup.root" Pointer("cgroup_root");
+    hierarchy_number CGROUP Offset: "cgroup_root.hierarchy_id" Integer(4);
     sock_bound_device LISTENER Offset: "sock.__sk_common.skc_bound_dev_if" Integer(4);
 };
 

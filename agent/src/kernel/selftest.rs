@@ -1,10 +1,11 @@
 //! Proof that a hook is called, and that the offsets are right: the agent does a known thing and compares what the
 //! kernel programs said of it with what `/proc/self` says.
 //!
-//! Nothing leaves the host and nothing is written: connections to a listener of our own, a datagram to a socket of our
+//! Nothing leaves the host and no file is written: connections to a listener of our own, a datagram to a socket of our
 //! own, an attempt on a multicast address that the kernel refuses before it looks for a route, an open of our own
 //! executable, which is also sent to ourselves and left open for a child, a change of its mode to what it is, an open of the
-//! first process's environment, a read of a key of our own, and runs of our executable that print its version.
+//! first process's environment, a read of a key of our own, runs of our executable that print its version, and a cgroup below
+//! our own, which is removed at once.
 
 mod descriptor;
 mod unix;
@@ -22,12 +23,13 @@ use std::time::Duration;
 use agent_common::keys::{RuleName, rule_name};
 use agent_common::limits::RULE_NAME_BYTES;
 use agent_common::records::{
-    Actor, AnswerRecord, ChangeRecord, ConnectRecord, ExecRecord, ExitRecord, FileRecord, ForkRecord, Header,
-    HelloRecord, KeyRecord, ListenEndRecord, ListenRecord, MemoryRecord, OutcomeRecord, RawSocketRecord,
-    RefusedRecord, TrafficRecord, change, kind, memory, outcome,
+    Actor, AnswerRecord, CgroupRecord, ChangeRecord, ConnectRecord, ExecRecord, ExitRecord, FileRecord,
+    ForkRecord, Header, HelloRecord, KeyRecord, ListenEndRecord, ListenRecord, MemoryRecord, OutcomeRecord,
+    RawSocketRecord, RefusedRecord, TrafficRecord, change, kind, memory, outcome,
 };
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
+use crate::model::bytes::RawBytes;
 use crate::model::process::Hierarchy;
 use crate::process::inventory::cgroup_path;
 
@@ -50,6 +52,8 @@ pub(super) struct Own {
     namespaces: [Option<u32>; 4],
     capabilities: u64,
     cgroup_id: Option<u64>,
+    /// Directory of its cgroup, and the path of that below the hierarchy's root.
+    cgroup: Option<(PathBuf, RawBytes)>,
 }
 
 impl Own {
@@ -65,15 +69,16 @@ impl Own {
                 .and_then(|metadata| u32::try_from(metadata.ino()).ok())
         };
         // In a cgroup namespace of its own (a pod's, say) the path is not one from the root of the mount.
-        let cgroup_id = fs::read("/proc/self/cgroup")
+        let cgroup = fs::read("/proc/self/cgroup")
             .ok()
             .filter(|_| namespace("cgroup") == Some(INITIAL_CGROUP_NAMESPACE))
             .and_then(|lines| cgroup_path(&lines, hierarchy.number))
             .and_then(|path| {
                 let below = OsStr::from_bytes(path.as_bytes().strip_prefix(b"/")?);
-                fs::metadata(hierarchy.root.join(below)).ok()
-            })
-            .map(|metadata| metadata.ino());
+                Some((hierarchy.root.join(below), path))
+            });
+        let metadata = cgroup.as_ref().and_then(|(directory, _)| fs::metadata(directory).ok());
+        let cgroup_id = metadata.map(|metadata| metadata.ino());
         Ok(Self {
             pid: stat.pid.cast_unsigned(),
             start_ticks: stat.starttime,
@@ -89,6 +94,7 @@ impl Own {
             ],
             capabilities: status.capeff,
             cgroup_id,
+            cgroup,
         })
     }
 
@@ -164,6 +170,11 @@ impl Records<'_> {
         None
     }
 
+    /// What follows a record that was found.
+    fn tail_of<T: IntoBytes + zerocopy::Immutable>(&self, record: &T) -> Option<&[u8]> {
+        self.seen.iter().find_map(|bytes| bytes.strip_prefix(record.as_bytes()))
+    }
+
     /// Whether such a record is among those that were read.
     fn holds<T: FromBytes + zerocopy::KnownLayout + zerocopy::Immutable>(
         &self,
@@ -233,6 +244,30 @@ pub(super) fn process_life(own: &Own, records: &mut Records<'_>) -> Result<(), S
         .find::<ExitRecord>(kind::EXIT, |exit| exit.actor.tgid == pid)
         .map(|_| ())
         .ok_or_else(|| no_record("an exit"))
+}
+
+/// Makes a cgroup below its own, and removes it. Where that cannot be (a unit that may not write there, a cgroup namespace),
+/// there is nothing to try this on; that the program is attached must do.
+pub(super) fn cgroup_made(own: &Own, records: &mut Records<'_>) -> Result<(), String> {
+    let Some((directory, path)) = &own.cgroup else { return Ok(()) };
+    let name = format!("telltale-self-test-{}", own.pid);
+    let made = directory.join(&name);
+    if fs::create_dir(&made).is_err() {
+        return Ok(());
+    }
+    let id = fs::metadata(&made).map(|metadata| metadata.ino());
+    fs::remove_dir(&made).map_err(failed("remove the cgroup that it has made"))?;
+    let id = id.map_err(failed("stat the cgroup that it has made"))?;
+    let parent = path.as_bytes().strip_suffix(b"/").unwrap_or(path.as_bytes());
+    let expected = [parent, b"/", name.as_bytes()].concat();
+    let told = records
+        .find::<CgroupRecord>(kind::CGROUP_MADE, |told| told.id == id)
+        .ok_or_else(|| no_record("a cgroup that it has made"))?;
+    let said = records.tail_of(&told).unwrap_or_default();
+    if said.get(..usize::from(told.path_length)) == Some(&*expected) {
+        return Ok(());
+    }
+    Err(format!("a cgroup {} was reported as {}", expected.escape_ascii(), said.escape_ascii()))
 }
 
 fn connected(own: &Own, records: &mut Records<'_>) -> Result<ConnectRecord, String> {

@@ -231,6 +231,7 @@ impl Sensor {
                 let mut records = Records { seen: &mut seen, pump: &mut |into| pump(&mut rings, into), from };
                 match capability.name {
                     "process_life" => selftest::process_life(&own, &mut records),
+                    "cgroup_made" => selftest::cgroup_made(&own, &mut records),
                     "connect" => selftest::connect(&own, &mut records),
                     "connect_outcome" => selftest::connect_outcome(&own, &mut records),
                     "listener" => selftest::listener(&own, &mut records),

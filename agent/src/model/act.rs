@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::bytes::RawBytes;
-use super::process::{CredentialIds, ExecImage, FileRef, ProcessKey};
+use super::process::{Cgroup, CredentialIds, ExecImage, FileRef, ProcessKey};
 use super::time::BootTime;
 
 /// One decoded record of the kernel.
@@ -61,6 +61,13 @@ pub enum Deed {
     ListenEnd {
         /// Its cookie.
         cookie: u64,
+    },
+    /// A cgroup was made.
+    CgroupMade {
+        /// It, with its path; an empty one where the kernel may have cut that.
+        cgroup: Cgroup,
+        /// Whether whoever made it was beyond his budget.
+        is_beyond_budget: bool,
     },
 }
 

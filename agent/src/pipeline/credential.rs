@@ -111,7 +111,7 @@ impl Pipeline {
         let process = self.table.process_of(&open.actor, time);
         let expected = self.is_expected(&entry, matched_by, &open, &process);
         if expected {
-            let cgroup = self.table.cgroup_of(&open.actor, &process);
+            let (process, cgroup) = self.place(time, &open.actor, process);
             let attribution = self.attributor.attribute(&process, &open.actor, &cgroup);
             if self.fold(time, &entry, &open, &process, &attribution, emit) {
                 return;

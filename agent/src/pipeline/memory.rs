@@ -48,7 +48,7 @@ impl Pipeline {
     /// Another process than the one that acts, and its lineage.
     fn party(&mut self, time: BootTime, actor: &Actor) -> (Party, Why) {
         let process = self.table.process_of(actor, time);
-        let cgroup = self.table.cgroup_of(actor, &process);
+        let (process, cgroup) = self.place(time, actor, process);
         let attribution = self.attributor.attribute(&process, actor, &cgroup);
         let lineage = context::why(&self.table, &process);
         (Party { attribution, process: Arc::clone(&process) }, lineage)

@@ -23,6 +23,10 @@ pub struct ProcessCounters {
     pub images_cut: u64,
     /// cgroup names dropped because there were too many.
     pub evicted_cgroups: u64,
+    /// How often the name of a cgroup was wanted that is not known: what acts there is told without its unit or container.
+    pub unknown_cgroups: u64,
+    /// cgroups whose names were not looked for because too many were to be.
+    pub cgroups_not_asked: u64,
     /// Scripts whose links were not followed because too many were to be: who runs one may be an agent that is not known.
     pub scripts_not_asked: u64,
     /// Copies of agents' programs forgotten because there were too many: who starts one later is not known as the agent.
@@ -31,7 +35,7 @@ pub struct ProcessCounters {
 
 impl ProcessCounters {
     /// All counters with their stable names, for heartbeats and metrics.
-    pub fn by_name(&self) -> [(&'static str, u64); 12] {
+    pub fn by_name(&self) -> [(&'static str, u64); 14] {
         let Self {
             seeded,
             upgraded,
@@ -43,6 +47,8 @@ impl ProcessCounters {
             evicted_ancestors,
             images_cut,
             evicted_cgroups,
+            unknown_cgroups,
+            cgroups_not_asked,
             scripts_not_asked,
             copies_evicted,
         } = *self;
@@ -57,6 +63,8 @@ impl ProcessCounters {
             ("process_evicted_ancestors", evicted_ancestors),
             ("process_images_cut", images_cut),
             ("process_evicted_cgroups", evicted_cgroups),
+            ("process_unknown_cgroups", unknown_cgroups),
+            ("process_cgroups_not_asked", cgroups_not_asked),
             ("process_scripts_not_asked", scripts_not_asked),
             ("process_copies_evicted", copies_evicted),
         ]

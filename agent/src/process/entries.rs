@@ -69,6 +69,8 @@ pub(super) struct Entry {
     alias: Option<ProcessKey>,
     /// The tag that it has in the kernel, as far as is known; 0: none.
     pub(super) tag: u32,
+    /// The latest act in the cgroup that it was moved to without executing anything.
+    pub(super) moved_at: BootTime,
     /// Whether the kernel was told so by the agent.
     pub(super) was_told: bool,
     /// Whether the kernel is asked for it.
@@ -89,6 +91,7 @@ impl Entry {
             coarse: false,
             alias: None,
             tag: 0,
+            moved_at: BootTime::default(),
             was_told: false,
             asked: Asked::No,
             held_parent: None,

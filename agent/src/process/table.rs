@@ -82,8 +82,11 @@ impl ProcessTable {
 
     /// What it did and could not keep.
     pub fn counters(&self) -> ProcessCounters {
+        let cgroups = self.cgroups.counters();
         ProcessCounters {
-            evicted_cgroups: self.cgroups.evicted(),
+            evicted_cgroups: cgroups.evicted,
+            unknown_cgroups: cgroups.unknown,
+            cgroups_not_asked: cgroups.not_asked,
             scripts_not_asked: self.scripts.not_asked(),
             copies_evicted: self.roles.copies_evicted(),
             ..self.counters
@@ -106,6 +109,7 @@ impl ProcessTable {
             Deed::Fork(fork) => drop(self.fork(act.time, &fork)),
             Deed::Exec(exec) => drop(self.exec(act.time, *exec)),
             Deed::Exit(exit) => self.exit(act.time, &exit),
+            Deed::CgroupMade { cgroup, is_beyond_budget } => self.cgroups.made(cgroup, is_beyond_budget),
             _ => return Some(act),
         }
         None
@@ -136,6 +140,48 @@ impl ProcessTable {
             return process.cgroup.clone();
         }
         self.cgroups.named(actor.cgroup_id)
+    }
+
+    /// The process as it is in a cgroup that it was moved to since it began, or executed its program; `None` where it is there
+    /// already, or that cgroup's name is not known. From the latest act on, that is where it is.
+    pub fn moved(&mut self, process: &Arc<Process>, cgroup: &Arc<Cgroup>, time: BootTime) -> Option<Moved> {
+        let is_known = process.cgroup.id == cgroup.id && !process.cgroup.path.is_empty();
+        if is_known || cgroup.path.is_empty() {
+            return None;
+        }
+        let moved = Arc::new(Process { cgroup: cgroup.clone(), ..Process::clone(process) });
+        let entry = self.entries.get_mut(process.key);
+        let is_latest = entry.is_some_and(|entry| {
+            // It may have moved on since, or execute another program there.
+            let is_latest = time >= entry.moved_at && entry.versions.replace_current(process, &moved);
+            if is_latest {
+                entry.moved_at = time;
+            }
+            is_latest
+        });
+        Some(Moved { process: moved, is_latest })
+    }
+
+    /// All cgroups whose names are known.
+    pub fn cgroups(&self) -> impl Iterator<Item = &Arc<Cgroup>> {
+        self.cgroups.iter()
+    }
+
+    /// Ids of cgroups whose names are to be looked for.
+    pub fn take_wanted_cgroups(&mut self, now: BootTime) -> Vec<u64> {
+        self.cgroups.take_wanted(now)
+    }
+
+    /// Says that so many will not be looked for.
+    pub fn cgroups_not_asked(&mut self, number: usize) {
+        self.cgroups.not_asked(number);
+    }
+
+    /// Takes names of cgroups that were looked for.
+    pub fn learn_cgroups<'a>(&mut self, found: impl IntoIterator<Item = &'a Cgroup>) {
+        for Cgroup { id, path } in found {
+            self.cgroups.learn(*id, path);
+        }
     }
 
     /// The process that made `process`, as it was then; `None` where that is not known, or no longer.
@@ -599,7 +645,7 @@ impl ProcessTable {
             namespaced_pid: actor.process.pid,
             image: self.unknown.clone(),
             ids: actor.ids,
-            cgroup: self.cgroups.named(actor.cgroup_id),
+            cgroup: self.cgroups.named_already(actor.cgroup_id),
             namespaces: actor.namespaces,
             origin: Origin::Inferred,
             since: actor.process.start,
@@ -619,6 +665,15 @@ impl ProcessTable {
         self.counters.images_cut += u64::from(cut);
         Arc::new(image)
     }
+}
+
+/// A process that was moved to another cgroup.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    /// It, there.
+    pub process: Arc<Process>,
+    /// Whether that is where it is now, as far as is known.
+    pub is_latest: bool,
 }
 
 /// A process, and what is known of it beside.

@@ -6,7 +6,7 @@ use super::inventory::{Found, Inventory};
 use super::{ProcessCounters, ProcessTable};
 use crate::model::act::{Act, Actor, Deed, Exec, Exit, Fork, Namespaces};
 use crate::model::bytes::RawBytes;
-use crate::model::process::{CredentialIds, ExecImage, Origin, Process, ProcessKey};
+use crate::model::process::{Cgroup, CredentialIds, ExecImage, Origin, Process, ProcessKey};
 use crate::model::time::BootTime;
 
 const TICK_NS: u64 = 10_000_000;
@@ -200,4 +200,42 @@ fn an_ended_process_is_dropped_after_its_time_unless_a_descendant_runs() {
     table.observe(act(2 * long_after, exit(init)));
     assert_eq!((table.live(), table.ended()), (0, 1), "with the descendant, its ancestors go");
     assert_eq!(table.counters().evicted_ended, 0, "their time was over");
+}
+
+#[test]
+fn a_process_that_is_moved_is_there_from_its_latest_act_on() {
+    let mut table = table();
+    let (p, init) = (key(7, 5), key(1, 1));
+    table.observe(act(6, exec(p, init, &["x"], (1, "/"))));
+    let made = |id, path: &str| Deed::CgroupMade {
+        cgroup: Cgroup { id, path: path.into() },
+        is_beyond_budget: false,
+    };
+    table.observe(act(7, made(2, "/a.service")));
+    table.observe(act(8, made(3, "/b.service")));
+    let mut acts = |time: u64, cgroup_id: u64| {
+        let (actor, time) = (actor(p, cgroup_id), BootTime::from_ns(time));
+        let process = table.process_of(&actor, time);
+        let cgroup = table.cgroup_of(&actor, &process);
+        let moved = table.moved(&process, &cgroup, time);
+        let now = table.current(p).unwrap().process.cgroup.path.to_string();
+        (moved.map(|moved| (moved.process.cgroup.path.to_string(), moved.is_latest)), now)
+    };
+    assert_eq!(acts(9, 1), (None, "/".into()));
+    assert_eq!(acts(20, 2), (Some(("/a.service".into(), true)), "/a.service".into()));
+    assert_eq!(acts(21, 2), (None, "/a.service".into()));
+    assert_eq!(acts(30, 3), (Some(("/b.service".into(), true)), "/b.service".into()));
+    // It is told late: there it was, and is no more.
+    assert_eq!(acts(25, 2), (Some(("/a.service".into(), false)), "/b.service".into()));
+    // What a cgroup is called that was never told is asked for, and told from then on.
+    assert_eq!(acts(40, 4), (None, "/b.service".into()));
+    assert_eq!(table.take_wanted_cgroups(BootTime::from_ns(41)), [4]);
+    assert_eq!(table.counters().unknown_cgroups, 1);
+    table.learn_cgroups(&[Cgroup { id: 4, path: "/c.service".into() }]);
+    let process = table.process_of(&actor(p, 4), BootTime::from_ns(42));
+    let cgroup = table.cgroup_of(&actor(p, 4), &process);
+    assert_eq!(cgroup.path, "/c.service".into());
+    // Executing something there is no move.
+    table.observe(act(50, exec(p, init, &["y"], (4, "/c.service"))));
+    assert_eq!(table.current(p).unwrap().process.cgroup.path, "/c.service".into());
 }

@@ -60,6 +60,15 @@ impl Versions {
         }
     }
 
+    /// Puts another in the place of the newest, if that is `before` still; whether it was.
+    pub(super) fn replace_current(&mut self, before: &Arc<Process>, by: &Arc<Process>) -> bool {
+        let is_it = Arc::ptr_eq(&self.current, before);
+        if is_it {
+            self.current = by.clone();
+        }
+        is_it
+    }
+
     /// Changes each; their order by time must stay.
     pub(super) fn update(&mut self, change: impl Fn(&mut Process)) {
         for process in std::iter::once(&mut self.current).chain(&mut self.earlier) {

@@ -7,6 +7,7 @@ mod connect;
 mod crowd;
 mod daemon;
 mod datagram;
+mod enter;
 mod flood;
 mod inherited;
 mod interrupted;
@@ -37,6 +38,7 @@ use crate::harness::expect::{Deed, object};
 use crate::harness::who::Who;
 use crate::outcome::Verdict;
 
+pub(crate) use enter::Entered;
 pub(crate) use flood::Counts;
 pub(crate) use load::{Loaded, boot_ns};
 pub(crate) use measure::Measured;
@@ -79,6 +81,8 @@ pub(crate) enum Act {
     Inherited(inherited::InheritedArgs),
     /// Connect with TCP where packets come by interrupt.
     Interrupted(interrupted::InterruptedArgs),
+    /// Act in other cgroups or namespaces, and execute nothing there.
+    Enter(enter::EnterArgs),
     /// Do much, and count it.
     Flood(flood::FloodArgs),
     /// Do so much a second, and count it.
@@ -114,6 +118,7 @@ pub(crate) fn perform(act: &Act) -> Result<(), String> {
         Act::Reach(args) => reach::perform(args),
         Act::Inherited(args) => inherited::perform(args),
         Act::Interrupted(args) => interrupted::perform(args),
+        Act::Enter(args) => enter::perform(args),
         Act::Flood(args) => flood::perform(args),
         Act::Load(args) => load::perform(args),
         Act::Crowd(args) => crowd::perform(args),

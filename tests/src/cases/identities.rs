@@ -8,7 +8,7 @@ use std::process::Command;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Uid};
 
-use super::{Case, own, shared};
+use super::{Case, moves, own, shared};
 use crate::harness::agent::{Agent, Options};
 use crate::harness::cgroup::Cgroup;
 use crate::harness::child::Captured;
@@ -193,6 +193,16 @@ fn version_1(setting: &Setting) -> Outcome {
             let event = agent.events.wait(&format!("its {kind}"), 0, setting.limit, of_it)?;
             ensure(event.text("identity") == identity, || format!("not {identity}: {}", event.brief()))?;
         }
+    }
+    // Into one that is made now, and in which nothing is executed.
+    let slice = hierarchy.path().join("system.slice");
+    let below = slice.to_string_lossy();
+    let entered =
+        moves::enter(setting, &["--below", &below], &file, &["telltale-test-2.service".to_owned()])?;
+    for one in entered {
+        let event = moves::opened(setting, &agent, one.pid)?;
+        let identity = event.text("identity");
+        ensure(identity == "svc/telltale-test-2", || format!("who was moved: {}", event.brief()))?;
     }
     agent.stop(setting)?;
     Ok(())

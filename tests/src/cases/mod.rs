@@ -17,6 +17,7 @@ mod ledger;
 mod lineage;
 mod logins;
 mod memory;
+mod moves;
 mod names;
 mod peers;
 mod pid_reuse;
@@ -79,6 +80,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(short_lived::cases());
     all.extend(who::cases());
     all.extend(identities::cases());
+    all.extend(moves::cases());
     all.extend(agents::cases());
     all.extend(logins::cases());
     all.extend(rungs::cases());

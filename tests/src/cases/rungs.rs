@@ -18,10 +18,11 @@ const NAME_BYTES: usize = 15;
 /// several times as many in the same program, and a slow machine has to wait for it.
 const VERIFIED_MOST: u64 = 150_000;
 /// What serves every rung.
-const EVERY: [&str; 13] = [
+const EVERY: [&str; 14] = [
     "process_fork",
     "process_exec",
     "process_exit",
+    "cgroup_made",
     "exec_inherits",
     "connect4",
     "connect6",
@@ -191,6 +192,7 @@ fn doctor(setting: &Setting) -> Outcome {
     let names: BTreeSet<&str> =
         capabilities.iter().filter_map(|one| one.get("name").and_then(Value::as_str)).collect();
     let expected = [
+        "cgroup_made",
         "client_hello",
         "connect",
         "connect_outcome",

@@ -5,8 +5,8 @@ use super::session::Told;
 use crate::outcome::{Outcome, ensure, failed};
 
 /// Hook families.
-pub(crate) const FAMILIES: [&str; 8] =
-    ["process", "connection", "datagram", "file", "name", "memory", "key", "listener"];
+pub(crate) const FAMILIES: [&str; 9] =
+    ["process", "connection", "datagram", "file", "name", "memory", "key", "listener", "cgroup"];
 /// Causes of loss in the kernel.
 pub(crate) const DROPS: [&str; 4] =
     ["dropped_ring_full", "dropped_simulated", "dropped_read", "dropped_scratch"];

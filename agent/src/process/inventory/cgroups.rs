@@ -1,6 +1,6 @@
 //! The tree of cgroups by id and path, in the hierarchy that names workloads.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
@@ -37,6 +37,14 @@ pub(super) fn walk(root: &Path, out: &mut Vec<(u64, RawBytes)>) -> u64 {
         }
     }
     skipped
+}
+
+/// Those of the cgroups below `root`, itself included, that have one of these ids: as many are looked at as [`walk`] does.
+pub(crate) fn find(root: &Path, ids: &[u64]) -> Vec<Cgroup> {
+    let mut all = Vec::new();
+    walk(root, &mut all);
+    let wanted: HashSet<u64> = ids.iter().copied().collect();
+    all.into_iter().filter(|(id, _)| wanted.contains(id)).map(|(id, path)| Cgroup { id, path }).collect()
 }
 
 /// Finds the cgroup of a process by the path that /proc shows.
@@ -91,6 +99,10 @@ mod tests {
         expected.sort();
         found.sort();
         assert_eq!(found, expected);
+
+        let scope = Cgroup { id: inode("init.scope"), path: "/init.scope".into() };
+        assert_eq!(find(root.path(), &[scope.id, u64::MAX]), [scope]);
+        assert_eq!(find(Path::new("/nonexistent"), &[1]), []);
 
         let index = Index::new(&found, Path::new("/nonexistent"), 0);
         let cgroup = index.find(b"4:memory:/x\n0::/system.slice/nginx.service\n");

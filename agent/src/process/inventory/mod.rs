@@ -11,6 +11,7 @@ mod parse;
 use std::path::Path;
 use std::{fs, io};
 
+pub(crate) use cgroups::find as find_cgroups;
 pub use markers::Markers;
 pub use parse::HostNamespaces;
 pub(crate) use parse::cgroup_path;
