@@ -30,6 +30,8 @@ use crate::outcome::{During, Outcome, Verdict, failed};
 const MOMENT: Duration = Duration::from_millis(400);
 /// Last names that the rules share: the agent's kernel filter holds four thousand.
 const NAMES: u32 = 1_000;
+/// Names of one file: of fewer than ext4 allows (65,000).
+const LINKS: u32 = 50_000;
 /// Rules in a file: far below what a catalogue's file may have (1 MiB).
 const RULES_A_FILE: u32 = 2_500;
 /// Of the modest load: opens in a round, rounds a second, rounds.
@@ -233,12 +235,13 @@ impl Measuring<'_> {
     fn identities(&self, size: u32) -> Outcome {
         let directory = self.setting.path("programs");
         fs::create_dir_all(&directory).during("make a directory for programs")?;
-        let original = directory.join("cat");
-        if !original.exists() {
-            fs::copy(child::find("cat")?, &original).during("copy cat")?;
-        }
+        let program = child::find("cat")?;
         for number in 0..size {
             interrupt::check()?;
+            let original = directory.join(format!("cat-of-{:02}", number / LINKS));
+            if !original.exists() {
+                fs::copy(&program, &original).during("copy cat")?;
+            }
             let path = directory.join(format!("cat-{number:06}"));
             if !path.exists() {
                 fs::hard_link(&original, &path).during("link a program")?;
