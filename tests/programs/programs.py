@@ -1,4 +1,4 @@
-"""Real programs, without a network: what is told of their files is what dpkg, sha256sum, readelf and pip say.
+"""Real programs, without a network: what is told of their files is what dpkg, rpm, sha256sum, readelf and pip say.
 
 usage: programs.py TELLTALE PACKAGES SCRATCH    the agent, where wheels of PyPI lie, a directory of the test's own
 """
@@ -67,6 +67,57 @@ def copied(reads):
         file.write(b"changed")
     event = reads.until("exe_sha256", run(copy, str(CREDENTIAL)))
     same("a copy that was changed: its contents by now", event, {"exe": str(copy), "exe_sha256": sha256(copy)})
+
+
+def of_rpm(reads):
+    """A package that rpmbuild makes, in a data base that rpm makes where hosts of rpm have theirs."""
+    database, tree = pathlib.Path("/var/lib/rpm"), pathlib.Path("/opt/telltale-proof")
+    if any(place.exists() for place in [database / "rpmdb.sqlite", pathlib.Path("/usr/lib/sysimage/rpm/rpmdb.sqlite"), tree]):
+        print("of rpm: not tried, this host has a data base of its own", flush=True)
+        return
+    program = tree / "cat"
+    spec = SCRATCH / "proof.spec"
+    spec.write_text(f"""
+Name: telltale-proof
+Epoch: 1
+Version: 2.3
+Release: 4
+Summary: A program
+License: MIT
+AutoReqProv: no
+%description
+A program.
+%install
+install -D -m 755 {os.path.realpath(shutil.which("cat"))} %{{buildroot}}{program}
+%files
+{program}
+""")
+    build = SCRATCH / "rpmbuild"
+    # As it is: without its symbols it were another file.
+    said("rpmbuild", "-bb", "--quiet", "--define", f"_topdir {build}", "--define", "__os_install_post %{nil}",
+         "--define", "debug_package %{nil}", spec)
+    [package] = build.glob("RPMS/*/*.rpm")
+    own = ["rpm", "--dbpath", str(database)]
+    made = not database.exists()
+    try:
+        said(*own, "--nodeps", "--install", package)
+        name, version = said(*own, "--query", "--file", program, "--queryformat", "%{NAME} %{EVR}").split()
+        event = reads.until("exe_sha256", run(program, str(CREDENTIAL)))
+        same("of a package of rpm", event, {
+            "exe_sha256": sha256(program), "exe_package": name, "exe_package_version": version, "exe_package_modified": False,
+        })
+        with open(program, "ab") as file:
+            file.write(b"changed")
+        event = reads.until("exe_sha256", run(program, str(CREDENTIAL)))
+        same("of a package of rpm, and changed", event, {
+            "exe_sha256": sha256(program), "exe_package": name, "exe_package_modified": True,
+        })
+    finally:
+        shutil.rmtree(tree, ignore_errors=True)
+        for file in [*database.glob("rpmdb.sqlite*"), database / ".rpm.lock"]:
+            file.unlink(missing_ok=True)
+        if made:
+            database.rmdir()
 
 
 def in_other_root(reads):
@@ -142,7 +193,7 @@ def main():
     try:
         agent.wait_start()
         reads = Reads(agent, CREDENTIAL)
-        for proof in [of_package, copied, in_other_root, console_script]:
+        for proof in [of_package, of_rpm, copied, in_other_root, console_script]:
             proof(reads)
     finally:
         told = agent.stop()

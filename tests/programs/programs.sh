@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What real programs are told to contain and to be of, without a network: of Debian's packages, in memory alone, in another root,
+# What real programs are told to contain and to be of, without a network: of packages of dpkg and of rpm, in another root,
 # and an agent of PyPI (programs.py).
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../../packaging/tests/machine.sh
@@ -12,6 +12,7 @@ need readelf binutils
 need busybox busybox-static
 need python3 python3
 need pip3 python3-pip
+need rpmbuild rpm
 
 # Without what it depends on: that it is started is enough.
 find_packages() {

@@ -22,7 +22,7 @@ use super::{
 
 const SUITE: &str = "trixie";
 /// What proofs name, by `need` in their scripts, beside what every Debian has.
-const PACKAGES: [&str; 22] = [
+const PACKAGES: [&str; 23] = [
     "anacron",
     "at",
     "binutils",
@@ -41,6 +41,7 @@ const PACKAGES: [&str; 22] = [
     "podman",
     "procps",
     "python3-pip",
+    "rpm",
     "runc",
     "sudo",
     "systemd",

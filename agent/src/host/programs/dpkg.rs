@@ -11,6 +11,7 @@ use rustix::fs::{Dir, OFlags};
 
 use super::super::HostRoot;
 use super::super::trusted::read;
+use super::{Owner, Sum, names_of};
 
 /// Where dpkg keeps what it installed.
 const INFO: &str = "/var/lib/dpkg/info";
@@ -22,15 +23,6 @@ const LIST_BYTES: u64 = 16 << 20;
 const STATUS_BYTES: u64 = 64 << 20;
 /// Bytes of a name or a version that are kept.
 const TEXT_BYTES: usize = 256;
-
-/// A package that has a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Owner {
-    pub(super) name: String,
-    pub(super) version: String,
-    /// The file's MD5 in hex, as the package brought it.
-    pub(super) md5: Option<String>,
-}
 
 /// The packages that list a file. Several do where one diverts the other's.
 pub(super) fn owners(host: &HostRoot, path: &[u8]) -> Vec<Owner> {
@@ -56,19 +48,12 @@ pub(super) fn owners(host: &HostRoot, path: &[u8]) -> Vec<Owner> {
         return Vec::new();
     }
     let status = read(host, "/var/lib/dpkg/status", STATUS_BYTES).unwrap_or_default();
-    let with_version = |(package, md5): (String, _)| {
+    let with_version = |(package, md5): (String, Option<String>)| {
         let (name, architecture) = package.split_once(':').map_or((&*package, None), |(n, a)| (n, Some(a)));
         let version = version_of(&status, name, architecture)?;
-        Some(Owner { name: name.to_owned(), version, md5 })
+        Some(Owner { name: name.to_owned(), version, sum: md5.map(Sum::Md5) })
     };
     owners.into_iter().filter_map(with_version).collect()
-}
-
-/// How packages may call a file: where `/bin` is a link to `/usr/bin`, older packages say `/bin/sh`.
-fn names_of(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let merged = [&b"/usr/bin/"[..], b"/usr/sbin/", b"/usr/lib"];
-    let without = path.strip_prefix(b"/usr").filter(|_| merged.iter().any(|start| path.starts_with(start)));
-    std::iter::once(path).chain(without)
 }
 
 /// A list has a path on each line.

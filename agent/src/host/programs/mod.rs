@@ -9,6 +9,8 @@
 mod dpkg;
 mod elf;
 mod packages;
+mod rpm;
+mod sqlite;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -92,17 +94,19 @@ impl Looker {
         let Opened { file: opened, size, is_hosts } = self.find(self::path(path), file)?;
         let build_id = elf::build_id(&opened).map(Into::into);
         let owners = if is_hosts && self.is_installed(path, file) {
-            dpkg::owners(&self.host, path.as_bytes())
+            owners(&self.host, path.as_bytes())
         } else {
             Vec::new()
         };
-        let digests = self.digests(&opened, size, !owners.is_empty())?;
+        let digests =
+            self.digests(&opened, size, owners.iter().any(|owner| matches!(owner.sum, Some(Sum::Md5(_)))))?;
         // What was read is what was asked for, if it is that still.
         if self.status(&opened).is_none_or(|found| !self.is_it(&found, file)) {
             return Err(FileAnswer::Replaced);
         }
         let (sha256, md5) = digests.map_or((None, None), |(sha256, md5)| (Some(sha256), md5));
-        Ok(FileFacts { sha256: sha256.map(Into::into), build_id, package: package(owners, md5.as_deref()) })
+        let package = package(owners, sha256.as_deref(), md5.as_deref());
+        Ok(FileFacts { sha256: sha256.map(Into::into), build_id, package })
     }
 
     fn find(&mut self, path: &Path, file: &FileKey) -> Result<Opened, FileAnswer> {
@@ -209,14 +213,47 @@ impl Looker {
     }
 }
 
+/// A package that has a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Owner {
+    name: String,
+    version: String,
+    /// Of the file, as the package brought it.
+    sum: Option<Sum>,
+}
+
+/// What tells contents apart, in hex.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Sum {
+    Md5(String),
+    Sha256(String),
+}
+
+/// The packages of the host that list a file.
+fn owners(host: &HostRoot, path: &[u8]) -> Vec<Owner> {
+    // A host of dpkg may have a data base of rpm, of packages that were made for another.
+    let owners = dpkg::owners(host, path);
+    if owners.is_empty() { rpm::owners(host, path) } else { owners }
+}
+
+/// How packages may call a file: where `/bin` is a link to `/usr/bin`, older packages say `/bin/sh`.
+fn names_of(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let merged = [&b"/usr/bin/"[..], b"/usr/sbin/", b"/usr/lib"];
+    let without = path.strip_prefix(b"/usr").filter(|_| merged.iter().any(|start| path.starts_with(start)));
+    std::iter::once(path).chain(without)
+}
+
 /// The package that has a file; of several, where one diverts the other's, the one whose contents it has.
-fn package(mut owners: Vec<dpkg::Owner>, md5: Option<&str>) -> Option<Package> {
-    let brought = |owner: &dpkg::Owner| owner.md5.is_some() && owner.md5.as_deref() == md5;
+fn package(mut owners: Vec<Owner>, sha256: Option<&str>, md5: Option<&str>) -> Option<Package> {
+    let is_as_brought = |owner: &Owner| match owner.sum.as_ref()? {
+        Sum::Md5(sum) => md5.map(|md5| md5 == sum),
+        Sum::Sha256(sum) => sha256.map(|sha256| sha256 == sum),
+    };
     if owners.len() > 1 {
-        owners.retain(brought);
+        owners.retain(|owner| is_as_brought(owner) == Some(true));
     }
     let [owner] = &*owners else { return None };
-    let modified = md5.and(owner.md5.as_ref()).map(|_| !brought(owner));
+    let modified = is_as_brought(owner).map(|is_it| !is_it);
     Some(Package { name: owner.name.as_str().into(), version: owner.version.as_str().into(), modified })
 }
 

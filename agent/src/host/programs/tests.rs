@@ -141,3 +141,32 @@ async fn an_agents_version_is_asked_for_where_its_path_means_the_same() {
         assert_eq!(lookup.found().await, ProgramFound::Agent { session, version: version.map(Into::into) });
     }
 }
+
+#[test]
+fn a_package_of_rpm_is_told_where_dpkg_has_none() {
+    let mut host = host();
+    for place in ["var/lib/rpm", "usr/lib/sysimage/rpm"] {
+        host.write(PROGRAM, "program");
+        let path = host.root.path().join(place).join("rpmdb.sqlite");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, sqlite::tests::DATABASE).unwrap();
+        let package = |modified| {
+            let package = Package { name: "telltale-test".into(), version: "2:1.5-3".into(), modified };
+            Some(package).filter(|_| is_root())
+        };
+        let file = host.key(PROGRAM);
+        assert_eq!(host.facts("/usr/bin/x", file).unwrap().package, package(Some(false)));
+        host.write(PROGRAM, "changed");
+        let file = host.key(PROGRAM);
+        assert_eq!(host.facts("/usr/bin/x", file).unwrap().package, package(Some(true)));
+        // What others may write says nothing.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(host.facts("/usr/bin/x", file).unwrap().package, None);
+        fs::remove_file(&path).unwrap();
+    }
+    host.package("one", Some(MD5));
+    host.write("var/lib/rpm/rpmdb.sqlite", "SQLite format 3");
+    let file = host.key(PROGRAM);
+    let expected = Package { name: "one".into(), version: "1-one".into(), modified: Some(true) };
+    assert_eq!(host.facts("/usr/bin/x", file).unwrap().package, Some(expected).filter(|_| is_root()));
+}
