@@ -6,6 +6,7 @@ mod live;
 mod lives;
 mod lock;
 mod lookups;
+mod memory;
 mod output;
 mod privileges;
 mod recording;

@@ -14,6 +14,7 @@ use crate::app::attention::{Ask, Attention, LOOK_EVERY};
 use crate::app::facts;
 use crate::app::lives::{self, Lives};
 use crate::app::lookups::{Found, Lookups};
+use crate::app::memory;
 use crate::app::output::Output;
 use crate::app::privileges;
 use crate::app::recording::{self, Recording};
@@ -271,6 +272,7 @@ impl Agent {
         self.output.flush();
         self.is_behind = self.started.sensor.give_back();
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        memory::give_back();
 
         while !self.output.closed {
             tokio::select! {
