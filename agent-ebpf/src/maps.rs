@@ -199,20 +199,6 @@ pub const SOCKET_TCP_ESTABLISHED: u32 = 3;
 /// A TCP attempt was told to have ended without an error; the call that made it may still give one.
 pub const SOCKET_TCP_ABORTED: u32 = 4;
 
-/// A change of a TCP socket's state that was seen.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct StateSeen {
-    /// The socket's address; 0: none.
-    pub sock: u64,
-    /// Its new state.
-    pub state: u64,
-}
-
-/// The last on this CPU.
-#[map]
-pub static STATE_SEEN: PerCpuArray<StateSeen> = PerCpuArray::with_max_entries(1, 0);
-
 /// Freed with the socket, so bounded by the sockets that exist.
 #[btf_map]
 pub static SOCKETS: SkStorage<Stored> = SkStorage::new();

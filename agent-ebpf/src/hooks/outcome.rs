@@ -21,7 +21,7 @@ use super::connect::{AF_INET, AF_INET6, IPPROTO_TCP, words_to_bytes};
 use super::{listener, traffic};
 use crate::kstruct::{Access, Sock, Typed};
 use crate::maps::{SOCKET_IDLE, SOCKET_TCP_ABORTED, SOCKET_TCP_ESTABLISHED, SOCKET_TCP_PENDING, SocketState};
-use crate::{budget, current, emit, generation, kernel, maps};
+use crate::{budget, current, emit, generation, kernel};
 
 const TCP_ESTABLISHED: i32 = 1;
 const TCP_SYN_SENT: i32 = 2;
@@ -38,7 +38,6 @@ const TCP_LISTEN: i32 = 10;
 pub fn set_state(ctx: BtfTracePointContext) -> i32 {
     let old: i32 = ctx.arg(1);
     let new: i32 = ctx.arg(2);
-    mark(0, 0);
     if new == TCP_LISTEN {
         listener::began(Sock::from_raw(ctx.arg::<u64>(0)));
     } else if old == TCP_LISTEN {
@@ -47,32 +46,8 @@ pub fn set_state(ctx: BtfTracePointContext) -> i32 {
         }
     } else {
         connection_changed(&ctx, old, new);
-        mark(ctx.arg::<u64>(0), new);
     }
     0
-}
-
-/// Leaves word for the twin of what was seen last on this CPU.
-#[inline(always)]
-fn mark(sock: u64, new: i32) {
-    if let Some(seen) = maps::STATE_SEEN.get_ptr_mut(0) {
-        // SAFETY: in a map; volatile, for the program that reads it may interrupt this one.
-        unsafe {
-            (&raw mut (*seen).sock).write_volatile(sock);
-            (&raw mut (*seen).state).write_volatile(new as u64);
-        }
-    }
-}
-
-/// Whether the first program has just seen this change. It has not where it was kept from it: it has cleared its mark when
-/// it began, or left that of the socket for which it ran.
-#[inline(always)]
-fn is_marked(sock: u64, new: i32) -> bool {
-    // SAFETY: as in `mark`.
-    maps::STATE_SEEN.get_ptr_mut(0).is_some_and(|seen| unsafe {
-        (&raw const (*seen).sock).read_volatile() == sock
-            && (&raw const (*seen).state).read_volatile() == new as u64
-    })
 }
 
 /// What `set_state` may have been kept from, and has not done. A listener begins and ends in a process, which interrupts
@@ -81,7 +56,7 @@ fn is_marked(sock: u64, new: i32) -> bool {
 pub fn set_state_twin(ctx: BtfTracePointContext) -> i32 {
     let old: i32 = ctx.arg(1);
     let new: i32 = ctx.arg(2);
-    if old != TCP_LISTEN && !is_marked(ctx.arg::<u64>(0), new) {
+    if old != TCP_LISTEN {
         connection_changed(&ctx, old, new);
     }
     0
